@@ -1,0 +1,50 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrLost is returned when the kernel could not write to disk what had been
+// filled in, and told so only later. All chunks of the layer are then absent.
+var ErrLost = errors.New("bytes could not be written to disk")
+
+// ReadAt reads the data file as it is, holes as zeros. The bytes of a chunk are
+// good if it is Present when ReadAt returns: see ErrLost. What a sequential
+// reader has passed leaves the page cache, since the reader's own has it.
+func (l *Layer) ReadAt(p []byte, off int64) (int, error) {
+	since := l.marks.losses.Load()
+	n, err := l.data.ReadAt(p, off)
+	if lost := l.checkWrites(since); lost != nil {
+		return 0, fmt.Errorf("store: read layer %d: %w", l.Number(), lost)
+	}
+	if end := off + int64(n); off/largestFolio < end/largestFolio {
+		l.dropBehind(off, end)
+	}
+	return n, err
+}
+
+// checkWrites returns ErrLost if the kernel has dropped pages of the data file
+// that it could not write since losses was read as since.
+//
+// The kernel reports a failed write to each open file once (Linux errseq_t,
+// since 4.13), and before the page can be evicted. It is asked without
+// waiting for any page, by a range that has none: behind the end.
+func (l *Layer) checkWrites(since uint64) error {
+	m := l.marks
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	end := roundUp(l.size)
+	err := unix.SyncFileRange(int(l.data.Fd()), end, blockSize, unix.SYNC_FILE_RANGE_WAIT_BEFORE)
+	if err != nil {
+		err = errors.Join(os.NewSyscallError("sync_file_range", err), m.loseLocked(), dropCache(l.data, 0, 0))
+		return fmt.Errorf("%w: %w", ErrLost, err)
+	}
+	if m.losses.Load() != since {
+		return ErrLost
+	}
+	return nil
+}

@@ -1,0 +1,33 @@
+// Package store keeps on disk what layers have: data files, indexes and tree
+// images.
+//
+// Layout below the root of the store:
+//
+//	lock                 locked for as long as a process has the store open
+//	numbers              the numbers below this one may be taken
+//	layers/N/meta.json   identity, sizes, sources; N is the layer's number
+//	layers/N/chunks      the chunk table, mapped into memory by its readers
+//	layers/N/entries     the tree, from which tree images are built
+//	layers/N/data        the data file: sparse, filled chunk by chunk
+//	layers/N/present     which chunks of data are there: the presence marks
+//	trees/N/image        a tree image over one or more layers
+//	trees/N/meta.json    over which
+//	tmp                  what is being made or removed
+//
+// Layers and tree images have their numbers from one sequence. A number is
+// never used twice, so that it can name a FUSE file for as long as anything
+// may hold it open, also across restarts of the daemon.
+//
+// Whatever is complete when it is made (meta.json, chunks, entries, image)
+// is written under a temporary name, synced and renamed as a whole directory;
+// a directory that is there is whole. All of it has checksums. What is damaged
+// all the same is removed when that is found: the layer is then absent, and
+// can be had from the registry again.
+//
+// Presence marks are believed within one boot of the machine: a mark is set
+// after its bytes were written, and the page cache keeps that order for as long
+// as the machine runs, also if the daemon is killed. Marks of an earlier boot
+// are doubtful: the chunk must be verified again before it is read. When the
+// kernel could not write a data file to disk, which it says later, all of the
+// layer's chunks are absent from then on: see ErrLost.
+package store

@@ -1,0 +1,112 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
+)
+
+// Layer is an open layer. It may be used concurrently.
+type Layer struct {
+	store  *Store
+	slot   *slot
+	dir    string
+	size   int64 // bytes of the data file
+	chunks []byte
+	data   *os.File
+	marks  *marks
+	refs   int // how many have it open; guarded by Store.mu
+
+	// mu is held while meta.json is replaced. The file says meta.
+	mu struct {
+		sync.Mutex
+		meta layerMeta
+	}
+}
+
+// Number returns the layer's number, which is its alone for ever.
+func (l *Layer) Number() uint64 { return l.slot.number }
+
+// ID returns the layer's identity.
+func (l *Layer) ID() ID { return l.slot.id }
+
+// DataSize returns the size in bytes of the data file.
+func (l *Layer) DataSize() int64 { return l.size }
+
+// DiffID returns the diffID that the image claimed when the layer was added,
+// or nothing.
+func (l *Layer) DiffID() digest.Digest {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mu.meta.DiffID
+}
+
+// Chunks returns the encoded chunk table, mapped from disk, that Add was given.
+// It is valid until the last Close.
+func (l *Layer) Chunks() []byte { return l.chunks }
+
+// Entries returns the encoded tree that Add was given. It returns ErrNotFound
+// if it is found damaged; the layer is then removed from the store, and
+// remains readable for those who have it open.
+func (l *Layer) Entries() ([]byte, error) {
+	b, err := os.ReadFile(l.path(entriesFile))
+	if err == nil {
+		l.mu.Lock()
+		want := l.mu.meta.Entries
+		l.mu.Unlock()
+		err = want.check(entriesFile, b)
+	}
+	if err != nil {
+		return nil, l.store.failed(l.slot, err)
+	}
+	return b, nil
+}
+
+// Usage returns the bytes and inodes that the layer takes on disk.
+func (l *Layer) Usage() (bytes, inodes int64, err error) {
+	bytes, inodes, err = usage(l.dir)
+	if err != nil {
+		return 0, 0, fmt.Errorf("store: %w", err)
+	}
+	return bytes, inodes, nil
+}
+
+// Close gives the layer back. After the last Close nothing of it may be used.
+func (l *Layer) Close() error {
+	l.store.mu.Lock()
+	if l.refs == 0 {
+		l.store.mu.Unlock()
+		return fmt.Errorf("store: layer %d: %w", l.Number(), os.ErrClosed)
+	}
+	l.refs--
+	last := l.refs == 0
+	if last && l.slot.open == l {
+		l.slot.open = nil
+	}
+	l.store.mu.Unlock()
+	if !last {
+		return nil
+	}
+	return l.release()
+}
+
+func (l *Layer) release() error {
+	var errs []error
+	if l.chunks != nil {
+		errs = append(errs, unix.Munmap(l.chunks))
+	}
+	if l.data != nil {
+		errs = append(errs, l.data.Close())
+	}
+	if l.marks != nil {
+		errs = append(errs, l.marks.close())
+	}
+	return errors.Join(errs...)
+}
+
+func (l *Layer) path(name string) string { return filepath.Join(l.dir, name) }

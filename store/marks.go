@@ -1,0 +1,104 @@
+package store
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+)
+
+// marks are the presence marks of an open layer, in memory and in their file.
+// Reading them takes no lock.
+type marks struct {
+	n     int
+	words []atomic.Uint32 // the state of chunk i is byte i%4 of word i/4
+
+	// losses counts how often all chunks became absent because the kernel
+	// could not write some of them to disk.
+	losses atomic.Uint64
+
+	// mu is held to change a mark or losses, in memory and in the file. A
+	// chunk becomes present in the file first.
+	mu struct {
+		sync.Mutex
+		file *os.File
+	}
+}
+
+func openMarks(path, temp, bootID string, n int) (*marks, error) {
+	states, err := loadMarks(path, temp, bootID, n)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	m := &marks{n: n, words: make([]atomic.Uint32, (n+3)/4)}
+	m.mu.file = f
+	for i, s := range states {
+		m.putLocked(i, s)
+	}
+	return m, nil
+}
+
+func (m *marks) get(i int) State {
+	return State(m.words[i/4].Load() >> (i % 4 * 8))
+}
+
+func (m *marks) putLocked(i int, s State) {
+	word, shift := &m.words[i/4], i%4*8
+	word.Store(word.Load()&^(0xff<<shift) | uint32(s)<<shift)
+}
+
+// setLocked sets the state of chunk i. If it fails the state is the lower of the
+// old and the new one.
+func (m *marks) setLocked(i int, s State) error {
+	if i < 0 || i >= m.n {
+		return fmt.Errorf("there are %d chunks", m.n)
+	}
+	if m.get(i) == s {
+		return nil
+	}
+	if s < m.get(i) {
+		m.putLocked(i, s)
+	}
+	if _, err := m.mu.file.WriteAt([]byte{markBytes[s]}, marksHeader+int64(i)); err != nil {
+		return err
+	}
+	m.putLocked(i, s)
+	return nil
+}
+
+// filled sets chunk i present: its bytes were written after losses was read as
+// since. It returns ErrLost, and leaves the chunk, if some were lost meanwhile.
+func (m *marks) filled(i int, since uint64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.losses.Load() != since {
+		return ErrLost
+	}
+	return m.setLocked(i, Present)
+}
+
+// mark sets the state of chunk i. Only a doubtful chunk becomes present.
+func (m *marks) mark(i int, s State) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s == Present && i < m.n && m.get(i) == Absent {
+		return nil
+	}
+	return m.setLocked(i, s)
+}
+
+// loseLocked sets all chunks absent.
+func (m *marks) loseLocked() error {
+	for i := range m.words {
+		m.words[i].Store(0)
+	}
+	m.losses.Add(1)
+	_, err := m.mu.file.WriteAt(make([]byte, m.n), marksHeader)
+	return err
+}
+
+func (m *marks) close() error { return m.mu.file.Close() }

@@ -1,0 +1,117 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// formatVersion is the version of what is on disk. A directory of another
+// version is removed like a damaged one: everything can be had again.
+const formatVersion = 1
+
+// layerMeta is the meta.json of a layer.
+type layerMeta struct {
+	Version  int           `json:"version"`
+	Blob     digest.Digest `json:"blob"`
+	TOC      digest.Digest `json:"toc"`
+	DiffID   digest.Digest `json:"diffID,omitempty"`
+	DataSize int64         `json:"dataSize"` // bytes
+	NChunks  int           `json:"nChunks"`
+	Chunks   fileMeta      `json:"chunks"`
+	Entries  fileMeta      `json:"entries"`
+	Sources  []string      `json:"sources,omitempty"` // newest first
+}
+
+// treeMeta is the meta.json of a tree image.
+type treeMeta struct {
+	Version int       `json:"version"`
+	Layers  []layerID `json:"layers"` // lowest first
+	Image   fileMeta  `json:"image"`
+}
+
+type layerID struct {
+	Blob digest.Digest `json:"blob"`
+	TOC  digest.Digest `json:"toc"`
+}
+
+func newTreeMeta(layers []ID, image fileMeta) treeMeta {
+	m := treeMeta{Version: formatVersion, Image: image}
+	for _, id := range layers {
+		m.Layers = append(m.Layers, layerID(id))
+	}
+	return m
+}
+
+func (m treeMeta) ids() []ID {
+	ids := make([]ID, len(m.Layers))
+	for i, id := range m.Layers {
+		ids[i] = ID(id)
+	}
+	return ids
+}
+
+// fileMeta is what a file has to be.
+type fileMeta struct {
+	Size   int64  `json:"size"`   // bytes
+	CRC32C uint32 `json:"crc32c"` // as checksum or sparseChecksum gives it
+}
+
+func metaOf(content []byte) fileMeta {
+	return fileMeta{int64(len(content)), checksum(content)}
+}
+
+// check returns errDamaged unless content is that of the file.
+func (m fileMeta) check(name string, content []byte) error {
+	if got := metaOf(content); got != m {
+		return fmt.Errorf("%s: %w: %+v, want %+v", name, errDamaged, got, m)
+	}
+	return nil
+}
+
+// sealed is the form of every meta.json: its checksum is over the bytes of
+// Meta as they stand in the file.
+type sealed struct {
+	CRC32C uint32          `json:"crc32c"`
+	Meta   json.RawMessage `json:"meta"`
+}
+
+func encodeMeta(v any) ([]byte, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(sealed{checksum(b), b})
+}
+
+// readMeta decodes the meta.json in dir into v. It returns errDamaged if the
+// file is not what encodeMeta made.
+func readMeta(dir string, v any) error {
+	path := filepath.Join(dir, metaFile)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var s sealed
+	if err := json.Unmarshal(b, &s); err != nil {
+		return fmt.Errorf("%s: %w: %w", metaFile, errDamaged, err)
+	}
+	if checksum(s.Meta) != s.CRC32C {
+		return fmt.Errorf("%s: %w: bad checksum", metaFile, errDamaged)
+	}
+	if err := json.Unmarshal(s.Meta, v); err != nil {
+		return fmt.Errorf("%s: %w: %w", metaFile, errDamaged, err)
+	}
+	return nil
+}
+
+// checkVersion returns errDamaged for a version that this code cannot read.
+func checkVersion(version int) error {
+	if version != formatVersion {
+		return fmt.Errorf("%s: %w: version %d", metaFile, errDamaged, version)
+	}
+	return nil
+}

@@ -1,0 +1,61 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Remove removes every layer for which keep is false and that nobody has
+// open, and the tree images over them. It returns the bytes freed, also with
+// an error, and stops when ctx ends. keep may use the store.
+func (s *Store) Remove(ctx context.Context, keep func(ID) bool) (int64, error) {
+	var freed int64
+	for _, id := range s.Layers() {
+		if err := ctx.Err(); err != nil {
+			return freed, err
+		}
+		if keep(id) {
+			continue
+		}
+		n, err := s.removeLayer(id)
+		freed += n
+		if err != nil {
+			return freed, fmt.Errorf("store: remove %s: %w", id.Blob, err)
+		}
+	}
+	return freed, nil
+}
+
+func (s *Store) removeLayer(id ID) (freed int64, err error) {
+	defer s.turns.take(id)()
+	for _, dir := range s.forget(id) {
+		n, _, counting := usage(dir)
+		removal := s.removeDir(dir)
+		if removal == nil {
+			freed += n
+		}
+		err = errors.Join(err, counting, removal)
+	}
+	return freed, err
+}
+
+// forget takes a layer that nobody has open, and the tree images over it, out
+// of the store and returns their directories, those of the tree images first.
+func (s *Store) forget(id ID) (dirs []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sl := s.mu.layers[id]
+	if sl == nil || sl.open != nil {
+		return nil
+	}
+	delete(s.mu.layers, id)
+	for key, t := range s.mu.trees {
+		if slices.Contains(t.layers, id) {
+			delete(s.mu.trees, key)
+			dirs = append(dirs, s.treeDir(t.number))
+		}
+	}
+	return append(dirs, s.layerDir(sl.number))
+}

@@ -1,0 +1,145 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/containerd/log"
+)
+
+// scan finds out what is on disk. It removes leftovers and what is damaged.
+func (s *Store) scan(ctx context.Context) error {
+	if err := s.emptyTemp(); err != nil {
+		return err
+	}
+	layers, err := numbersIn(s.layersDir())
+	if err != nil {
+		return err
+	}
+	trees, err := numbersIn(s.treesDir())
+	if err != nil {
+		return err
+	}
+	if err := s.scanEach(ctx, layers, s.layerDir, s.scanLayer); err != nil {
+		return err
+	}
+	if err := s.scanEach(ctx, trees, s.treeDir, s.scanTree); err != nil {
+		return err
+	}
+	used := max(last(layers), last(trees))
+	err = s.numbers.load(filepath.Join(s.root, "numbers"), s.tempDir(), used+1)
+	if errors.Is(err, errDamaged) {
+		log.G(ctx).WithError(err).Warn("store: numbers start anew behind those in use")
+		return nil
+	}
+	return err
+}
+
+func (s *Store) emptyTemp() error {
+	left, err := os.ReadDir(s.tempDir())
+	if err != nil {
+		return err
+	}
+	for _, e := range left {
+		if err := os.RemoveAll(filepath.Join(s.tempDir(), e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// numbersIn returns the numbers of the directories in dir in ascending order.
+func numbersIn(dir string) ([]uint64, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var all []uint64
+	for _, e := range entries {
+		n, err := strconv.ParseUint(e.Name(), 10, 64)
+		if err == nil && strconv.FormatUint(n, 10) == e.Name() {
+			all = append(all, n)
+		}
+	}
+	slices.Sort(all)
+	return all, nil
+}
+
+func last(numbers []uint64) uint64 {
+	if len(numbers) == 0 {
+		return 0
+	}
+	return numbers[len(numbers)-1]
+}
+
+// scanEach calls check for each number and removes what it finds damaged.
+func (s *Store) scanEach(ctx context.Context, all []uint64, dir func(uint64) string, check func(uint64) error) error {
+	for _, n := range all {
+		err := check(n)
+		if err == nil {
+			continue
+		}
+		if !isDamage(err) {
+			return err
+		}
+		if removal := s.removeDir(dir(n)); removal != nil {
+			return errors.Join(err, removal)
+		}
+		log.G(ctx).WithError(err).Warnf("store: removed %s", dir(n))
+	}
+	return nil
+}
+
+var (
+	errSecond = fmt.Errorf("%w: there is one of the same already", errDamaged)
+	errOrphan = fmt.Errorf("%w: not all of its layers are there", errDamaged)
+)
+
+// scanLayer takes stock of layer n. The contents of its files are checked when
+// it is opened.
+func (s *Store) scanLayer(n uint64) error {
+	dir := s.layerDir(n)
+	var m layerMeta
+	if err := readMeta(dir, &m); err != nil {
+		return err
+	}
+	if err := checkLayer(dir, m); err != nil {
+		return err
+	}
+	id := ID{m.Blob, m.TOC}
+	if s.mu.layers[id] != nil {
+		return errSecond
+	}
+	s.mu.layers[id] = &slot{id: id, number: n}
+	return nil
+}
+
+// scanTree takes stock of tree image n.
+func (s *Store) scanTree(n uint64) error {
+	dir := s.treeDir(n)
+	var m treeMeta
+	if err := readMeta(dir, &m); err != nil {
+		return err
+	}
+	if err := checkVersion(m.Version); err != nil {
+		return err
+	}
+	if err := checkSize(filepath.Join(dir, imageFile), m.Image.Size); err != nil {
+		return err
+	}
+	layers := m.ids()
+	if !s.hasAllLocked(layers) {
+		return errOrphan
+	}
+	key := keyOf(layers)
+	if s.mu.trees[key] != nil {
+		return errSecond
+	}
+	s.mu.trees[key] = &treeSlot{number: n, layers: layers}
+	return nil
+}

@@ -1,0 +1,140 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// ID is what makes a lazily readable layer the same layer: equal blobs with
+// unequal TOCs are different layers, or one image could poison another.
+type ID struct {
+	Blob digest.Digest // of the compressed blob
+	TOC  digest.Digest // of the uncompressed TOC
+}
+
+// ErrNotFound is returned for a layer or tree image that the store has not, or
+// no longer has because it was found damaged; then the message says so.
+var ErrNotFound = errors.New("not in store")
+
+// Options say how a store is opened.
+type Options struct {
+	// BootID names the time since the machine was started: presence marks
+	// are believed under the BootID under which they were set. It has at
+	// most 40 bytes. Empty means what the kernel says.
+	BootID string
+}
+
+// Store is the directory of all layers. It may be used concurrently; only one
+// process may have it open.
+type Store struct {
+	root    string
+	bootID  string
+	lock    *os.File
+	numbers numbers
+
+	// turns serialises what is done to one layer or one tree image as a
+	// whole: adding, opening, removing. A tree's turn is taken before a
+	// layer's, and both before mu.
+	turns turns
+
+	// mu is never held during I/O.
+	mu struct {
+		sync.Mutex
+		layers map[ID]*slot // whole layers on disk
+		trees  map[treeKey]*treeSlot
+	}
+}
+
+// slot is where a layer is. Its open is guarded by Store.mu.
+type slot struct {
+	id     ID
+	number uint64
+	open   *Layer // nil if nobody has it open
+}
+
+// Open opens or makes the store at root. What an interrupted process left
+// unfinished is removed, and so is what is damaged, which is logged: its layer
+// is then absent and can be added again. It returns ErrInUse if another
+// process has the store open.
+func Open(ctx context.Context, root string, opts Options) (*Store, error) {
+	s := &Store{root: root, bootID: opts.BootID}
+	s.mu.layers = map[ID]*slot{}
+	s.mu.trees = map[treeKey]*treeSlot{}
+	if err := s.open(ctx); err != nil {
+		if s.lock != nil {
+			s.lock.Close()
+		}
+		return nil, fmt.Errorf("store %s: %w", root, err)
+	}
+	return s, nil
+}
+
+func (s *Store) open(ctx context.Context) (err error) {
+	for _, dir := range []string{s.layersDir(), s.treesDir(), s.tempDir()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	if s.lock, err = lockFile(filepath.Join(s.root, "lock")); err != nil {
+		return err
+	}
+	if s.bootID == "" {
+		if s.bootID, err = kernelBootID(); err != nil {
+			return err
+		}
+	}
+	if len(s.bootID) > maxBootID {
+		return fmt.Errorf("boot id %q is too long", s.bootID)
+	}
+	return s.scan(ctx)
+}
+
+// Layers returns the identities of all layers, in no order.
+func (s *Store) Layers() []ID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ids := make([]ID, 0, len(s.mu.layers))
+	for id := range s.mu.layers {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// Close lets another process open the store. While layers are open it is
+// refused and has no effect.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	open := 0
+	for _, sl := range s.mu.layers {
+		if sl.open != nil {
+			open++
+		}
+	}
+	s.mu.Unlock()
+	if open > 0 {
+		return fmt.Errorf("store %s: %d layers are open", s.root, open)
+	}
+	return errors.Join(s.numbers.giveBack(), s.lock.Close())
+}
+
+func (s *Store) layersDir() string { return filepath.Join(s.root, "layers") }
+func (s *Store) treesDir() string  { return filepath.Join(s.root, "trees") }
+func (s *Store) tempDir() string   { return filepath.Join(s.root, "tmp") }
+
+func (s *Store) draftDir(number uint64) string {
+	return filepath.Join(s.tempDir(), fmt.Sprint(number))
+}
+
+func (s *Store) layerDir(number uint64) string {
+	return filepath.Join(s.layersDir(), fmt.Sprint(number))
+}
+
+func (s *Store) treeDir(number uint64) string {
+	return filepath.Join(s.treesDir(), fmt.Sprint(number))
+}

@@ -1,0 +1,120 @@
+package store
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+)
+
+// TreeImage is a tree image in the store.
+type TreeImage struct {
+	Number uint64 // no layer and no other tree image ever has the same
+	Path   string // of the file
+}
+
+// treeKey stands for an ordered list of layers.
+type treeKey [sha256.Size]byte
+
+func keyOf(layers []ID) (key treeKey) {
+	h := sha256.New()
+	for _, id := range layers {
+		for _, s := range []string{id.Blob.String(), id.TOC.String()} {
+			h.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(s))))
+			h.Write([]byte(s))
+		}
+	}
+	h.Sum(key[:0])
+	return key
+}
+
+// treeSlot is where a tree image is.
+type treeSlot struct {
+	number  uint64
+	layers  []ID        // lowest first
+	checked atomic.Bool // whether the bytes of the image were checked
+}
+
+// Tree returns the tree image over layers, the lowest first, or ErrNotFound.
+// The image stays for as long as one of the layers is open. One that is found
+// damaged is removed.
+func (s *Store) Tree(layers []ID) (TreeImage, error) {
+	key := keyOf(layers)
+	defer s.turns.take(key)()
+	return s.tree(key)
+}
+
+// tree is Tree for who has the turn of key.
+func (s *Store) tree(key treeKey) (TreeImage, error) {
+	s.mu.Lock()
+	t := s.mu.trees[key]
+	s.mu.Unlock()
+	if t == nil {
+		return TreeImage{}, fmt.Errorf("store: tree image: %w", ErrNotFound)
+	}
+	image := TreeImage{t.number, filepath.Join(s.treeDir(t.number), imageFile)}
+	if t.checked.Load() {
+		return image, nil
+	}
+	err := checkTree(s.treeDir(t.number))
+	if err == nil {
+		t.checked.Store(true)
+		return image, nil
+	}
+	if !isDamage(err) {
+		return TreeImage{}, fmt.Errorf("store: tree image %d: %w", t.number, err)
+	}
+	return TreeImage{}, fmt.Errorf("store: tree image %d: %w: %w", t.number, ErrNotFound, errors.Join(err, s.discardTree(key, t)))
+}
+
+// checkTree returns errDamaged unless the image in dir is as it was written.
+func checkTree(dir string) error {
+	var m treeMeta
+	if err := readMeta(dir, &m); err != nil {
+		return err
+	}
+	f, err := os.Open(filepath.Join(dir, imageFile))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	got, err := imageMeta(f)
+	if err != nil {
+		return err
+	}
+	if got != m.Image {
+		return fmt.Errorf("%s: %w: %+v, want %+v", imageFile, errDamaged, got, m.Image)
+	}
+	return nil
+}
+
+func imageMeta(f *os.File) (fileMeta, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return fileMeta{}, err
+	}
+	sum, err := sparseChecksum(f)
+	return fileMeta{info.Size(), sum}, err
+}
+
+func (s *Store) discardTree(key treeKey, t *treeSlot) error {
+	s.mu.Lock()
+	ours := s.mu.trees[key] == t
+	if ours {
+		delete(s.mu.trees, key)
+	}
+	s.mu.Unlock()
+	if !ours {
+		return nil
+	}
+	return s.removeDir(s.treeDir(t.number))
+}
+
+// hasAllLocked reports whether the store has all of layers.
+func (s *Store) hasAllLocked(layers []ID) bool {
+	return !slices.ContainsFunc(layers, func(id ID) bool { return s.mu.layers[id] == nil })
+}
