@@ -1,0 +1,133 @@
+package auth
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os/exec"
+	"sync"
+	"time"
+
+	"github.com/docker/cli/cli/config/types"
+	"github.com/docker/docker-credential-helpers/client"
+	"github.com/docker/docker-credential-helpers/credentials"
+	"golang.org/x/sync/singleflight"
+)
+
+const (
+	// answerTTL is how long an answer of a helper is used: long enough that a
+	// burst of requests runs it once, short enough for tokens that live minutes.
+	answerTTL = time.Minute
+
+	// runTimeout bounds the run of a helper, some of which ask the network.
+	runTimeout = 30 * time.Second
+
+	// identityUser is the user name with which a helper says that the secret is
+	// an identity token.
+	identityUser = "<token>"
+)
+
+// programs runs credential helpers, the programs docker-credential-NAME, and
+// keeps their answers for answerTTL. One that fails is run again at the
+// next call.
+type programs struct {
+	now    func() time.Time
+	flight singleflight.Group // by program and key
+
+	mu struct {
+		sync.Mutex
+		answers map[question]answer
+		epoch   int // number of calls of forget
+	}
+}
+
+type question struct{ program, key string }
+
+type answer struct {
+	types.AuthConfig
+	expires time.Time
+}
+
+func newPrograms(now func() time.Time) *programs {
+	p := &programs{now: now}
+	p.mu.answers = map[question]answer{}
+	return p
+}
+
+// forget drops all answers, also those of runs under way.
+func (p *programs) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	clear(p.mu.answers)
+	p.mu.epoch++
+}
+
+// get asks the helper of that name for the credentials stored under key. If
+// it has none they are empty. No lock is held while the helper runs.
+func (p *programs) get(name, key string) (types.AuthConfig, error) {
+	q := question{"docker-credential-" + name, key}
+	p.mu.Lock()
+	a, ok := p.mu.answers[q]
+	epoch := p.mu.epoch
+	p.mu.Unlock()
+	if ok && p.now().Before(a.expires) {
+		return a.AuthConfig, nil
+	}
+	v, err, _ := p.flight.Do(fmt.Sprint(q, epoch), func() (any, error) {
+		c, err := run(q)
+		if err == nil {
+			p.keep(q, c, epoch)
+		}
+		return c, err
+	})
+	return v.(types.AuthConfig), err
+}
+
+func (p *programs) keep(q question, c types.AuthConfig, epoch int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if epoch == p.mu.epoch {
+		p.mu.answers[q] = answer{c, p.now().Add(answerTTL)}
+	}
+}
+
+// run runs a helper. What it prints is in no error, since that may be secret.
+func run(q question) (types.AuthConfig, error) {
+	// The callers' interface has no context; the lifetime of the program
+	// starts here.
+	ctx, cancel := context.WithTimeout(context.Background(), runTimeout)
+	defer cancel()
+	r := &running{}
+	c, err := client.Get(func(args ...string) client.Program {
+		r.cmd = exec.CommandContext(ctx, q.program, args...)
+		r.cmd.WaitDelay = time.Second
+		return r
+	}, q.key)
+	switch {
+	case credentials.IsErrCredentialsNotFound(err):
+		return types.AuthConfig{}, nil
+	case ctx.Err() != nil:
+		return types.AuthConfig{}, fmt.Errorf("%s: no answer within %v", q.program, runTimeout)
+	case r.err != nil:
+		return types.AuthConfig{}, fmt.Errorf("%s: %w", q.program, r.err)
+	case err != nil:
+		return types.AuthConfig{}, fmt.Errorf("%s: answer not understood", q.program)
+	case c.Username == identityUser:
+		return types.AuthConfig{IdentityToken: c.Secret}, nil
+	}
+	return types.AuthConfig{Username: c.Username, Password: c.Secret}, nil
+}
+
+// running is a client.Program that remembers how its run ended.
+type running struct {
+	cmd *exec.Cmd
+	err error
+}
+
+func (r *running) Input(in io.Reader) { r.cmd.Stdin = in }
+
+func (r *running) Output() ([]byte, error) {
+	out, err := r.cmd.Output()
+	r.err = err
+	return out, err
+}

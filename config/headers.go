@@ -1,0 +1,28 @@
+package config
+
+import (
+	"fmt"
+	"net/http"
+)
+
+// Headers returns what requests to the mirror carry.
+func (m *Mirror) Headers() (http.Header, error) {
+	header := http.Header{}
+	for name, value := range m.Header {
+		switch v := value.(type) {
+		case string:
+			header.Add(name, v)
+		case []any:
+			for _, one := range v {
+				s, ok := one.(string)
+				if !ok {
+					return nil, fmt.Errorf("%s: %v is not a string", name, one)
+				}
+				header.Add(name, s)
+			}
+		default:
+			return nil, fmt.Errorf("%s: %v is neither a string nor a list of strings", name, value)
+		}
+	}
+	return header, nil
+}

@@ -1,0 +1,198 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+	"github.com/containerd/containerd/v2/core/remotes/docker/auth"
+	"golang.org/x/sync/singleflight"
+)
+
+// authorizer answers the challenges of a registry host (docker.Authorizer).
+//
+// containerd's own one is not used since it keeps a failed or cancelled
+// request of a token for ever, and an expired token until the registry says
+// in the challenge that this is what is wrong with it.
+type authorizer struct {
+	tokens      tokenSource
+	credentials func(host string) (user, secret string, err error)
+	flight      singleflight.Group // by grantKey
+
+	mu struct {
+		sync.Mutex
+		challenges map[string]auth.Challenge // the latest one, by host
+		grants     map[grantKey]grant
+	}
+}
+
+// grantKey is what a token is wanted for: a host and the scopes that the
+// context of the request names.
+type grantKey struct{ host, scopes string }
+
+// grant is a token, if it is not empty, and the scopes with which to ask for
+// the next one: those of the challenge, if it named any. They are others than
+// those of the context where a host keeps images under its own names.
+type grant struct {
+	scopes string
+	token  token
+}
+
+func newAuthorizer(tokens tokenSource, credentials func(string) (string, string, error)) *authorizer {
+	if credentials == nil {
+		credentials = func(string) (string, string, error) { return "", "", nil }
+	}
+	a := &authorizer{tokens: tokens, credentials: credentials}
+	a.mu.challenges = map[string]auth.Challenge{}
+	a.mu.grants = map[grantKey]grant{}
+	return a
+}
+
+func keyOf(ctx context.Context, req *http.Request) grantKey {
+	return grantKey{req.URL.Host, strings.Join(docker.GetTokenScopes(ctx, nil), " ")}
+}
+
+// Authorize adds to req what the host is known to want; nothing, if it was
+// never challenged. It may fetch a token; callers that want the same one share
+// one request.
+func (a *authorizer) Authorize(ctx context.Context, req *http.Request) error {
+	key := keyOf(ctx, req)
+	a.mu.Lock()
+	challenge, challenged := a.mu.challenges[key.host]
+	a.mu.Unlock()
+	switch {
+	case !challenged:
+		return nil
+	case challenge.Scheme == auth.BasicAuth:
+		user, secret, err := a.credentials(key.host)
+		if err != nil {
+			return denied(key.host, err)
+		}
+		req.SetBasicAuth(user, secret)
+		return nil
+	}
+	t, err := a.token(ctx, key)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+t)
+	return nil
+}
+
+// AddResponses takes the challenge of the last of responses, a 401. It returns
+// an error if there is none that could be answered. A token that was refused
+// is not used again.
+func (a *authorizer) AddResponses(ctx context.Context, responses []*http.Response) error {
+	last := responses[len(responses)-1]
+	key := keyOf(ctx, last.Request)
+	for _, c := range auth.ParseAuthHeader(last.Header) { // bearer before basic
+		switch c.Scheme {
+		case auth.BearerAuth:
+			a.refused(key, c, strings.TrimPrefix(last.Request.Header.Get("Authorization"), "Bearer "))
+			return nil
+		case auth.BasicAuth:
+			user, _, err := a.credentials(key.host)
+			if err != nil {
+				return err
+			}
+			if user == "" {
+				return errors.New("no credentials for basic authentication")
+			}
+			a.refused(key, c, "")
+			return nil
+		}
+	}
+	return errors.New("no challenge of a known scheme")
+}
+
+// refused remembers challenge, with which a request with used as its token was
+// answered.
+func (a *authorizer) refused(key grantKey, challenge auth.Challenge, used string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.mu.challenges[key.host] = challenge
+	g := a.mu.grants[key]
+	if g.token.value == used {
+		g.token = token{}
+	}
+	if s := challenge.Parameters["scope"]; s != "" {
+		g.scopes = s
+	}
+	a.mu.grants[key] = g
+}
+
+// token returns a valid token for key. The request of a new one outlives the
+// caller that started it, since others may wait for it, too.
+func (a *authorizer) token(ctx context.Context, key grantKey) (string, error) {
+	if t, ok := a.current(key); ok {
+		return t, nil
+	}
+	flight := key.host + " " + key.scopes
+	result := a.flight.DoChan(flight, func() (any, error) {
+		if t, ok := a.current(key); ok {
+			return t, nil // got between the look and the flight
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tokenTimeout)
+		defer cancel()
+		return a.renew(ctx, key)
+	})
+	select {
+	case <-ctx.Done():
+		err := context.Cause(ctx)
+		if errors.Is(err, errStalled) {
+			a.flight.Forget(flight) // the next attempt starts another one
+		}
+		return "", err
+	case r := <-result:
+		if r.Err != nil {
+			return "", r.Err
+		}
+		return r.Val.(string), nil
+	}
+}
+
+func (a *authorizer) current(key grantKey) (string, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	t := a.mu.grants[key].token
+	return t.value, t.valid(a.tokens.now())
+}
+
+// renew fetches a token for key.
+func (a *authorizer) renew(ctx context.Context, key grantKey) (string, error) {
+	user, secret, err := a.credentials(key.host)
+	if err != nil {
+		return "", denied(key.host, err)
+	}
+	a.mu.Lock()
+	challenge, scopes := a.mu.challenges[key.host], a.mu.grants[key].scopes
+	a.mu.Unlock()
+	if scopes == "" {
+		scopes = key.scopes
+	}
+	challenge.Parameters = map[string]string{
+		"realm": challenge.Parameters["realm"], "service": challenge.Parameters["service"], "scope": scopes,
+	}
+	want, err := auth.GenerateTokenOptions(ctx, key.host, user, secret, challenge)
+	if err != nil {
+		return "", denied(key.host, err)
+	}
+	t, err := a.tokens.fetch(ctx, want)
+	if err != nil {
+		return "", err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	g := a.mu.grants[key]
+	g.token = t
+	a.mu.grants[key] = g
+	return t.value, nil
+}
+
+// denied is the error of credentials that cannot be had or used.
+func denied(host string, cause error) *Error {
+	return &Error{Op: "token", Host: host, Kind: ErrUnauthorized, Cause: cause, final: true}
+}

@@ -1,0 +1,179 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+)
+
+// avoidFor is how long a host that does not give a blob is asked for it after
+// all others.
+const avoidFor = time.Minute
+
+// Blob reads ranges of one blob. It may be used concurrently.
+type Blob struct {
+	client  *Client
+	src     Source
+	img     image
+	invalid error // why src names no blob
+
+	mu struct {
+		sync.Mutex
+		places map[*host]*place
+	}
+}
+
+// place is what is known about a blob at a host. It is guarded by the blob's
+// mutex.
+type place struct {
+	url   *url.URL  // where the host redirected to; nil if it did not
+	avoid time.Time // until when other hosts are asked first
+}
+
+// place returns what is known about the blob at h, for the time in which f
+// runs.
+func (b *Blob) place(h *host, f func(*place)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := b.mu.places[h]
+	if p == nil {
+		p = new(place)
+		b.mu.places[h] = p
+	}
+	f(p)
+}
+
+// redirected returns where h redirected the blob to, or nil.
+func (b *Blob) redirected(h *host) (u *url.URL) {
+	b.place(h, func(p *place) { u = p.url })
+	return u
+}
+
+// forget drops u, unless something else was remembered since.
+func (b *Blob) forget(h *host, u *url.URL) {
+	b.place(h, func(p *place) {
+		if p.url == u {
+			p.url = nil
+		}
+	})
+}
+
+func (b *Blob) avoided(h *host) (yes bool) {
+	b.place(h, func(p *place) { yes = b.client.now().Before(p.avoid) })
+	return yes
+}
+
+// plan returns a plan to ask the hosts that may have the blob, and ctx with
+// what their authorizers need to know.
+func (b *Blob) plan(ctx context.Context) (context.Context, *plan, error) {
+	if b.invalid != nil {
+		return nil, nil, b.invalid
+	}
+	hosts, err := b.client.hosts(b.img.registry, docker.HostCapabilityPull)
+	if err != nil {
+		return nil, nil, err
+	}
+	b.prune(hosts)
+	if ctx, err = b.img.scoped(ctx); err != nil {
+		return nil, nil, err
+	}
+	return ctx, b.client.plan(hosts, b.avoided), nil
+}
+
+// prune drops what is known about hosts that are no longer configured.
+func (b *Blob) prune(hosts []*host) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	maps.DeleteFunc(b.mu.places, func(h *host, _ *place) bool { return !slices.Contains(hosts, h) })
+}
+
+// get asks x.host for a range of the blob, at the place where it was before if
+// there is one. It returns any answer of the last server that was asked.
+func (b *Blob) get(x *exchange, rng string) (*http.Response, error) {
+	head := http.Header{"Range": {rng}}
+	for range 2 { // after the first, another read may have found the new place already
+		u := b.redirected(x.host)
+		if u == nil {
+			break
+		}
+		resp, err := x.send(u, head)
+		if err == nil && resp.StatusCode < 500 && !expired(resp.StatusCode) {
+			return resp, nil
+		}
+		b.forget(x.host, u)
+		if err != nil || resp.StatusCode >= 500 {
+			return resp, err // a retry asks the host itself
+		}
+		discard(resp.Body)
+	}
+	path := "/blobs/" + string(b.src.Digest)
+	resp, u, err := x.ask(question{b.img.repo, path, head})
+	if err == nil && delivered(resp.StatusCode) && *u != *x.host.url(b.img.repo, path) {
+		b.place(x.host, func(p *place) { p.url = u })
+	}
+	return resp, err
+}
+
+// delivered reports whether an answer has to do with the bytes of the blob.
+func delivered(status int) bool {
+	return status == http.StatusOK || status == http.StatusPartialContent ||
+		status == http.StatusRequestedRangeNotSatisfiable
+}
+
+// expired reports whether a remembered address may have lost its validity: S3
+// and others say 400 or 403 for a signature that is too old.
+func expired(status int) bool {
+	switch status {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden,
+		http.StatusNotFound, http.StatusGone:
+		return true
+	}
+	return false
+}
+
+// failed says what h came to. It is asked later than others for a while if it
+// would come to the same again.
+func (b *Blob) failed(h *host, err error) {
+	var e *Error
+	if errors.As(err, &e) && e.final {
+		b.place(h, func(p *place) { p.avoid = b.client.now().Add(avoidFor) })
+	}
+}
+
+// Link returns the present estimate of the way to where the blob is read from.
+func (b *Blob) Link() Link {
+	if b.invalid != nil {
+		return Link{}
+	}
+	hosts, err := b.client.hosts(b.img.registry, docker.HostCapabilityPull)
+	if err != nil {
+		return Link{}
+	}
+	h := b.client.plan(hosts, b.avoided).host()
+	if u := b.redirected(h); u != nil {
+		return b.client.links.link(u.Host)
+	}
+	return b.client.links.link(h.Host)
+}
+
+// Range returns the n bytes at off. The reader yields exactly n bytes or an
+// error; when a connection breaks it goes on where it stood, at the next host
+// if need be. The caller closes it. ctx ends the read, too.
+//
+// An error matches one of ErrNotFound, ErrUnauthorized, ErrUnavailable and
+// ErrNoRanges, or the cause of ctx's end.
+func (b *Blob) Range(ctx context.Context, off, n int64) (*Reader, error) {
+	r, err := b.open(ctx, off, n)
+	if err != nil {
+		return nil, blobError(b.src.Digest, fmt.Sprintf("[%d,%d)", off, off+n), err)
+	}
+	return r, nil
+}

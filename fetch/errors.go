@@ -1,0 +1,124 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// What a request came to, for errors.Is. When several hosts were asked, an
+// error matches what each of them came to.
+var (
+	// ErrNotFound: the host has not what was asked for (404, 410).
+	ErrNotFound = errors.New("not found")
+
+	// ErrUnauthorized: the credentials, or their absence, are not accepted
+	// (401, 403).
+	ErrUnauthorized = errors.New("not authorized")
+
+	// ErrUnavailable: the host cannot be reached, breaks off, stalls, or says
+	// that it has trouble (408, 429, 5xx and what has no other name here). It
+	// may be better later.
+	ErrUnavailable = errors.New("unavailable")
+
+	// ErrNoRanges: the host answers a request for a range with something else:
+	// the whole blob, another range, or a refusal (400, 416, 501).
+	ErrNoRanges = errors.New("range not served")
+)
+
+// Error is one request that failed at one host.
+type Error struct {
+	Op      string // "GET", or "token" for the request of a bearer token
+	Host    string // "name:port" of the server that was asked, after redirects
+	Status  int    // of the answer; 0 if there was none
+	Message string // what the registry or we say about it; may be empty
+	Kind    error  // ErrNotFound, ErrUnauthorized, ErrUnavailable or ErrNoRanges
+	Cause   error  // what broke below HTTP; may be nil
+
+	retryAfter time.Duration // as the host wishes; 0 if it said nothing
+	final      bool          // the same request would fail again
+	unanswered bool          // nothing came, or nothing more
+}
+
+// Error has no URL in it, since the query of a redirected one is a credential.
+func (e *Error) Error() string {
+	var s strings.Builder
+	fmt.Fprintf(&s, "%s %s: ", e.Op, e.Host)
+	if e.Status != 0 {
+		fmt.Fprintf(&s, "%d %s: ", e.Status, http.StatusText(e.Status))
+	}
+	s.WriteString(e.Kind.Error())
+	if e.Message != "" {
+		fmt.Fprintf(&s, " (%s)", e.Message)
+	}
+	if e.Cause != nil {
+		fmt.Fprintf(&s, ": %v", e.Cause)
+	}
+	return s.String()
+}
+
+// Unwrap returns the kind and the cause.
+func (e *Error) Unwrap() []error {
+	if e.Cause == nil {
+		return []error{e.Kind}
+	}
+	return []error{e.Kind, e.Cause}
+}
+
+// broken returns the error of an exchange with a server that broke below HTTP.
+func broken(op, server string, cause error) *Error {
+	var known *Error
+	if errors.As(cause, &known) {
+		return known
+	}
+	var u *url.Error
+	if errors.As(cause, &u) {
+		cause = u.Err // without the URL
+	}
+	return &Error{
+		Op: op, Host: server, Kind: ErrUnavailable, Cause: cause,
+		unanswered: errors.Is(cause, errStalled),
+	}
+}
+
+// hostErrors is what each of several hosts came to.
+type hostErrors []error
+
+func (e hostErrors) Error() string {
+	all := make([]string, len(e))
+	for i, err := range e {
+		all[i] = err.Error()
+	}
+	return strings.Join(all, "; ")
+}
+
+func (e hostErrors) Unwrap() []error { return e }
+
+// stopped is the error of a read whose ctx ended after some failures, of which
+// last, the latest, is only told; nil if there were none.
+func stopped(ctx context.Context, last error) error {
+	if last == nil {
+		return context.Cause(ctx)
+	}
+	return fmt.Errorf("%w after %v", context.Cause(ctx), last)
+}
+
+// blobError wraps err at the edge of the package.
+func blobError(d digest.Digest, span string, err error) error {
+	return fmt.Errorf("fetch %s %s: %w", short(d), span, err)
+}
+
+// short returns the first twelve hexadecimal digits of d with its algorithm.
+func short(d digest.Digest) string {
+	algorithm, hex, _ := strings.Cut(string(d), ":")
+	if len(hex) <= 12 {
+		return string(d)
+	}
+	return algorithm + ":" + hex[:12] + "…"
+}

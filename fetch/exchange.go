@@ -1,0 +1,152 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// maxHops bounds a chain of redirections.
+	maxHops = 5
+
+	userAgent = "ladle"
+)
+
+// question is what is asked of a host.
+type question struct {
+	repo string
+	path string      // "/blobs/DIGEST" or "/manifests/NAME"
+	head http.Header // Range or Accept
+}
+
+// exchange sends requests to one host on behalf of one read. dog watches each
+// of them.
+type exchange struct {
+	client *Client
+	host   *host
+	dog    *watchdog
+}
+
+// ask asks the host itself and follows its redirections. It returns the
+// answer, whatever its status, and where it came from.
+func (x *exchange) ask(q question) (*http.Response, *url.URL, error) {
+	u := x.host.url(q.repo, q.path)
+	for range maxHops {
+		resp, err := x.send(u, q.head)
+		if err != nil {
+			return nil, nil, err
+		}
+		next, err := redirection(resp)
+		if err != nil {
+			discard(resp.Body)
+			return nil, nil, &Error{Op: "GET", Host: u.Host, Status: resp.StatusCode, Kind: ErrUnavailable, Message: err.Error(), final: true}
+		}
+		if next == nil {
+			return resp, u, nil
+		}
+		discard(resp.Body)
+		u = next
+	}
+	return nil, nil, &Error{Op: "GET", Host: u.Host, Kind: ErrUnavailable, Message: "too many redirections", final: true}
+}
+
+// redirection returns where resp redirects to, or nil if it does not.
+func redirection(resp *http.Response) (*url.URL, error) {
+	switch resp.StatusCode {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,
+		http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+	default:
+		return nil, nil
+	}
+	u, err := resp.Location()
+	if err != nil {
+		return nil, errors.New("redirected to no valid address")
+	}
+	if u.Scheme != "http" && u.Scheme != "https" {
+		return nil, fmt.Errorf("redirected to scheme %q", u.Scheme)
+	}
+	return u, nil
+}
+
+// send sends one GET. At the host itself it answers one challenge; to any
+// other server it shows neither the host's credentials nor its headers.
+func (x *exchange) send(u *url.URL, head http.Header) (*http.Response, error) {
+	if !x.host.owns(u) {
+		return x.roundTrip(u, head, false)
+	}
+	resp, err := x.roundTrip(u, head, true)
+	if err != nil || resp.StatusCode != http.StatusUnauthorized || x.host.Authorizer == nil {
+		return resp, err
+	}
+	if err := x.host.Authorizer.AddResponses(x.dog.ctx, []*http.Response{resp}); err != nil {
+		discard(resp.Body)
+		return nil, &Error{Op: "GET", Host: u.Host, Status: resp.StatusCode, Kind: ErrUnauthorized, Cause: err, final: true}
+	}
+	discard(resp.Body)
+	return x.roundTrip(u, head, true)
+}
+
+// roundTrip sends one request and returns its answer without following it.
+func (x *exchange) roundTrip(u *url.URL, head http.Header, trusted bool) (*http.Response, error) {
+	var written atomic.Int64 // when, in nanoseconds since start
+	start := time.Now()
+	ctx := httptrace.WithClientTrace(x.dog.ctx, &httptrace.ClientTrace{
+		WroteRequest: func(httptrace.WroteRequestInfo) { written.Store(int64(time.Since(start))) },
+	})
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, broken("GET", u.Host, err)
+	}
+	if trusted {
+		req.Header = x.host.Header.Clone()
+		if req.Header == nil {
+			req.Header = http.Header{}
+		}
+	}
+	for k, v := range head {
+		req.Header[k] = v
+	}
+	if req.Header.Get("User-Agent") == "" {
+		req.Header.Set("User-Agent", userAgent)
+	}
+	req.Header.Set("Accept-Encoding", "identity")
+	if trusted && x.host.Authorizer != nil {
+		if err := x.host.Authorizer.Authorize(ctx, req); err != nil {
+			return nil, broken("token", u.Host, x.dog.explain(err))
+		}
+	}
+	x.dog.feed()
+	resp, err := x.host.once().Do(req)
+	if err != nil {
+		e := broken("GET", u.Host, x.dog.explain(err))
+		e.unanswered = true
+		return nil, e
+	}
+	x.dog.feed()
+	if w := written.Load(); w > 0 {
+		x.client.links.update(u.Host, func(e *estimate) { e.trip(time.Since(start) - time.Duration(w)) })
+	}
+	return resp, nil
+}
+
+// once returns the host's HTTP client as one that follows no redirections.
+func (h *host) once() *http.Client {
+	var c http.Client
+	if h.Client != nil {
+		c = *h.Client
+	}
+	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	c.Jar = nil
+	return &c
+}
+
+// watched returns an exchange with h that is given up when it stalls.
+func (c *Client) watched(ctx context.Context, h *host) *exchange {
+	return &exchange{c, h, watch(ctx, c.opts.Timeout)}
+}

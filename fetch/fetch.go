@@ -1,0 +1,192 @@
+package fetch
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+	"github.com/containerd/containerd/v2/pkg/reference"
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/opencontainers/go-digest"
+)
+
+// Source names a blob.
+type Source struct {
+	Ref    string        // image reference, "host/repository:tag"
+	Digest digest.Digest // of the blob
+}
+
+// Options bound what a client does. Zero fields mean the defaults in brackets.
+type Options struct {
+	Timeout    time.Duration // of a request without any progress [30 s]
+	MaxRetries int           // per host and range; negative means none [5]
+	MinWait    time.Duration // before the first retry [30 ms]
+	MaxWait    time.Duration // between retries, also if a host wants more [5 s]
+}
+
+func (o Options) withDefaults() Options {
+	if o.Timeout <= 0 {
+		o.Timeout = 30 * time.Second
+	}
+	if o.MaxRetries == 0 {
+		o.MaxRetries = 5
+	}
+	if o.MinWait <= 0 {
+		o.MinWait = 30 * time.Millisecond
+	}
+	if o.MaxWait <= 0 {
+		o.MaxWait = 5 * time.Second
+	}
+	o.MaxWait = max(o.MinWait, o.MaxWait)
+	return o
+}
+
+const (
+	// blobsRemembered bounds for how many blobs a client knows where they are.
+	blobsRemembered = 4096
+
+	// hostsFor is how long a client uses a registry's hosts before it asks for
+	// them again.
+	hostsFor = 10 * time.Second
+)
+
+// Client fetches from the hosts that a function names for each registry. It
+// may be used concurrently.
+type Client struct {
+	registries docker.RegistryHosts
+	opts       Options
+	now        func() time.Time
+	links      links
+	blobs      *lru.Cache[Source, *Blob]
+
+	mu struct {
+		sync.Mutex
+		hosts map[string]knownHosts // by registry
+	}
+}
+
+type knownHosts struct {
+	hosts []*host
+	asked time.Time
+}
+
+// New returns a client that asks registries for the hosts of a registry, with
+// credentials and TLS settings in them; Hosts returns such a function.
+func New(registries docker.RegistryHosts, opts Options) *Client {
+	blobs, err := lru.New[Source, *Blob](blobsRemembered)
+	if err != nil {
+		panic(err) // only for a size that is not positive
+	}
+	c := &Client{registries: registries, opts: opts.withDefaults(), now: time.Now, blobs: blobs}
+	c.mu.hosts = map[string]knownHosts{}
+	return c
+}
+
+// Blob returns a reader of src. It sends nothing. What is known about where
+// src is, is shared by all its readers.
+func (c *Client) Blob(src Source) *Blob {
+	b := &Blob{client: c, src: src}
+	b.mu.places = map[*host]*place{}
+	if b.img, b.invalid = parse(src.Ref); b.invalid == nil {
+		b.invalid = src.Digest.Validate()
+	}
+	if known, ok, _ := c.blobs.PeekOrAdd(src, b); ok {
+		c.blobs.Get(src) // used again
+		return known
+	}
+	return b
+}
+
+// hosts returns the hosts of a registry that can do what is asked, or an error
+// if there are none.
+func (c *Client) hosts(registry string, can docker.HostCapabilities) ([]*host, error) {
+	all, err := c.allHosts(registry)
+	if err != nil {
+		return nil, fmt.Errorf("hosts of %s: %w", registry, err)
+	}
+	var able []*host
+	for _, h := range all {
+		if h.Capabilities.Has(can) {
+			able = append(able, h)
+		}
+	}
+	if len(able) == 0 {
+		return nil, fmt.Errorf("no host is configured for %s", registry)
+	}
+	return able, nil
+}
+
+func (c *Client) allHosts(registry string) ([]*host, error) {
+	c.mu.Lock()
+	known := c.mu.hosts[registry]
+	c.mu.Unlock()
+	if known.hosts != nil && c.now().Sub(known.asked) < hostsFor {
+		return known.hosts, nil
+	}
+	configured, err := c.registries(registry) // may read files
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old := c.mu.hosts[registry].hosts
+	fresh := make([]*host, len(configured))
+	for i, r := range configured {
+		fresh[i] = &host{RegistryHost: r, registry: registry}
+		for _, h := range old {
+			if h.same(r) {
+				fresh[i] = h
+			}
+		}
+	}
+	c.mu.hosts[registry] = knownHosts{fresh, c.now()}
+	return fresh, nil
+}
+
+// plan returns a plan to ask hosts: those that are down, or that avoid names,
+// last.
+func (c *Client) plan(hosts []*host, avoid func(*host) bool) *plan {
+	p := &plan{opts: c.opts, now: c.now}
+	var later []turn
+	for _, h := range hosts {
+		if h.down(c.now()) || avoid(h) {
+			later = append(later, turn{host: h})
+		} else {
+			p.turns = append(p.turns, turn{host: h})
+		}
+	}
+	p.turns = append(p.turns, later...)
+	return p
+}
+
+// image is a parsed image reference.
+type image struct {
+	reference.Spec
+	registry string // "name:port"
+	repo     string
+}
+
+func parse(ref string) (image, error) {
+	spec, err := reference.Parse(ref)
+	if err != nil {
+		return image{}, fmt.Errorf("image reference %q: %w", ref, err)
+	}
+	registry := spec.Hostname()
+	return image{spec, registry, strings.TrimPrefix(spec.Locator, registry+"/")}, nil
+}
+
+// scoped returns ctx with the scope that a token for the image needs.
+func (i image) scoped(ctx context.Context) (context.Context, error) {
+	return docker.ContextWithRepositoryScope(ctx, i.Spec, false)
+}
+
+// discard reads what little may be left of a body that is not used, so that
+// its connection can be used again, and closes it.
+func discard(body io.ReadCloser) {
+	io.CopyN(io.Discard, body, maxErrorBody) //nolint:errcheck // the connection is lost, then
+	body.Close()
+}

@@ -1,0 +1,205 @@
+package fetch
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+	"github.com/containerd/containerd/v2/core/remotes/docker/config"
+	"github.com/containerd/errdefs"
+)
+
+// HostsOptions say where the hosts of a registry are configured. The zero
+// value means that each registry is its own host.
+type HostsOptions struct {
+	// Dirs are directories as containerd's certs.d: DIR/HOST_PORT_/hosts.toml,
+	// DIR/HOST/hosts.toml or DIR/_default/hosts.toml, or certificates as Docker
+	// lays them out. The first that knows a registry is used. They are read
+	// again when they change, and once an hour for what they refer to.
+	Dirs []string
+
+	// Mirrors are asked before the hosts that Dirs names, by registry.
+	Mirrors map[string][]Mirror
+
+	// Credentials returns what to log in with at a host, as
+	// docker.WithAuthCreds says; nil means nothing.
+	Credentials func(host string) (user, secret string, err error)
+
+	// RequestTimeout bounds how long the header of an answer takes to come
+	// [30 s]; negative means no bound.
+	RequestTimeout time.Duration
+
+	// Wrap returns what all requests are sent through, in place of the
+	// transport that it is given; nil means that transport.
+	Wrap func(http.RoundTripper) http.RoundTripper
+}
+
+// Mirror is a host that is asked in place of a registry.
+type Mirror struct {
+	Host           string        // "name:port"
+	Insecure       bool          // plain HTTP; implied for the local host
+	Header         http.Header   // of each request
+	RequestTimeout time.Duration // as in HostsOptions; zero means the one there
+}
+
+// dirsFor is how long a directory is used without change: it may name
+// certificates elsewhere, which are renewed.
+const dirsFor = time.Hour
+
+// Hosts returns the hosts of each registry as opts say: its mirrors in their
+// order, then those of its directory, or, if that names none, the registry
+// itself, by plain HTTP on the local host. The same connections and tokens are
+// used as long as the configuration stays the same. ctx is for logging.
+func Hosts(ctx context.Context, opts HostsOptions) docker.RegistryHosts {
+	c := &configured{ctx: ctx, opts: opts}
+	c.mu.registries = map[string]registryHosts{}
+	return c.hosts
+}
+
+type configured struct {
+	ctx  context.Context // for the log of containerd's configuration reader
+	opts HostsOptions
+
+	mu struct {
+		sync.Mutex
+		registries map[string]registryHosts
+	}
+}
+
+type registryHosts struct {
+	hosts []docker.RegistryHost
+	stamp string // of the directory that they were read from
+	read  time.Time
+}
+
+func (c *configured) hosts(registry string) ([]docker.RegistryHost, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock() // held while files are read, so that they are read once
+	dir, stamp, err := c.dir(registry)
+	if err != nil {
+		return nil, err
+	}
+	known := c.mu.registries[registry]
+	if known.hosts != nil && known.stamp == stamp && time.Since(known.read) < dirsFor {
+		return known.hosts, nil
+	}
+	hosts, err := c.read(registry, dir)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.registries[registry] = registryHosts{hosts, stamp, time.Now()}
+	return hosts, nil
+}
+
+// dir returns the directory for registry, or "", and what changes when it
+// does.
+func (c *configured) dir(registry string) (dir, stamp string, err error) {
+	for _, root := range c.opts.Dirs {
+		dir, err := config.HostDirFromRoot(root)(registry)
+		if errdefs.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return "", "", err
+		}
+		stamp, err := stampOf(dir)
+		return dir, stamp, err
+	}
+	return "", "", nil
+}
+
+// stampOf returns names, sizes and times of the files in dir.
+func stampOf(dir string) (string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", err
+	}
+	var s strings.Builder
+	s.WriteString(dir)
+	for _, e := range entries {
+		if info, err := os.Stat(dir + "/" + e.Name()); err == nil { // of the target of a link
+			fmt.Fprintf(&s, "\n%s %d %d", e.Name(), info.Size(), info.ModTime().UnixNano())
+		}
+	}
+	return s.String(), nil
+}
+
+func (c *configured) read(registry, dir string) ([]docker.RegistryHost, error) {
+	var hosts []docker.RegistryHost
+	for _, m := range c.opts.Mirrors[registry] {
+		hosts = append(hosts, c.mirror(m))
+	}
+	first := true
+	opts := config.HostOptions{
+		HostDir:       func(string) (string, error) { return dir, nil },
+		DefaultScheme: scheme(registry, false),
+		UpdateClient: func(client *http.Client) error {
+			tr, ok := client.Transport.(*http.Transport)
+			if !ok {
+				return fmt.Errorf("transport of type %T", client.Transport)
+			}
+			tune(tr, headerTimeout(c.opts.RequestTimeout))
+			if first { // the others are copies of it, perhaps with a dial_timeout
+				dialWithin(tr, dialTimeout)
+			}
+			first = false
+			return nil
+		},
+	}
+	dirHosts, err := config.ConfigureHosts(c.ctx, opts)(registry)
+	if err != nil {
+		return nil, err
+	}
+	wrapped := map[*http.Client]*http.Client{}
+	for _, h := range dirHosts {
+		if wrapped[h.Client] == nil {
+			wrapped[h.Client] = c.wrap(h.Client)
+		}
+		h.Client = wrapped[h.Client]
+		h.Authorizer = newAuthorizer(newTokenSource(h.Client, h.Header), c.opts.Credentials)
+		hosts = append(hosts, h)
+	}
+	return hosts, nil
+}
+
+func (c *configured) mirror(m Mirror) docker.RegistryHost {
+	timeout := m.RequestTimeout
+	if timeout == 0 {
+		timeout = c.opts.RequestTimeout
+	}
+	client := c.wrap(&http.Client{Transport: newTransport(headerTimeout(timeout))})
+	host := m.Host
+	if host == "docker.io" {
+		host = "registry-1.docker.io"
+	}
+	return docker.RegistryHost{
+		Client:       client,
+		Authorizer:   newAuthorizer(newTokenSource(client, m.Header), c.opts.Credentials),
+		Host:         host,
+		Scheme:       scheme(host, m.Insecure),
+		Path:         "/v2",
+		Capabilities: docker.HostCapabilityPull | docker.HostCapabilityResolve,
+		Header:       m.Header,
+	}
+}
+
+func (c *configured) wrap(client *http.Client) *http.Client {
+	if c.opts.Wrap == nil {
+		return client
+	}
+	w := *client
+	w.Transport = c.opts.Wrap(client.Transport)
+	return &w
+}
+
+func scheme(host string, insecure bool) string {
+	if local, err := docker.MatchLocalhost(host); insecure || err == nil && local {
+		return "http"
+	}
+	return "https"
+}

@@ -1,0 +1,118 @@
+package fetch
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+	"github.com/opencontainers/go-digest"
+)
+
+// maxManifest bounds a manifest, in bytes. Registries take at least 4 MiB
+// (OCI distribution specification, "Pushing Manifests").
+const maxManifest = 8 << 20
+
+// manifestTypes are the media types that are asked for.
+var manifestTypes = strings.Join([]string{
+	"application/vnd.oci.image.index.v1+json",
+	"application/vnd.oci.image.manifest.v1+json",
+	"application/vnd.docker.distribution.manifest.list.v2+json",
+	"application/vnd.docker.distribution.manifest.v2+json",
+	"*/*",
+}, ", ")
+
+// Manifest fetches the manifest dgst of the repository that ref names and
+// verifies it. Errors are those of Range.
+func (c *Client) Manifest(ctx context.Context, ref string, dgst digest.Digest) ([]byte, error) {
+	if err := dgst.Validate(); err != nil {
+		return nil, blobError(dgst, "manifest", err)
+	}
+	b, err := c.manifest(ctx, ref, string(dgst), docker.HostCapabilityPull, dgst)
+	if err != nil {
+		return nil, blobError(dgst, "manifest", err)
+	}
+	return b, nil
+}
+
+// ManifestByTag fetches the manifest that ref, "host/repository:tag", names
+// now, and returns it with its digest. Only hosts that may be trusted to
+// resolve tags are asked.
+func (c *Client) ManifestByTag(ctx context.Context, ref string) ([]byte, digest.Digest, error) {
+	img, err := parse(ref)
+	if err == nil && (img.Object == "" || strings.Contains(img.Object, "@")) {
+		err = fmt.Errorf("%q has no tag alone", ref)
+	}
+	var b []byte
+	if err == nil {
+		b, err = c.manifest(ctx, ref, img.Object, docker.HostCapabilityPull|docker.HostCapabilityResolve, "")
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("fetch manifest of %s: %w", ref, err)
+	}
+	return b, digest.FromBytes(b), nil
+}
+
+// manifest fetches a manifest by tag or digest. It has the digest want, if
+// that is not empty.
+func (c *Client) manifest(ctx context.Context, ref, name string, can docker.HostCapabilities, want digest.Digest) ([]byte, error) {
+	img, err := parse(ref)
+	if err != nil {
+		return nil, err
+	}
+	hosts, err := c.hosts(img.registry, can)
+	if err != nil {
+		return nil, err
+	}
+	if ctx, err = img.scoped(ctx); err != nil {
+		return nil, err
+	}
+	q := question{img.repo, "/manifests/" + name, http.Header{"Accept": {manifestTypes}}}
+	plan := c.plan(hosts, func(*host) bool { return false })
+	for {
+		x := c.watched(ctx, plan.host())
+		b, err := x.document(q, want)
+		x.dog.end()
+		if err == nil {
+			plan.success()
+			return b, nil
+		}
+		if err := plan.failure(ctx, err); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// document asks for something small and reads all of it.
+func (x *exchange) document(q question, want digest.Digest) ([]byte, error) {
+	resp, u, err := x.ask(q)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, refusal(resp, false, x.host.owns(u))
+	}
+	defer resp.Body.Close()
+	s := x.stream(resp, 0, 0, maxManifest)
+	b, err := io.ReadAll(io.LimitReader(feeding{s}, maxManifest+1))
+	if err != nil {
+		return nil, s.broken(err)
+	}
+	if want == "" {
+		want = digest.Digest(resp.Header.Get("Docker-Content-Digest"))
+	}
+	switch {
+	case len(b) > maxManifest:
+		err = fmt.Errorf("manifest of more than %d bytes", maxManifest)
+	case want != "" && want.Validate() != nil:
+		err = fmt.Errorf("digest %.80q in header", want)
+	case want != "" && want.Algorithm().FromBytes(b) != want:
+		err = fmt.Errorf("manifest has not digest %s", want)
+	}
+	if err != nil {
+		return nil, &Error{Op: "GET", Host: u.Host, Status: resp.StatusCode, Kind: ErrUnavailable, Cause: err, final: true}
+	}
+	return b, nil
+}

@@ -1,0 +1,127 @@
+package fetch
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+)
+
+// Tail returns the last n bytes of the blob, or all of a shorter one, and the
+// blob's size in bytes, in one request where the host can do that. Errors are
+// those of Range.
+func (b *Blob) Tail(ctx context.Context, n int64) (tail []byte, size int64, err error) {
+	tail, size, err = b.tail(ctx, n)
+	if err != nil {
+		return nil, 0, blobError(b.src.Digest, fmt.Sprintf("last %d bytes", n), err)
+	}
+	return tail, size, nil
+}
+
+func (b *Blob) tail(ctx context.Context, n int64) ([]byte, int64, error) {
+	if n <= 0 {
+		return nil, 0, fmt.Errorf("no such range")
+	}
+	ctx, plan, err := b.plan(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	for {
+		x := b.client.watched(ctx, plan.host())
+		s, size, err := b.openTail(x, n)
+		if err != nil {
+			x.dog.end()
+			b.failed(x.host, err)
+			if err := plan.failure(ctx, err); err != nil {
+				return nil, 0, err
+			}
+			continue
+		}
+		plan.success()
+		if s == nil {
+			x.dog.end()
+			return []byte{}, 0, nil
+		}
+		r := &Reader{ctx: ctx, blob: b, plan: plan, off: max(0, size-n), end: size, cur: s}
+		tail, err := r.rest()
+		return tail, size, err
+	}
+}
+
+// rest reads all that is left and closes the reader.
+func (r *Reader) rest() ([]byte, error) {
+	defer r.Close()
+	all := make([]byte, r.end-r.off)
+	for left := all; len(left) > 0; {
+		n, err := r.read(left)
+		if err != nil {
+			return nil, err
+		}
+		left = left[n:]
+	}
+	return all, nil
+}
+
+// openTail asks x.host for the last n bytes. It returns a stream that starts
+// with the first of them, or no stream for an empty blob, and the blob's size.
+//
+// A host that serves no suffix ranges is asked for a range that it can serve,
+// as soon as the size is known: from its answer to the suffix range, or of one
+// byte.
+func (b *Blob) openTail(x *exchange, n int64) (s *stream, size int64, err error) {
+	size = -1
+	suffix := !x.host.noSuffix()
+	if suffix {
+		s, size, err = b.openSuffix(x, fmt.Sprintf("bytes=-%d", n), n)
+		if s != nil || err != nil || size == 0 {
+			return s, size, err
+		}
+	}
+	if size < 0 {
+		s, size, err = b.openSuffix(x, "bytes=0-0", n)
+		if s != nil || err != nil || size == 0 {
+			return s, size, err
+		}
+	}
+	if size < 0 {
+		return nil, 0, &Error{Op: "GET", Host: x.host.Host, Kind: ErrNoRanges, Message: "size not told", final: true}
+	}
+	s, err = b.openAt(x, max(0, size-n), size)
+	if err == nil && suffix {
+		x.host.setNoSuffix()
+	}
+	return s, size, err
+}
+
+// openSuffix asks for a range and returns a stream of the last n bytes if the
+// answer has them, and else only the size if the answer tells it; it is
+// negative if not.
+func (b *Blob) openSuffix(x *exchange, rng string, n int64) (*stream, int64, error) {
+	resp, err := b.get(x, rng)
+	if err != nil {
+		return nil, 0, err
+	}
+	switch resp.StatusCode {
+	case http.StatusOK, http.StatusPartialContent:
+		got, ok := bodySpan(resp)
+		first := max(0, got.size-n)
+		if ok && got.size >= 0 && got.end == got.size && got.off <= first && first-got.off <= skipLimit {
+			return x.stream(resp, got.off, first, got.size-first), got.size, nil
+		}
+		resp.Body.Close()
+		if !ok {
+			return nil, -1, nil
+		}
+		return nil, got.size, nil
+	case http.StatusRequestedRangeNotSatisfiable:
+		size, ok := unsatisfied(resp.Header.Get("Content-Range"))
+		discard(resp.Body)
+		if !ok {
+			size = -1
+		}
+		return nil, size, nil
+	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotImplemented:
+		discard(resp.Body)
+		return nil, -1, nil
+	}
+	return nil, 0, refusal(resp, true, x.host.owns(resp.Request.URL))
+}

@@ -1,0 +1,31 @@
+// Package index reads what a lazily readable layer says about itself.
+//
+// An index is a tree and its chunks. A chunk is the unit that is fetched,
+// decompressed and verified together: Size bytes of the layer's data file,
+// found at InnerOffset of the stream that starts at BlobOffset of the blob.
+// The data file holds the contents of the regular files end to end, each file
+// starting on a tree.BlockSize boundary, in the order in which their bytes
+// stand in the blob; what lies between chunks reads as zeros.
+//
+// The table of contents (TOC) is the form in which eStargz and zstd:chunked
+// layers carry their index: JSON, compressed, near the end of the blob, found
+// through the footer, which is the blob's last bytes; or, for an external TOC,
+// in an image of its own. A claim is what the manifest of an image says about
+// a layer: the digest of its TOC, and sometimes where it is. Everything here
+// treats TOC and footer as hostile.
+//
+// A TOC is a list of entries that stands for a tar. The tree that comes out is
+// the one that containerd's archive.Apply with OverlayConvertWhiteout would
+// extract from that tar (containerd v2.4.2, pkg/archive/tar.go), but for:
+//
+//   - the landmarks of eStargz and its TOC file in the root, which are dropped;
+//   - whiteouts of names that the layer also has: the name stays, as in the OCI
+//     image specification (layer.md, "Whiteouts"), where Apply fails;
+//   - extended attributes user.overlay.*, which are dropped, so that no image
+//     can speak to an overlayfs that is mounted with userxattr;
+//   - paths that lead through a symbolic link of the same layer: Apply follows
+//     it inside the root, here it is an error. Such a layer is pulled whole.
+//
+// The encoded forms, a table of chunks and an encoded tree, are what a store
+// keeps of an index.
+package index

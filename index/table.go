@@ -1,0 +1,118 @@
+package index
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"sort"
+)
+
+// Table is the chunks of an index in a form that can be mapped into memory:
+// fixed-size records ordered by DataOffset. It keeps a daemon small however
+// many layers it serves. It has all that is needed to read a layer's bytes.
+//
+// The encoded form is a header, tableMagic and the CRC-32C of what follows,
+// padded to 16 bytes; then the prefetch size and the compression, padded to 16
+// bytes; then the records: the fields of Chunk in their order. Numbers have 64
+// bits, little-endian.
+type Table struct {
+	records     []byte
+	compression Compression
+	prefetch    int64
+}
+
+const (
+	tableMagic  = "ladleCT1"
+	tableSummed = 16 // where that starts which the checksum is of
+	tableHeader = 32
+	recordSize  = 5*8 + 32
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// EncodeTable returns the table of x.
+func EncodeTable(x *Index) []byte {
+	b := make([]byte, tableHeader, tableHeader+len(x.Chunks)*recordSize)
+	copy(b, tableMagic)
+	binary.LittleEndian.PutUint64(b[tableSummed:], uint64(x.PrefetchSize))
+	copy(b[tableSummed+8:tableHeader], x.Compression)
+	for i := range x.Chunks {
+		c := &x.Chunks[i]
+		for _, n := range [...]int64{c.DataOffset, c.Size, c.BlobOffset, c.BlobEnd, c.InnerOffset} {
+			b = binary.LittleEndian.AppendUint64(b, uint64(n))
+		}
+		b = append(b, c.Digest[:]...)
+	}
+	binary.LittleEndian.PutUint32(b[len(tableMagic):], crc32.Checksum(b[tableSummed:], castagnoli))
+	return b
+}
+
+// DecodeTable checks b, which the table keeps, and returns the table in it.
+// Its chunks are in the order, and within the bounds, that Chunk promises.
+func DecodeTable(b []byte) (Table, error) {
+	if len(b) < tableHeader || string(b[:len(tableMagic)]) != tableMagic || (len(b)-tableHeader)%recordSize != 0 {
+		return Table{}, errors.New("chunk table: not one")
+	}
+	t := Table{
+		records:     b[tableHeader:],
+		compression: Compression(bytes.TrimRight(b[tableSummed+8:tableHeader], "\x00")),
+		prefetch:    number(b[tableSummed:], 0),
+	}
+	if crc32.Checksum(b[tableSummed:], castagnoli) != binary.LittleEndian.Uint32(b[len(tableMagic):]) {
+		return Table{}, errors.New("chunk table: damaged")
+	}
+	if t.compression != Gzip && t.compression != Zstd || t.prefetch < 0 {
+		return Table{}, errors.New("chunk table: bad header")
+	}
+	var last Chunk
+	for i := range t.Len() {
+		c := t.At(i)
+		err := c.check()
+		if err == nil && i > 0 {
+			err = last.checkNext(&c)
+		}
+		if err != nil {
+			return Table{}, fmt.Errorf("chunk table: %w", err)
+		}
+		last = c
+	}
+	return t, nil
+}
+
+// Compression returns how the streams of the blob are compressed.
+func (t Table) Compression() Compression { return t.compression }
+
+// PrefetchSize returns the PrefetchSize of the index.
+func (t Table) PrefetchSize() int64 { return t.prefetch }
+
+// Len returns the number of chunks.
+func (t Table) Len() int { return len(t.records) / recordSize }
+
+// At returns the i-th chunk.
+func (t Table) At(i int) Chunk {
+	r := t.records[i*recordSize:][:recordSize]
+	c := Chunk{
+		DataOffset:  number(r, 0),
+		Size:        number(r, 1),
+		BlobOffset:  number(r, 2),
+		BlobEnd:     number(r, 3),
+		InnerOffset: number(r, 4),
+	}
+	copy(c.Digest[:], r[5*8:])
+	return c
+}
+
+// Search returns the least i such that the i-th chunk ends behind off; it
+// returns Len if there is none.
+func (t Table) Search(off int64) int {
+	return sort.Search(t.Len(), func(i int) bool {
+		r := t.records[i*recordSize:]
+		return number(r, 0)+number(r, 1) > off
+	})
+}
+
+func number(record []byte, i int) int64 {
+	return int64(binary.LittleEndian.Uint64(record[8*i:]))
+}

@@ -1,0 +1,12 @@
+// Package layer makes layers readable before they are there.
+//
+// A layer is an index plus a data file. To open a layer is to have its index,
+// verified; to read it is to make the chunks under the read present, one fetch
+// for each however many readers wait, and then to read the data file. A run is
+// a range of the blob that one request fetches: the chunk that a reader waits
+// for and its absent neighbours. Chunks become readable one by one as the run
+// streams in, each after its digest was compared.
+//
+// The set is all layers that a daemon has open. Layers that are siblings in an
+// image are opened ahead of being asked for, all at once.
+package layer

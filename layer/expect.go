@@ -1,0 +1,59 @@
+package layer
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ladle-dev/ladle/index"
+)
+
+// expect returns what the image says of the layer's TOC: in the request, or
+// else in the image's manifest, which is fetched and verified for it.
+func (s *Set) expect(ctx context.Context, req Request) (index.Claim, error) {
+	if req.TOC != "" {
+		return index.Claim{TOC: req.TOC}, nil
+	}
+	if req.Manifest == "" {
+		return index.Claim{}, fmt.Errorf("%w: neither TOC digest nor manifest is known", ErrNotLazy)
+	}
+	manifest, err := s.manifest(ctx, req)
+	if err != nil {
+		return index.Claim{}, err
+	}
+	claim, err := index.ReadClaim(manifest, req.Source.Digest)
+	if err != nil {
+		return index.Claim{}, err
+	}
+	if claim.TOC == "" && claim.CompressedTOC == "" {
+		return index.Claim{}, fmt.Errorf("%w: the manifest names no TOC digest", ErrNotLazy)
+	}
+	return claim, nil
+}
+
+// check compares an index with what is claimed of it.
+func check(claim index.Claim, idx *index.Index) error {
+	if claim.TOC != "" && claim.TOC != idx.TOCDigest {
+		return fmt.Errorf("TOC has digest %s, the image says %s", idx.TOCDigest, claim.TOC)
+	}
+	if claim.CompressedTOC != "" && claim.CompressedTOC != idx.CompressedTOCDigest {
+		return fmt.Errorf("compressed TOC has digest %s, the image says %s", idx.CompressedTOCDigest, claim.CompressedTOC)
+	}
+	return nil
+}
+
+// manifest returns the manifest of req's image. The layers of an image that
+// are opened at the same time share one fetch of it.
+func (s *Set) manifest(ctx context.Context, req Request) ([]byte, error) {
+	ch := s.manifests.DoChan(req.Source.Ref+" "+req.Manifest.String(), func() (any, error) {
+		ctx, cancel := context.WithTimeout(s.ctx, s.opts.OpenTimeout)
+		defer cancel()
+		return s.fetch.Manifest(ctx, req.Source.Ref, req.Manifest)
+	})
+	select {
+	case r := <-ch:
+		b, _ := r.Val.([]byte)
+		return b, r.Err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}

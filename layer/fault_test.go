@@ -1,0 +1,139 @@
+package layer_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/ladle-dev/ladle/fetch"
+	"github.com/ladle-dev/ladle/internal/registrytest"
+	"github.com/ladle-dev/ladle/layer"
+	"github.com/ladle-dev/ladle/store"
+)
+
+// Whatever a registry does, a reader gets the right bytes or an error within
+// its timeout; and the right bytes once the registry has come to its senses.
+func TestFaults(t *testing.T) {
+	always := registrytest.Always
+	for name, fault := range map[string]registrytest.Fault{
+		"401":           {Status: http.StatusUnauthorized},
+		"403":           {Status: http.StatusForbidden},
+		"404":           {Status: http.StatusNotFound},
+		"416":           {Status: http.StatusRequestedRangeNotSatisfiable},
+		"429":           {Status: http.StatusTooManyRequests, RetryAfter: "3600"},
+		"500":           {Status: http.StatusInternalServerError},
+		"501":           {Status: http.StatusNotImplemented},
+		"range ignored": {Status: http.StatusOK},
+		"wrong range":   {ContentRange: "bytes 0-9/10"},
+		"wrong bytes":   {Corrupt: true},
+		"short":         {Truncate: registrytest.After(100)},
+		"closed":        {Close: registrytest.After(100)},
+		"closed early":  {Close: registrytest.After(-1)},
+		"stalled":       {Stall: registrytest.After(100)},
+		"stalled early": {Stall: registrytest.After(-1)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, registrytest.Options{}, someFiles(20, 10))
+			l := b.open(t)
+			large := b.files[len(b.files)-1].data
+			off := extents(t, l)["large"] + 2<<20 // where skipping a whole body is too much
+			b.SetFault(always(registrytest.Blob, fault))
+			p := make([]byte, 8192)
+			began := time.Now()
+			if _, err := l.ReadAt(context.Background(), p, off); err == nil {
+				t.Errorf("no error")
+			}
+			if took := time.Since(began); took > 20*time.Second {
+				t.Errorf("error after %v", took)
+			}
+			b.SetFault(nil)
+			if fault.Status == http.StatusOK {
+				return // it is remembered for longer than a test should take
+			}
+			eventually(t, func() error { _, err := l.ReadAt(context.Background(), p, off); return err })
+			if !bytes.Equal(p, large[2<<20:][:8192]) {
+				t.Error("wrong bytes")
+			}
+		})
+	}
+}
+
+// eventually calls f until it succeeds: hosts that failed are left alone for
+// a while.
+func eventually(t *testing.T, f func() error) {
+	t.Helper()
+	var err error
+	for range 100 {
+		if err = f(); err == nil {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Fatal(err)
+}
+
+// A mirror that lies is left for one that does not.
+func TestLyingMirror(t *testing.T) {
+	b := newBench(t, registrytest.Options{}, someFiles(21, 10))
+	liar := registrytest.New(t, registrytest.Options{})
+	liar.AddBlob(b.blob)
+	b.stop(t)
+	hosts := fetch.Hosts(context.Background(), fetch.HostsOptions{Mirrors: map[string][]fetch.Mirror{
+		b.Host(): {{Host: liar.Host(), Insecure: true}},
+	}})
+	b.startWith(t, fetch.New(hosts, quick), layer.Options{NoFill: true, NoPrefetch: true}, store.Options{})
+	l := b.open(t)
+	liar.SetFault(registrytest.Always(registrytest.Blob, registrytest.Fault{Corrupt: true}))
+	b.checkAll(t, l)
+}
+
+// A reader that is interrupted returns at once, and a stalled registry does
+// not hold one longer than the read timeout.
+func TestInterrupt(t *testing.T) {
+	b := newBench(t, registrytest.Options{}, someFiles(22, 1))
+	l := b.open(t)
+	b.SetFault(registrytest.Always(registrytest.Blob, registrytest.Fault{Stall: registrytest.After(0)}))
+	ctx, cancel := context.WithCancel(context.Background())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	if _, err := l.ReadAt(ctx, make([]byte, 100), 0); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted read: %v", err)
+	}
+}
+
+func TestReadTimeout(t *testing.T) {
+	b := newBench(t, registrytest.Options{}, someFiles(23, 1))
+	b.stop(t)
+	patient := fetch.New(fetch.Hosts(context.Background(), fetch.HostsOptions{}), fetch.Options{})
+	b.startWith(t, patient, layer.Options{NoFill: true, NoPrefetch: true, ReadTimeout: 100 * time.Millisecond}, store.Options{})
+	l := b.open(t)
+	b.SetFault(registrytest.Always(registrytest.Blob, registrytest.Fault{Stall: registrytest.After(0)}))
+	if _, err := l.ReadAt(context.Background(), make([]byte, 100), 0); !errors.Is(err, layer.ErrTimeout) {
+		t.Errorf("%v, want ErrTimeout", err)
+	}
+}
+
+// Whoever opens a layer of a dead registry is told so.
+func TestOpenFaults(t *testing.T) {
+	for name, fault := range map[string]registrytest.Fault{
+		"404":           {Status: http.StatusNotFound},
+		"500":           {Status: http.StatusInternalServerError},
+		"wrong bytes":   {Corrupt: true},
+		"short":         {Truncate: registrytest.After(10)},
+		"stalled early": {Stall: registrytest.After(-1)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, registrytest.Options{}, someFiles(24, 3))
+			b.SetFault(registrytest.Always(registrytest.Blob, fault))
+			if _, err := b.set.Open(t.Context(), b.req); err == nil {
+				t.Error("no error")
+			}
+			b.SetFault(nil)
+			eventually(t, func() error { _, err := b.set.Open(t.Context(), b.req); return err })
+		})
+	}
+}

@@ -1,0 +1,156 @@
+package layer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/ladle-dev/ladle/fetch"
+	"github.com/ladle-dev/ladle/index"
+	"github.com/ladle-dev/ladle/store"
+)
+
+// ErrNotLazy is returned for a layer that cannot be read lazily; its message
+// says why.
+var ErrNotLazy = errors.New("not lazily readable")
+
+// Request asks for a layer as an image names it.
+type Request struct {
+	Source   fetch.Source
+	TOC      digest.Digest   // of the uncompressed TOC, from the image's manifest; empty if it names none
+	Manifest digest.Digest   // of the image's manifest; empty if unknown
+	Siblings []digest.Digest // blobs of the same image that are likely to be asked for next
+	DiffID   digest.Digest   // as claimed by the image; empty if unknown
+}
+
+// Open makes the layer that req asks for ready to be read and returns its
+// identity: its index is verified and in the store. It opens the siblings, too,
+// in the background. Without network it succeeds if the store has the layer.
+//
+// A layer whose manifest names no digest for its TOC is not lazily readable:
+// nothing would tie the files that it shows to the image that names it.
+func (s *Set) Open(ctx context.Context, req Request) (store.ID, error) {
+	s.openAhead(req)
+	if req.TOC != "" {
+		if l, err := s.Layer(store.ID{Blob: req.Source.Digest, TOC: req.TOC}); err == nil {
+			return l.ID(), errors.Join(s.reopened(l, req), l.Close())
+		}
+	}
+	o := s.opening(req.Source)
+	claim, err := s.expect(ctx, req)
+	if err != nil {
+		return store.ID{}, err
+	}
+	idx, err := o.wait(ctx)
+	s.forget(req.Source, o)
+	if err != nil {
+		return store.ID{}, err
+	}
+	if err := check(claim, idx); err != nil {
+		return store.ID{}, err
+	}
+	return s.add(req, idx)
+}
+
+// openAhead starts to open the siblings that the store does not have.
+func (s *Set) openAhead(req Request) {
+	if len(req.Siblings) == 0 {
+		return
+	}
+	have := map[digest.Digest]bool{req.Source.Digest: true}
+	for _, id := range s.store.Layers() {
+		have[id.Blob] = true
+	}
+	for _, blob := range req.Siblings {
+		if !have[blob] {
+			s.opening(fetch.Source{Ref: req.Source.Ref, Digest: blob})
+		}
+	}
+}
+
+// add puts a verified index into the store.
+func (s *Set) add(req Request, idx *index.Index) (store.ID, error) {
+	id := store.ID{Blob: req.Source.Digest, TOC: idx.TOCDigest}
+	data, err := s.store.Add(id, store.Content{
+		DataSize: idx.DataSize,
+		Chunks:   index.EncodeTable(idx),
+		NChunks:  len(idx.Chunks),
+		Entries:  index.EncodeTree(idx.Root),
+		Sources:  []string{req.Source.Ref},
+		DiffID:   req.DiffID,
+	})
+	if err != nil {
+		return store.ID{}, err
+	}
+	defer data.Close()
+	s.trees.Add(id, idx.Root)
+	l, err := s.Layer(id)
+	if err != nil {
+		return store.ID{}, err
+	}
+	return id, errors.Join(s.reopened(l, req), l.Close())
+}
+
+// reopened notes that req's image has the blob of l and prefetches it once.
+func (s *Set) reopened(l *Layer, req Request) error {
+	s.addSource(l, req.Source.Ref)
+	s.mu.Lock()
+	first := !s.mu.prefetched[l.ID()]
+	s.mu.prefetched[l.ID()] = true
+	if first && !s.opts.NoPrefetch {
+		l.refs++ // given back by prefetch
+		s.wg.Go(func() { l.prefetch(s.opts.PrefetchSize) })
+	}
+	s.mu.Unlock()
+	return l.data.AddSource(req.Source.Ref)
+}
+
+// opening is an index that is being fetched.
+type opening struct {
+	done chan struct{} // closed when the fields below are set
+	idx  *index.Index
+	err  error
+}
+
+// openingKept is how long an index is kept that was fetched ahead.
+const openingKept = time.Minute
+
+// opening returns the opening of src, starting one if there is none.
+func (s *Set) opening(src fetch.Source) *opening {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o := s.mu.openings[src]; o != nil {
+		return o
+	}
+	o := &opening{done: make(chan struct{})}
+	s.mu.openings[src] = o
+	s.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(s.ctx, s.opts.OpenTimeout)
+		defer cancel()
+		o.idx, o.err = s.readIndex(ctx, src)
+		close(o.done)
+		time.AfterFunc(openingKept, func() { s.forget(src, o) })
+	})
+	return o
+}
+
+// forget lets the next Open of src start anew.
+func (s *Set) forget(src fetch.Source, o *opening) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.openings[src] == o {
+		delete(s.mu.openings, src)
+	}
+}
+
+func (o *opening) wait(ctx context.Context) (*index.Index, error) {
+	select {
+	case <-o.done:
+		return o.idx, o.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("open layer: %w", context.Cause(ctx))
+	}
+}

@@ -1,0 +1,57 @@
+package layer
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/ladle-dev/ladle/fetch"
+)
+
+// sources is where a layer's blob can be fetched: one blob per image that is
+// known to have it, the newest image first.
+type sources struct {
+	mu struct {
+		sync.Mutex
+		refs  []string
+		found []*fetch.Blob // of refs, in the same order
+	}
+}
+
+// maxSources bounds how many images are tried for one run.
+const maxSources = 8
+
+// add puts the image ref first.
+func (s *sources) add(ref string, blob func() *fetch.Blob) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := (*fetch.Blob)(nil)
+	if i := slices.Index(s.mu.refs, ref); i >= 0 {
+		b = s.mu.found[i]
+		s.mu.refs = slices.Delete(s.mu.refs, i, i+1)
+		s.mu.found = slices.Delete(s.mu.found, i, i+1)
+	} else {
+		b = blob()
+	}
+	s.mu.refs = slices.Insert(s.mu.refs, 0, ref)
+	s.mu.found = slices.Insert(s.mu.found, 0, b)
+	if len(s.mu.refs) > maxSources {
+		s.mu.refs, s.mu.found = s.mu.refs[:maxSources], s.mu.found[:maxSources]
+	}
+}
+
+// blobs returns the blobs to try, in order.
+func (s *sources) blobs() []*fetch.Blob {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.mu.found)
+}
+
+// link returns what is known of the way to the first source.
+func (s *sources) link() fetch.Link {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.mu.found) == 0 {
+		return fetch.Link{}
+	}
+	return s.mu.found[0].Link()
+}

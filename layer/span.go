@@ -1,0 +1,54 @@
+package layer
+
+import "github.com/ladle-dev/ladle/index"
+
+// span is the chunks with the numbers [first, end).
+type span struct{ first, end int }
+
+func (s span) has(n int) bool { return s.first <= n && n < s.end }
+
+// maxGap is how many bytes of a blob that are present already a run takes
+// along rather than end before them: less than a request costs.
+const maxGap = 64 << 10
+
+// planner decides which chunks one request fetches.
+type planner struct {
+	table index.Table
+	// absent says whether a chunk must be fetched and nobody fetches it.
+	absent func(n int) bool
+}
+
+// around returns the span of a run for the chunks [n, end), n being absent: it
+// takes absent chunks along up to window bytes of the blob from the start of
+// the n-th chunk's stream on, and always ends where a stream ends.
+func (p planner) around(n, end int, window int64) span {
+	s := span{p.streamStart(n), n + 1}
+	limit := p.table.At(s.first).BlobOffset + window
+	keep := s.end
+	for s.end < p.table.Len() {
+		c := p.table.At(s.end)
+		last := p.table.At(keep - 1)
+		inStream := c.BlobOffset == last.BlobOffset
+		if !inStream && s.end >= end && c.BlobEnd > limit {
+			break
+		}
+		if c.BlobOffset-last.BlobEnd > maxGap {
+			break
+		}
+		s.end++
+		if inStream || p.absent(s.end-1) {
+			keep = s.end
+		}
+	}
+	s.end = keep
+	return s
+}
+
+// streamStart returns the first chunk of the stream that the n-th is in.
+func (p planner) streamStart(n int) int {
+	off := p.table.At(n).BlobOffset
+	for n > 0 && p.table.At(n-1).BlobOffset == off {
+		n--
+	}
+	return n
+}

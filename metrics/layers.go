@@ -1,0 +1,80 @@
+package metrics
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Opened says how an attempt to open a layer ended.
+type Opened string
+
+// How an attempt to open a layer ends.
+const (
+	OpenedStored  Opened = "stored"   // its index was in the store
+	OpenedFetched Opened = "fetched"  // its index was fetched and verified
+	OpenedNotLazy Opened = "not_lazy" // the blob is in no lazily readable format
+	OpenedInvalid Opened = "invalid"  // its index is wrong or not the one that the image names
+	OpenedError   Opened = "error"    // the index could not be had
+)
+
+// AllOpened is every value of Opened.
+var AllOpened = []Opened{OpenedStored, OpenedFetched, OpenedNotLazy, OpenedInvalid, OpenedError}
+
+// Layers counts layers that were opened.
+type Layers struct{ opened *prometheus.CounterVec }
+
+func newLayers(r prometheus.Registerer) *Layers {
+	l := &Layers{newCounters(r, "layers_opened_total", "Layers opened, by outcome.", "outcome")}
+	for _, o := range AllOpened {
+		l.opened.WithLabelValues(string(o))
+	}
+	return l
+}
+
+// Opened counts an attempt to open a layer.
+func (l *Layers) Opened(o Opened) {
+	if l != nil {
+		l.opened.WithLabelValues(value(o, AllOpened, OpenedError)).Inc()
+	}
+}
+
+// Reason says why a snapshot became remote or did not.
+type Reason string
+
+// Why a snapshot is prepared as it is.
+const (
+	ReasonLazy       Reason = "lazy"       // remote: its layer is lazily readable
+	ReasonNoLabels   Reason = "no_labels"  // local: the client did not say of which image it is
+	ReasonFormat     Reason = "format"     // local: the blob is in no lazily readable format
+	ReasonUnverified Reason = "unverified" // local: the image's manifest names no digest of the index
+	ReasonInvalid    Reason = "invalid"    // local: the index is wrong
+	ReasonRegistry   Reason = "registry"   // local: the registry did not give the index
+	ReasonTimeout    Reason = "timeout"    // local: it took too long
+	ReasonMount      Reason = "mount"      // local: the kernel did not mount the tree
+	ReasonOther      Reason = "other"      // local: anything else; the log has it
+)
+
+// AllReasons is every value of Reason.
+var AllReasons = []Reason{
+	ReasonLazy, ReasonNoLabels, ReasonFormat, ReasonUnverified, ReasonInvalid,
+	ReasonRegistry, ReasonTimeout, ReasonMount, ReasonOther,
+}
+
+// Prepares counts layers that a client asked for.
+type Prepares struct{ prepared *prometheus.CounterVec }
+
+func newPrepares(r prometheus.Registerer) *Prepares {
+	return &Prepares{newCounters(r, "prepares_total",
+		"Layers of images that were prepared, by result (remote or local) and reason.", "result", "reason")}
+}
+
+// Remote counts a layer that is read lazily.
+func (p *Prepares) Remote() {
+	if p != nil {
+		p.prepared.WithLabelValues("remote", string(ReasonLazy)).Inc()
+	}
+}
+
+// Local counts a layer that is left to the ordinary pull, and why.
+func (p *Prepares) Local(why Reason) {
+	if p != nil {
+		p.prepared.WithLabelValues("local", value(why, AllReasons, ReasonOther)).Inc()
+	}
+}
