@@ -39,7 +39,7 @@ func TestTable(t *testing.T) {
 				t.Errorf("chunk %d: %+v, want %+v", i, table.At(i), c)
 			}
 		}
-		for off := int64(-1); off < int64(n+1)*8192; off += 1 + off%7*500 {
+		for off := int64(-1); off < int64(n+1)*8192; off += 1 + off&7*500 {
 			i := slices.IndexFunc(want, func(c Chunk) bool { return c.DataOffset+c.Size > off })
 			if i < 0 {
 				i = n

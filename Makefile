@@ -1,0 +1,63 @@
+# `make help` lists what there is to do.
+MODULE   := github.com/ladle-dev/ladle
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+PREFIX   ?= /usr/local
+FUZZTIME ?= 30s
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## The daemon, bin/ladle
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.release=$(VERSION)' -o bin/ladle ./cmd/snapshotter
+
+.PHONY: install
+install: build ## Daemon, /etc/ladle/config.toml, systemd unit (DESTDIR, PREFIX)
+	script/install.sh '$(DESTDIR)' '$(PREFIX)'
+
+.PHONY: uninstall
+uninstall: ## Take daemon and unit away; configuration and state stay
+	rm -f '$(DESTDIR)$(PREFIX)/bin/ladle' '$(DESTDIR)/etc/systemd/system/ladle.service'
+
+.PHONY: demo
+demo: build ## Run a real image before it is there, beside overlayfs (root; IMAGE=reference)
+	script/components.sh
+	cd test && go run ./cmd/demo $(if $(IMAGE),-image '$(IMAGE)')
+
+.PHONY: test
+test: build ## Every test (root), and what was skipped
+	script/test.sh
+
+.PHONY: race
+race: build ## Every test (root) with the race detector
+	script/test.sh -race
+
+.PHONY: fuzz
+fuzz: ## Each fuzz target for FUZZTIME (30s)
+	script/fuzz.sh '$(FUZZTIME)'
+
+.PHONY: bench
+bench: build ## Walks, opens, reads: ladle beside overlayfs and stargz (root)
+	script/components.sh
+	cd bench && go run ./cmd/bench
+
+.PHONY: bench-cold
+bench-cold: build ## Time to ready over three simulated links (root)
+	script/components.sh
+	cd test && go run ./cmd/bench-cold
+
+.PHONY: cover
+cover: ## Test coverage of the packages (root), in .cache/cover.html
+	mkdir -p .cache && go test -count=1 -coverpkg=./... -coverprofile=.cache/cover.out ./...
+	go tool cover -html=.cache/cover.out -o .cache/cover.html && go tool cover -func=.cache/cover.out | tail -1
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck over all modules
+	script/lint.sh
+
+.PHONY: clean
+clean: ## Remove what was built; .cache/ stays
+	rm -rf bin

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/log"
+
+	"github.com/ladle-dev/ladle/config"
+	"github.com/ladle-dev/ladle/fetch"
+	"github.com/ladle-dev/ladle/fs"
+	"github.com/ladle-dev/ladle/layer"
+	"github.com/ladle-dev/ladle/metrics"
+	"github.com/ladle-dev/ladle/snapshot"
+	"github.com/ladle-dev/ladle/store"
+)
+
+// daemon puts the packages together, from the bottom to the top.
+type daemon struct {
+	cfg    config.Config
+	counts *metrics.Metrics
+	open   *closers // each part is added as soon as it is there
+}
+
+// start opens the store and what stands on it, and returns the snapshotter of
+// each endpoint.
+func (d *daemon) start(ctx context.Context) (map[string]snapshots.Snapshotter, error) {
+	if err := os.MkdirAll(d.cfg.Root, 0o711); err != nil {
+		return nil, err
+	}
+	st, err := store.Open(ctx, d.storeDir(), store.Options{})
+	if err != nil {
+		return nil, err
+	}
+	d.open.add("store", func(context.Context) error { return st.Close() })
+
+	set := layer.NewSet(st, d.client(ctx), d.layerOptions())
+	d.open.add("layers", func(context.Context) error { return set.Close() })
+
+	trees, err := fs.New(ctx, fs.Options{
+		Root:     d.cfg.Root,
+		Images:   st,
+		Layers:   fs.LayersOf(set),
+		Driver:   d.cfg.Driver,
+		Requests: d.counts.Requests,
+		Mounts:   d.counts.Mounts,
+	})
+	if err != nil {
+		return nil, err
+	}
+	d.open.add("trees", trees.Close)
+	return d.endpoints(ctx, usableLayers{set, st}, trees)
+}
+
+func (d *daemon) storeDir() string { return filepath.Join(d.cfg.Root, "store") }
+
+func (d *daemon) layerOptions() layer.Options {
+	return layer.Options{
+		ReadTimeout:  d.cfg.ReadTimeout.Duration(),
+		OpenTimeout:  d.cfg.MountTimeout.Duration(),
+		PrefetchSize: d.cfg.PrefetchSize,
+		NoPrefetch:   d.cfg.NoPrefetch,
+		NoFill:       d.cfg.NoBackgroundFetch,
+	}
+}
+
+func (d *daemon) client(ctx context.Context) *fetch.Client {
+	return fetch.New(fetch.Hosts(ctx, hostsOptions(d.cfg, d.counts.HTTP)), fetch.Options{
+		Timeout:    d.cfg.Blob.FetchingTimeout.Duration(),
+		MaxRetries: d.cfg.Blob.MaxRetries,
+		MinWait:    d.cfg.Blob.MinWait.Duration(),
+		MaxWait:    d.cfg.Blob.MaxWait.Duration(),
+	})
+}
+
+// endpoints opens all endpoints. They share claims, so that none drops a
+// layer of another.
+func (d *daemon) endpoints(ctx context.Context, layers usableLayers, trees snapshot.Trees) (map[string]snapshots.Snapshotter, error) {
+	claims := snapshot.NewClaims()
+	all := map[string]snapshots.Snapshotter{}
+	for _, e := range d.cfg.AllEndpoints() {
+		sn, err := snapshot.New(ctx, snapshot.Options{
+			Root:        filepath.Join(d.cfg.Root, "e", e.Name),
+			Name:        e.Name,
+			Layers:      layers,
+			Trees:       trees,
+			Claims:      claims,
+			Drop:        layers.drop,
+			OpenTimeout: d.cfg.MountTimeout.Duration(),
+			Prepares:    d.counts.Prepares,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("endpoint %s: %w", e.Name, err)
+		}
+		d.open.add("endpoint "+e.Name, func(context.Context) error { return sn.Close() })
+		all[e.Name] = sn
+	}
+	return all, nil
+}
+
+// usableLayers is the layers as an endpoint needs them.
+type usableLayers struct {
+	*layer.Set
+	store *store.Store
+}
+
+// Usage returns the bytes and inodes that a layer takes on disk.
+func (l usableLayers) Usage(id store.ID) (bytes, inodes int64, err error) {
+	opened, err := l.store.Layer(id)
+	if err != nil {
+		return 0, 0, err
+	}
+	bytes, inodes, err = opened.Usage()
+	return bytes, inodes, errors.Join(err, opened.Close())
+}
+
+// drop drops the layers that no endpoint claims.
+func (l usableLayers) drop(ctx context.Context, claimed func(store.ID) bool) error {
+	freed, err := l.store.Remove(ctx, claimed)
+	if freed > 0 {
+		log.G(ctx).WithField("bytes", freed).Info("unused layers are removed")
+	}
+	return err
+}

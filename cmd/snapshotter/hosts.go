@@ -1,0 +1,38 @@
+package main
+
+import (
+	"github.com/ladle-dev/ladle/auth"
+	"github.com/ladle-dev/ladle/config"
+	"github.com/ladle-dev/ladle/fetch"
+	"github.com/ladle-dev/ladle/metrics"
+)
+
+// hostsOptions says where registries are found and what is known of them.
+func hostsOptions(cfg config.Config, counts *metrics.HTTP) fetch.HostsOptions {
+	opts := fetch.HostsOptions{
+		Mirrors:        mirrors(cfg.Registries),
+		Credentials:    auth.NewDocker("").Credentials,
+		RequestTimeout: cfg.Registries.RequestTimeout.Duration(),
+		Wrap:           counts.Transport,
+	}
+	if cfg.HostsDir != "" {
+		opts.Dirs = []string{cfg.HostsDir}
+	}
+	return opts
+}
+
+func mirrors(cfg config.Registries) map[string][]fetch.Mirror {
+	all := map[string][]fetch.Mirror{}
+	for registry, host := range cfg.Host {
+		for _, m := range host.Mirrors {
+			header, _ := m.Headers() // Validate has seen it
+			all[registry] = append(all[registry], fetch.Mirror{
+				Host:           m.Host,
+				Insecure:       m.Insecure,
+				Header:         header,
+				RequestTimeout: m.RequestTimeout.Duration(),
+			})
+		}
+	}
+	return all
+}

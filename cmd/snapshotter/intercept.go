@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"path"
+	"time"
+
+	"github.com/containerd/log"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/ladle-dev/ladle/metrics"
+)
+
+func unaryInterceptor(calls *metrics.Calls) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+		start := time.Now()
+		ctx = withMethod(ctx, info.FullMethod)
+		resp, err := next(ctx, req)
+		called(ctx, calls, info.FullMethod, start, err)
+		return resp, err
+	}
+}
+
+func streamInterceptor(calls *metrics.Calls) grpc.StreamServerInterceptor {
+	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+		start := time.Now()
+		ctx := withMethod(stream.Context(), info.FullMethod)
+		err := next(srv, &loggedStream{stream, ctx})
+		called(ctx, calls, info.FullMethod, start, err)
+		return err
+	}
+}
+
+// loggedStream is a stream whose context has the method for the log.
+type loggedStream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (s *loggedStream) Context() context.Context { return s.ctx }
+
+func withMethod(ctx context.Context, full string) context.Context {
+	return log.WithLogger(ctx, log.G(ctx).WithField("method", path.Base(full)))
+}
+
+// called counts a call and logs it. The client has the error, too, but says
+// little of it to its own users: this is where the operator looks.
+func called(ctx context.Context, calls *metrics.Calls, full string, start time.Time, err error) {
+	took := time.Since(start)
+	code := status.Code(err)
+	calls.Done(path.Base(full), code, took)
+	entry := log.G(ctx).WithField("took", took)
+	switch code {
+	case codes.OK:
+		entry.Debug("answered")
+	case codes.AlreadyExists, codes.NotFound, codes.Canceled:
+		// AlreadyExists is how Prepare says that a layer is lazy.
+		entry.WithError(err).Debug("answered")
+	default:
+		entry.WithError(err).Warn("call failed")
+	}
+}

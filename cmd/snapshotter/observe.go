@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/containerd/log"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/ladle-dev/ladle/config"
+	"github.com/ladle-dev/ladle/metrics"
+)
+
+// newMetrics returns the collectors that the daemon counts with, and where
+// they are registered. Both are empty if nothing is to be counted.
+func newMetrics(cfg config.Observation) (*metrics.Metrics, *prometheus.Registry) {
+	registry := prometheus.NewRegistry()
+	if cfg.NoPrometheus {
+		return new(metrics.Metrics), registry
+	}
+	registry.MustRegister(collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return metrics.New(registry), registry
+}
+
+// observe serves metrics and profiles where cfg says.
+func observe(ctx context.Context, cfg config.Observation, registry *prometheus.Registry, s sockets, open *closers) error {
+	if cfg.MetricsAddress != "" {
+		l, err := net.Listen("tcp", cfg.MetricsAddress)
+		if err != nil {
+			return err
+		}
+		mux := http.NewServeMux()
+		mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+		serveHTTP(ctx, "metrics", l, mux, open)
+	}
+	if cfg.DebugAddress != "" {
+		l, err := s.listen(cfg.DebugAddress, 0o600)
+		if err != nil {
+			return err
+		}
+		serveHTTP(ctx, "profiles", l, profiles(), open)
+	}
+	return nil
+}
+
+// profiles serves what net/http/pprof would serve on the default mux, which
+// any package may add to.
+func profiles() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+// serveHTTP serves on l in the background. The daemon does without it if that
+// fails.
+func serveHTTP(ctx context.Context, name string, l net.Listener, h http.Handler, open *closers) {
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
+	open.add(name, func(context.Context) error { return srv.Close() })
+	log.G(ctx).WithField("address", l.Addr()).Info(name + " are served")
+	go func() {
+		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			log.G(ctx).WithError(err).Error(name + " are no longer served")
+		}
+	}()
+}

@@ -1,0 +1,177 @@
+package fs
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// children are what this program does when it is started as a child of a test.
+var children = map[string]func(args []string) error{
+	"read":      childRead,
+	"touch":     childTouch,
+	"daemon":    childDaemon,
+	"successor": childSuccessor,
+}
+
+const childVariable = "LADLE_FS_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if name := os.Getenv(childVariable); name != "" {
+		if err := children[name](os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// process is a child of a test. It is killed when the test ends, at the
+// latest.
+type process struct {
+	*exec.Cmd
+	out    *bufio.Reader
+	exited chan error // has the result of Wait
+}
+
+func startChild(t testing.TB, name string, files []*os.File, args ...string) *process {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(os.Environ(), childVariable+"="+name)
+	cmd.ExtraFiles = files
+	cmd.Stderr = os.Stderr
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout = w
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	c := &process{Cmd: cmd, out: bufio.NewReader(r), exited: make(chan error, 1)}
+	go func() {
+		c.exited <- cmd.Wait()
+		close(c.exited)
+	}()
+	t.Cleanup(func() {
+		c.kill(t)
+		r.Close()
+	})
+	return c
+}
+
+// kill kills c and fails the test if c does not die of it.
+func (c *process) kill(t testing.TB) {
+	t.Helper()
+	_ = c.Process.Kill() // it may be gone already
+	c.wait(t)
+}
+
+// wait returns how c ended.
+func (c *process) wait(t testing.TB) error {
+	t.Helper()
+	select {
+	case err := <-c.exited:
+		return err
+	case <-time.After(time.Minute):
+		t.Fatal("child does not exit")
+		return nil
+	}
+}
+
+// line reads a line that c prints, or fails the test.
+func (c *process) line(t testing.TB) string {
+	t.Helper()
+	type result struct {
+		line string
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		line, err := c.out.ReadString('\n')
+		done <- result{strings.TrimSpace(line), err}
+	}()
+	select {
+	case r := <-done:
+		if r.err != nil {
+			t.Fatalf("child ended: %v %q", r.err, r.line)
+		}
+		return r.line
+	case <-time.After(time.Minute):
+		t.Fatal("child says nothing")
+		return ""
+	}
+}
+
+// childRead reads a file and prints its length, or how it failed.
+func childRead(args []string) error {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, unix.SIGUSR1) // handled, so that it interrupts
+	f, err := os.Open(args[0])
+	if err != nil {
+		return err
+	}
+	fmt.Println("opened")
+	n, err := io.Copy(io.Discard, f)
+	fmt.Println(n, err)
+	return nil
+}
+
+// childTouch maps a file, without readahead, and sums up its pages: a fault
+// that fails kills it.
+func childTouch(args []string) error {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, unix.SIGUSR1)
+	f, err := os.Open(args[0])
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	p, err := unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_PRIVATE)
+	if err != nil {
+		return err
+	}
+	if err := unix.Madvise(p, unix.MADV_RANDOM); err != nil {
+		return err
+	}
+	fmt.Println("opened")
+	sum := 0
+	for i := 0; i < len(p); i += 4096 {
+		sum += int(p[i])
+	}
+	fmt.Println(len(p), sum)
+	return nil
+}
+
+// childDaemon serves the root that a test gives it, with one mounted tree,
+// until it is killed.
+func childDaemon(args []string) error {
+	root, driver := args[0], args[1]
+	ctx := context.Background()
+	f, ids, err := openDaemon(ctx, root, driver)
+	if err != nil {
+		return err
+	}
+	path, err := f.Mount(ctx, "child", ids)
+	if err != nil {
+		return err
+	}
+	fmt.Println(path)
+	select {}
+}
+
+func childSuccessor([]string) error { return nil }

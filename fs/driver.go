@@ -1,0 +1,68 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/containerd/log"
+
+	"github.com/ladle-dev/ladle/metrics"
+)
+
+// plan is a tree as a driver needs to know it.
+type plan struct {
+	number uint32  // of the tree image
+	image  string  // its path
+	layers []Layer // the lowest first, exported for as long as the plan is mounted
+	target string  // the directory to mount at
+}
+
+// driver is a way in which the kernel gets a tree. Calls for different plans
+// come concurrently.
+type driver interface {
+	name() metrics.Driver
+	// mount mounts p at p.target. If it fails it leaves nothing behind.
+	mount(p *plan) error
+	// release gives back what mount took, after p was unmounted.
+	release(p *plan) error
+}
+
+// drivers returns all drivers, the best first.
+func (f *FileSystem) drivers() []driver {
+	return []driver{
+		&erofsDriver{export: f.exportDir()},
+		newLoopDriver(f.exportDir()),
+		&fuseDriver{dir: f.exportDir(), export: f.export},
+	}
+}
+
+// choose returns the driver that the options ask for, and logs why. A driver
+// works if a small tree was mounted with it and read.
+func (f *FileSystem) choose(ctx context.Context) (driver, error) {
+	auto := f.opts.Driver == "" || f.opts.Driver == "auto"
+	var refused []error
+	for _, d := range f.drivers() {
+		if !auto && string(d.name()) != f.opts.Driver {
+			continue
+		}
+		if err := f.probe(ctx, d); err != nil {
+			refused = append(refused, fmt.Errorf("driver %s: %w", d.name(), err))
+			continue
+		}
+		reason := "configured"
+		if auto {
+			reason = "the first that works"
+		}
+		entry := log.G(ctx).WithField("driver", d.name()).WithField("reason", reason)
+		if len(refused) > 0 {
+			entry = entry.WithField("refused", errors.Join(refused...))
+		}
+		entry.Info("filesystem driver chosen")
+		return d, nil
+	}
+	if len(refused) == 0 {
+		return nil, fmt.Errorf("no driver is called %q", f.opts.Driver)
+	}
+	return nil, errors.Join(refused...)
+}

@@ -1,0 +1,168 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/ladle-dev/ladle/metrics"
+	"github.com/ladle-dev/ladle/store"
+	"github.com/ladle-dev/ladle/tree"
+)
+
+// Layer is what the kernel needs of a layer. *layer.Layer is one. It is used
+// concurrently.
+type Layer interface {
+	// Number is the layer's alone for ever, and below 2^31-1.
+	Number() uint64
+	// DataSize is in bytes.
+	DataSize() int64
+	// ReadAt fills p from off of the data file, whole or with an error.
+	ReadAt(ctx context.Context, p []byte, off int64) (int, error)
+	// Tree is not changed by the caller.
+	Tree() (*tree.Inode, error)
+	// Close gives the layer back. Every Layer that was handed out is closed
+	// once.
+	Close() error
+}
+
+// Images keeps tree images. *store.Store does.
+type Images interface {
+	Tree(layers []store.ID) (store.TreeImage, error)
+	AddTree(layers []store.ID, write func(f *os.File, number uint64) error) (store.TreeImage, error)
+}
+
+// Options say what a FileSystem stands on. Root, Images and Layers are needed.
+type Options struct {
+	// Root is the directory below which everything is mounted. It must be
+	// on a filesystem that EROFS can be mounted from: ext4, xfs or btrfs,
+	// not tmpfs or overlay. Its path is short: at most 200 bytes.
+	Root   string
+	Images Images
+	// Layers opens a layer, without network.
+	Layers func(store.ID) (Layer, error)
+	// Driver is "erofs", "loop" or "fuse". Empty or "auto" takes the first
+	// of these that works here.
+	Driver   string
+	Requests *metrics.Requests // nil counts nothing
+	Mounts   *metrics.Mounts   // nil counts nothing
+}
+
+// LayersOf makes Options.Layers of a set like *layer.Set.
+func LayersOf[L Layer](set interface{ Layer(store.ID) (L, error) }) func(store.ID) (Layer, error) {
+	return func(id store.ID) (Layer, error) {
+		l, err := set.Layer(id)
+		if err != nil {
+			return nil, err
+		}
+		return l, nil
+	}
+}
+
+const maxRoot = 200 // bytes: fsconfig(2) takes 255 of a path below it
+
+// FileSystem mounts trees. It may be used concurrently.
+type FileSystem struct {
+	root   string
+	opts   Options
+	export *export
+	conn   *connection
+	driver driver
+
+	// lifetime ends with Close; what runs in the background ends with it.
+	lifetime context.Context
+	end      context.CancelFunc
+	warming  sync.WaitGroup
+	warmers  turn // of as many as may warm at once
+
+	mu struct {
+		sync.Mutex
+		closed bool
+		// trees holds every tree that is mounted or that a call is
+		// about, by the identities of its layers.
+		trees map[string]*mounted
+		// owned mirrors mounted.owners.
+		owned map[string]map[*mounted]struct{}
+	}
+}
+
+// New makes the export below opts.Root and chooses the driver. What a killed
+// process left mounted there is taken away first. ctx is for the duration of
+// the call; its values (the logger) are kept until Close.
+func New(ctx context.Context, opts Options) (_ *FileSystem, err error) {
+	f, err := prepare(ctx, opts)
+	if err != nil {
+		return nil, fmt.Errorf("fs: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.Close(context.WithoutCancel(ctx)))
+		}
+	}()
+	if f.conn, err = connect(f.export, f.exportDir()); err != nil {
+		return nil, fmt.Errorf("fs: %w", err)
+	}
+	if f.driver, err = f.choose(ctx); err != nil {
+		return nil, fmt.Errorf("fs: %w", err)
+	}
+	return f, nil
+}
+
+func prepare(ctx context.Context, opts Options) (*FileSystem, error) {
+	root, err := filepath.Abs(opts.Root)
+	if err != nil {
+		return nil, err
+	}
+	if root, err = filepath.EvalSymlinks(root); err != nil {
+		return nil, err
+	}
+	if len(root) > maxRoot {
+		return nil, fmt.Errorf("%s: path longer than %d bytes", root, maxRoot)
+	}
+	f := &FileSystem{root: root, opts: opts, warmers: make(turn, 2)}
+	f.mu.trees = map[string]*mounted{}
+	f.mu.owned = map[string]map[*mounted]struct{}{}
+	if err := removeStale(ctx, f.exportDir(), f.treesDir()); err != nil {
+		return nil, err
+	}
+	for _, dir := range []string{f.exportDir(), f.treesDir()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	f.lifetime, f.end = context.WithCancel(context.WithoutCancel(ctx))
+	f.export = newExport(f.lifetime, root, opts.Requests)
+	return f, nil
+}
+
+func (f *FileSystem) exportDir() string { return filepath.Join(f.root, "f") }
+func (f *FileSystem) treesDir() string  { return filepath.Join(f.root, "l") }
+
+// Driver returns the name of the driver in use: erofs, loop or fuse.
+func (f *FileSystem) Driver() string { return string(f.driver.name()) }
+
+// Requests returns how many requests the kernel has sent to the export, by
+// operation; every operation is there.
+func (f *FileSystem) Requests() map[metrics.Op]uint64 { return f.export.counts.snapshot() }
+
+// Close unmounts everything, waiting until ctx ends at most. Reads that are
+// under way fail.
+func (f *FileSystem) Close(ctx context.Context) error {
+	f.mu.Lock()
+	f.mu.closed = true
+	f.mu.Unlock()
+	f.end()
+	f.warming.Wait()
+	err := f.unmountAll(ctx)
+	if f.conn != nil {
+		err = errors.Join(err, f.conn.close(ctx))
+	}
+	err = errors.Join(err, f.export.close())
+	if err != nil {
+		return fmt.Errorf("fs: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,174 @@
+package fs
+
+import (
+	"context"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/moby/sys/userns"
+	"golang.org/x/sys/unix"
+
+	"github.com/ladle-dev/ladle/tree"
+)
+
+// rootInode is the number of a tree's root directory in the tree.
+const rootInode = 1
+
+// inodes is a tree as the fuse driver serves it. It does not change.
+type inodes struct {
+	number uint32
+	layers []Layer
+	nodes  []node // nodes[i-1] is inode i
+	opaque string // the name of the attribute that overlayfs looks for
+}
+
+// node is an inode in its tree.
+type node struct {
+	*tree.Inode
+	parent   uint32  // of a directory; the root's is itself
+	links    uint32  // st_nlink
+	children []child // of a directory, in the order of their names
+}
+
+type child struct {
+	name  string
+	inode uint32
+}
+
+// newInodes numbers the inodes below root in the order of tree.Walk.
+func newInodes(number uint32, root *tree.Inode, layers []Layer) *inodes {
+	t := &inodes{number: number, layers: layers, opaque: opaqueXattr()}
+	t.add(root, rootInode, map[*tree.Inode]uint32{})
+	return t
+}
+
+// opaqueXattr is the mark that overlayfs can read: in a user namespace it is
+// mounted with userxattr.
+func opaqueXattr() string {
+	if userns.RunningInUserNS() {
+		return "user" + strings.TrimPrefix(tree.OpaqueXattr, "trusted")
+	}
+	return tree.OpaqueXattr
+}
+
+// add returns the number of inode, which it gives to it and to what is below
+// if it has none. links are the numbers of inodes with several names.
+func (t *inodes) add(inode *tree.Inode, parent uint32, links map[*tree.Inode]uint32) uint32 {
+	if number, ok := links[inode]; ok {
+		return number
+	}
+	t.nodes = append(t.nodes, node{Inode: inode, parent: parent, links: inode.Nlink})
+	number := uint32(len(t.nodes))
+	if !inode.IsDir() {
+		if inode.Nlink > 1 {
+			links[inode] = number
+		}
+		return number
+	}
+	children := make([]child, 0, inode.Dir.Len())
+	names := uint32(2) // its own and its dot; each subdirectory has a ".."
+	for _, e := range inode.Dir.Entries() {
+		if e.Inode.IsDir() {
+			names++
+		}
+		children = append(children, child{e.Name, t.add(e.Inode, number, links)})
+	}
+	t.nodes[number-1].children, t.nodes[number-1].links = children, names
+	return number
+}
+
+func (t *inodes) has(inode uint32) bool { return inode >= 1 && int(inode) <= len(t.nodes) }
+
+func (t *inodes) node(inode uint32) *node { return &t.nodes[inode-1] }
+
+// lookup fills out with what name points to in a directory. The kernel
+// remembers names that do not exist, too.
+func (t *inodes) lookup(dir uint32, name string, out *fuse.EntryOut) {
+	children := t.node(dir).children
+	i := sort.Search(len(children), func(i int) bool { return children[i].name >= name })
+	if i == len(children) || children[i].name != name {
+		out.NodeId = 0
+		out.SetEntryTimeout(forever)
+		return
+	}
+	t.entry(children[i].inode, out)
+}
+
+func (t *inodes) entry(inode uint32, out *fuse.EntryOut) {
+	out.NodeId = treeNode(t.number, inode)
+	out.SetEntryTimeout(forever)
+	out.SetAttrTimeout(forever)
+	t.attributes(inode, &out.Attr)
+}
+
+// attributes are those that EROFS shows for the same inode.
+func (t *inodes) attributes(inode uint32, a *fuse.Attr) {
+	n := t.node(inode)
+	sec, nsec := uint64(n.Mtime.Sec), n.Mtime.Nsec
+	*a = fuse.Attr{
+		Ino:   treeNode(t.number, inode),
+		Mode:  n.Mode,
+		Owner: fuse.Owner{Uid: n.UID, Gid: n.GID},
+		Nlink: n.links,
+		Atime: sec, Mtime: sec, Ctime: sec,
+		Atimensec: nsec, Mtimensec: nsec, Ctimensec: nsec,
+		Rdev:    uint32(unix.Mkdev(n.Device.Major, n.Device.Minor)),
+		Blksize: tree.BlockSize,
+	}
+	switch {
+	case n.IsDir():
+		a.Size = tree.BlockSize
+	case n.IsRegular():
+		a.Size = uint64(n.Size)
+	case n.Type() == unix.S_IFLNK:
+		a.Size = uint64(len(n.Target))
+	}
+	a.Blocks = (a.Size + tree.BlockSize - 1) / tree.BlockSize * (tree.BlockSize / 512)
+}
+
+// read fills p from off of a regular file. It returns less than len(p) at the
+// end of the file only.
+func (t *inodes) read(ctx context.Context, inode uint32, p []byte, off int64) (int, error) {
+	n := t.node(inode)
+	p = p[:clamp(n.Size-off, len(p))]
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if _, err := t.layers[n.Data.Layer].ReadAt(ctx, p, n.Data.Offset+off); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// xattr returns the value of an extended attribute.
+func (t *inodes) xattr(inode uint32, name string) (string, bool) {
+	n := t.node(inode)
+	if name == t.opaque && n.IsDir() && n.Dir.Opaque {
+		return "y", true
+	}
+	value, ok := n.Xattrs[name]
+	return value, ok
+}
+
+// xattrNames returns the names of extended attributes, a zero byte after each.
+func (t *inodes) xattrNames(inode uint32, trusted bool) string {
+	n := t.node(inode)
+	names := make([]string, 0, len(n.Xattrs)+1)
+	for name := range n.Xattrs {
+		names = append(names, name)
+	}
+	if n.IsDir() && n.Dir.Opaque {
+		names = append(names, t.opaque)
+	}
+	slices.Sort(names)
+	var list strings.Builder
+	for _, name := range names {
+		if trusted || !strings.HasPrefix(name, "trusted.") {
+			list.WriteString(name)
+			list.WriteByte(0)
+		}
+	}
+	return list.String()
+}

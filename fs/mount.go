@@ -1,0 +1,216 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/containerd/log"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ladle-dev/ladle/store"
+)
+
+// ErrClosed is returned by calls after Close.
+var ErrClosed = errors.New("file system is closed")
+
+// mounted is a tree that is mounted, or that a call is about to mount.
+type mounted struct {
+	key  string
+	turn turn
+
+	// Written in the tree's turn; nil while not mounted.
+	plan *plan
+
+	// Guarded by FileSystem.mu.
+	owners map[string]struct{}
+	users  int // calls that hold it, or wait for its turn
+}
+
+// Mount mounts the tree over layers, the lowest first, for owner, a name that
+// the caller chooses and that may own several trees, and returns its path. A
+// tree that is mounted already is shared. Mounting twice for one owner is the
+// same as mounting once.
+func (f *FileSystem) Mount(ctx context.Context, owner string, layers []store.ID) (string, error) {
+	m, err := f.enter(layers)
+	if err != nil {
+		return "", fmt.Errorf("fs: %w", err)
+	}
+	defer f.leave(m)
+	if err := m.turn.take(ctx); err != nil {
+		return "", fmt.Errorf("fs: mount of %d layers: %w", len(layers), err)
+	}
+	defer m.turn.give()
+	if f.lifetime.Err() != nil {
+		return "", fmt.Errorf("fs: %w", ErrClosed)
+	}
+	if m.plan == nil {
+		if m.plan, err = f.mount(ctx, layers); err != nil {
+			f.opts.Mounts.Failed(f.driver.name())
+			return "", fmt.Errorf("fs: mount of %d layers: %w", len(layers), err)
+		}
+		f.opts.Mounts.Mounted(f.driver.name(), 1)
+	}
+	f.own(m, owner)
+	return m.plan.target, nil
+}
+
+// Release ends owner's share in all its trees. Trees without an owner are
+// unmounted. After an error owner may still have a share in some: try again.
+func (f *FileSystem) Release(ctx context.Context, owner string) error {
+	var errs []error
+	for _, m := range f.enterOwned(owner) {
+		if err := f.release(ctx, m, owner); err != nil {
+			errs = append(errs, err)
+		}
+		f.leave(m)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("fs: release of %s: %w", owner, err)
+	}
+	return nil
+}
+
+func (f *FileSystem) release(ctx context.Context, m *mounted, owner string) error {
+	if err := m.turn.take(ctx); err != nil {
+		return err
+	}
+	defer m.turn.give()
+	if f.disown(m, owner) > 0 || m.plan == nil {
+		return nil
+	}
+	return f.unmount(ctx, m)
+}
+
+// Warm makes the tree over layers ready in the background, so that a Mount
+// that follows finds its image made.
+func (f *FileSystem) Warm(layers []store.ID) {
+	m, err := f.enter(layers)
+	if err != nil {
+		return // closed: nothing will be mounted
+	}
+	layers = slices.Clone(layers)
+	f.warming.Go(func() {
+		defer f.leave(m)
+		if err := f.warm(m, layers); err != nil && f.lifetime.Err() == nil {
+			log.G(f.lifetime).WithError(err).Warn("tree image not made in advance")
+		}
+	})
+}
+
+func (f *FileSystem) warm(m *mounted, layers []store.ID) error {
+	if err := f.warmers.take(f.lifetime); err != nil {
+		return err
+	}
+	defer f.warmers.give()
+	if err := m.turn.take(f.lifetime); err != nil {
+		return err
+	}
+	defer m.turn.give()
+	if m.plan != nil {
+		return nil
+	}
+	if _, err := f.opts.Images.Tree(layers); !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	open, err := f.openLayers(layers)
+	if err != nil {
+		return err
+	}
+	_, err = f.image(f.lifetime, layers, open)
+	return errors.Join(err, closeLayers(open))
+}
+
+// mount does what Mount promises, for a tree that is not mounted, in its turn.
+func (f *FileSystem) mount(ctx context.Context, ids []store.ID) (_ *plan, err error) {
+	layers, err := f.openLayers(ids)
+	if err != nil {
+		return nil, err
+	}
+	image, err := f.image(ctx, ids, layers)
+	if err != nil {
+		return nil, errors.Join(err, closeLayers(layers))
+	}
+	if image.Number > maxNumber {
+		return nil, errors.Join(fmt.Errorf("tree number %d is too large", image.Number), closeLayers(layers))
+	}
+	p := &plan{
+		number: uint32(image.Number),
+		image:  image.Path,
+		layers: layers,
+		target: filepath.Join(f.treesDir(), strconv.FormatUint(image.Number, 10)),
+	}
+	if err := f.attach(p); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// attach exports p's layers and mounts p at its target. If it fails it leaves
+// nothing behind.
+func (f *FileSystem) attach(p *plan) error {
+	if err := f.export.addLayers(p.layers); err != nil {
+		return err
+	}
+	err := os.Mkdir(p.target, 0o700)
+	if err == nil || errors.Is(err, os.ErrExist) {
+		err = f.driver.mount(p)
+	}
+	if err != nil {
+		_ = os.Remove(p.target) // what matters is err
+		return errors.Join(err, f.export.dropLayers(p.layers))
+	}
+	return nil
+}
+
+// unmount unmounts m, in its turn. If m is still mounted afterwards m.plan
+// remains, so that the next owner shares it and the next Release tries again.
+func (f *FileSystem) unmount(ctx context.Context, m *mounted) error {
+	p := m.plan
+	if err := unmount(ctx, p.target); err != nil {
+		return err
+	}
+	m.plan = nil
+	f.opts.Mounts.Mounted(f.driver.name(), -1)
+	return f.giveBack(p)
+}
+
+// giveBack undoes attach, after the target was unmounted.
+func (f *FileSystem) giveBack(p *plan) error {
+	return errors.Join(f.driver.release(p), os.Remove(p.target), f.export.dropLayers(p.layers))
+}
+
+// unmountAll unmounts every tree, several at a time, whoever owns it.
+func (f *FileSystem) unmountAll(ctx context.Context) error {
+	var g errgroup.Group
+	g.SetLimit(8)
+	for _, m := range f.enterAll() {
+		g.Go(func() error {
+			defer f.leave(m)
+			if err := m.turn.take(ctx); err != nil {
+				return err
+			}
+			defer m.turn.give()
+			f.disownAll(m)
+			if m.plan == nil {
+				return nil
+			}
+			return f.unmount(ctx, m)
+		})
+	}
+	return g.Wait()
+}
+
+// treeKey is the same for the same layers in the same order only.
+func treeKey(layers []store.ID) string {
+	var b strings.Builder
+	for _, id := range layers {
+		fmt.Fprintf(&b, "%s %s\n", id.Blob, id.TOC)
+	}
+	return b.String()
+}

@@ -1,0 +1,96 @@
+package fs
+
+import (
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/ladle-dev/ladle/store"
+)
+
+// enter returns the tree over layers and holds it until leave.
+func (f *FileSystem) enter(layers []store.ID) (*mounted, error) {
+	if len(layers) == 0 {
+		return nil, errors.New("a tree needs a layer")
+	}
+	key := treeKey(layers)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.mu.closed {
+		return nil, ErrClosed
+	}
+	m := f.mu.trees[key]
+	if m == nil {
+		m = &mounted{key: key, turn: newTurn(), owners: map[string]struct{}{}}
+		f.mu.trees[key] = m
+	}
+	m.users++
+	return m, nil
+}
+
+// enterOwned returns owner's trees and holds them.
+func (f *FileSystem) enterOwned(owner string) []*mounted {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	trees := slices.Collect(maps.Keys(f.mu.owned[owner]))
+	for _, m := range trees {
+		m.users++
+	}
+	return trees
+}
+
+// enterAll returns all trees and holds them.
+func (f *FileSystem) enterAll() []*mounted {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	trees := slices.Collect(maps.Values(f.mu.trees))
+	for _, m := range trees {
+		m.users++
+	}
+	return trees
+}
+
+// leave lets go of m. Nobody has its turn when the last user leaves, so that
+// its plan can be looked at.
+func (f *FileSystem) leave(m *mounted) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m.users--
+	if m.users == 0 && m.plan == nil {
+		delete(f.mu.trees, m.key)
+	}
+}
+
+func (f *FileSystem) own(m *mounted, owner string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m.owners[owner] = struct{}{}
+	if f.mu.owned[owner] == nil {
+		f.mu.owned[owner] = map[*mounted]struct{}{}
+	}
+	f.mu.owned[owner][m] = struct{}{}
+}
+
+// disown returns how many owners are left.
+func (f *FileSystem) disown(m *mounted, owner string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.disownLocked(m, owner)
+	return len(m.owners)
+}
+
+func (f *FileSystem) disownAll(m *mounted) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for owner := range m.owners {
+		f.disownLocked(m, owner)
+	}
+}
+
+func (f *FileSystem) disownLocked(m *mounted, owner string) {
+	delete(m.owners, owner)
+	delete(f.mu.owned[owner], m)
+	if len(f.mu.owned[owner]) == 0 {
+		delete(f.mu.owned, owner)
+	}
+}

@@ -1,0 +1,111 @@
+package fs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/moby/sys/userns"
+	"golang.org/x/sys/unix"
+
+	"github.com/ladle-dev/ladle/erofs"
+	"github.com/ladle-dev/ladle/tree"
+)
+
+// probe finds out whether d works: it mounts a tree of one file below the
+// root, reads the file through two overlays, as a container in a container
+// would, and unmounts all.
+//
+// The second overlay is there because the kernel allows two stacked
+// filesystems, and before January 2026 a file-backed EROFS counted as one.
+func (f *FileSystem) probe(ctx context.Context, d driver) (err error) {
+	dir, err := os.MkdirTemp(f.root, "probe-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	p := &plan{
+		number: maxNumber,
+		image:  filepath.Join(dir, "image"),
+		layers: []Layer{probeLayer{}},
+		target: filepath.Join(dir, "tree"),
+	}
+	if err := writeProbe(p); err != nil {
+		return err
+	}
+	if err := f.export.addLayers(p.layers); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.export.dropLayers(p.layers)) }()
+	if err := d.mount(p); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unmount(ctx, p.target), d.release(p)) }()
+	return readThroughOverlays(ctx, dir, p.target)
+}
+
+func writeProbe(p *plan) error {
+	for _, name := range []string{"tree", "empty", "first", "second"} {
+		if err := os.Mkdir(filepath.Join(filepath.Dir(p.image), name), 0o700); err != nil {
+			return err
+		}
+	}
+	root, err := p.layers[0].Tree()
+	if err != nil {
+		return err
+	}
+	image, err := os.Create(p.image)
+	if err != nil {
+		return err
+	}
+	_, err = erofs.Write(image, root, imageOptions(p.layers, 0))
+	return errors.Join(err, image.Close())
+}
+
+func readThroughOverlays(ctx context.Context, dir, lower string) (err error) {
+	for _, name := range []string{"first", "second"} {
+		target := filepath.Join(dir, name)
+		options := "lowerdir=" + filepath.Join(dir, "empty") + ":" + lower
+		if userns.RunningInUserNS() {
+			options += ",userxattr"
+		}
+		if err := unix.Mount("overlay", target, "overlay", unix.MS_RDONLY, options); err != nil {
+			return fmt.Errorf("%s overlay: %w", name, err)
+		}
+		defer func() { err = errors.Join(err, unmount(ctx, target)) }()
+		lower = target
+	}
+	got, err := os.ReadFile(filepath.Join(lower, probeName))
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(got, probeContent) {
+		return errors.New("a file reads wrong")
+	}
+	return nil
+}
+
+const probeName = "probe"
+
+var probeContent = []byte(strings.Repeat("not zero", tree.BlockSize/4/8*5)) // more than a block
+
+// probeLayer is a layer with one file.
+type probeLayer struct{}
+
+func (probeLayer) Number() uint64  { return maxNumber }
+func (probeLayer) DataSize() int64 { return int64(len(probeContent)) }
+func (probeLayer) Close() error    { return nil }
+
+func (probeLayer) ReadAt(_ context.Context, p []byte, off int64) (int, error) {
+	return copy(p, probeContent[off:]), nil
+}
+
+func (probeLayer) Tree() (*tree.Inode, error) {
+	root := tree.NewDir(0o755)
+	root.Dir.Add(probeName, &tree.Inode{Mode: unix.S_IFREG | 0o600, Size: int64(len(probeContent))})
+	return root, nil
+}

@@ -1,0 +1,185 @@
+package fs
+
+import (
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"github.com/ladle-dev/ladle/metrics"
+)
+
+// requests answers what the kernel asks of the export. It keeps nothing
+// between requests but how often data files are open. What is not implemented
+// here is answered with ENOSYS, which the kernel remembers.
+type requests struct {
+	fuse.RawFileSystem
+	*export
+}
+
+func newRequests(e *export) *requests {
+	return &requests{fuse.NewDefaultRawFileSystem(), e}
+}
+
+// String is the name that go-fuse gives to the filesystem.
+func (r *requests) String() string { return "ladle" }
+
+// Lookup finds data files and trees in the root, by number, and everything
+// else in a tree. The kernel is not told to remember that the root lacks a
+// name, as the layer may yet come.
+func (r *requests) Lookup(_ <-chan struct{}, header *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
+	r.counts.add(metrics.OpLookup)
+	if header.NodeId == nodeRoot {
+		return r.lookupRoot(name, out)
+	}
+	t, inode, status := r.inTree(header.NodeId)
+	if status == fuse.OK {
+		t.lookup(inode, name, out)
+	}
+	return status
+}
+
+func (r *requests) lookupRoot(name string, out *fuse.EntryOut) fuse.Status {
+	if number, ok := numberIn(name, dataPrefix); ok {
+		if file := r.data(number); file != nil {
+			out.NodeId = dataNode(number)
+			file.attributes(number, &out.Attr)
+			out.SetAttrTimeout(forever)
+			return fuse.OK
+		}
+	}
+	if number, ok := numberIn(name, treePrefix); ok {
+		if t := r.tree(number); t != nil {
+			t.entry(rootInode, out)
+			return fuse.OK
+		}
+	}
+	return fuse.ENOENT
+}
+
+// inTree finds an inode of a tree. ESTALE is for one that the kernel still
+// knows though its tree is gone.
+func (r *requests) inTree(id uint64) (*inodes, uint32, fuse.Status) {
+	number, inode, ok := nodeOf(id)
+	if !ok {
+		return nil, 0, fuse.ENOENT
+	}
+	t := r.tree(number)
+	if t == nil || !t.has(inode) {
+		return nil, 0, fuse.Status(unix.ESTALE)
+	}
+	return t, inode, fuse.OK
+}
+
+// Forget has nothing to forget.
+func (r *requests) Forget(uint64, uint64) { r.counts.add(metrics.OpForget) }
+
+// GetAttr is asked once for each node, since attributes never change.
+func (r *requests) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
+	r.counts.add(metrics.OpGetattr)
+	out.SetTimeout(forever)
+	if in.NodeId == nodeRoot {
+		out.Attr = fuse.Attr{Ino: nodeRoot, Mode: unix.S_IFDIR | 0o700, Nlink: 2}
+		return fuse.OK
+	}
+	if number, inode, ok := nodeOf(in.NodeId); ok && inode == 0 {
+		file := r.data(number)
+		if file == nil {
+			return fuse.Status(unix.ESTALE)
+		}
+		file.attributes(number, &out.Attr)
+		return fuse.OK
+	}
+	t, inode, status := r.inTree(in.NodeId)
+	if status == fuse.OK {
+		t.attributes(inode, &out.Attr)
+	}
+	return status
+}
+
+// Open of a data file bypasses the page cache: the pages of EROFS are the
+// cache. Files in trees need no opening, which the kernel then leaves out
+// (FUSE_NO_OPEN_SUPPORT) for all files; so no daemon serves both kinds to
+// EROFS.
+func (r *requests) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	r.counts.add(metrics.OpOpen)
+	number, inode, ok := nodeOf(in.NodeId)
+	if !ok {
+		return fuse.EINVAL
+	}
+	if inode != 0 {
+		return fuse.ENOSYS
+	}
+	if !r.opened(number) {
+		return fuse.Status(unix.ESTALE)
+	}
+	out.OpenFlags = fuse.FOPEN_DIRECT_IO | fuse.FOPEN_NOFLUSH
+	return fuse.OK
+}
+
+// Release of a data file may be what its layer was kept for.
+func (r *requests) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
+	r.counts.add(metrics.OpRelease)
+	if number, inode, ok := nodeOf(in.NodeId); ok && inode == 0 {
+		r.released(number)
+	}
+}
+
+// Read answers whole or with an error: see the package documentation.
+func (r *requests) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
+	r.counts.add(metrics.OpRead)
+	number, inode, ok := nodeOf(in.NodeId)
+	if !ok {
+		return nil, fuse.EINVAL
+	}
+	ctx, done := r.reading(cancel, in.Pid)
+	defer done()
+	var n int
+	var err error
+	if inode == 0 {
+		file := r.data(number)
+		if file == nil {
+			return nil, fuse.EIO
+		}
+		n, err = file.read(ctx, buf, int64(in.Offset))
+	} else {
+		t, _, status := r.inTree(in.NodeId)
+		if status != fuse.OK {
+			return nil, fuse.EIO
+		}
+		n, err = t.read(ctx, inode, buf, int64(in.Offset))
+	}
+	if err != nil {
+		return nil, r.failed(ctx, number, err)
+	}
+	return fuse.ReadResultData(buf[:n]), fuse.OK
+}
+
+// Flush has nothing to write. The kernel remembers that, which is more than
+// speed: a process that has a file of its own export open would, when it is
+// killed, wait for an answer from itself for ever.
+func (r *requests) Flush(<-chan struct{}, *fuse.FlushIn) fuse.Status {
+	r.counts.add(metrics.OpOther)
+	return fuse.ENOSYS
+}
+
+// Readlink reads a symbolic link of a tree. The kernel keeps it.
+func (r *requests) Readlink(_ <-chan struct{}, header *fuse.InHeader) ([]byte, fuse.Status) {
+	r.counts.add(metrics.OpReadlink)
+	t, inode, status := r.inTree(header.NodeId)
+	if status != fuse.OK {
+		return nil, status
+	}
+	return []byte(t.node(inode).Target), fuse.OK
+}
+
+// StatFs tells of the disk that the store is on, as kubelet watches it.
+func (r *requests) StatFs(_ <-chan struct{}, _ *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
+	r.counts.add(metrics.OpStatfs)
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(r.disk, &st); err != nil {
+		return fuse.ToStatus(err)
+	}
+	out.FromStatfsT(&st)
+	return fuse.OK
+}

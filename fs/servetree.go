@@ -1,0 +1,87 @@
+package fs
+
+import (
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/ladle-dev/ladle/metrics"
+)
+
+// OpenDir says that directories of trees need no opening, so that the kernel
+// keeps their contents (FUSE_NO_OPENDIR_SUPPORT, Linux 5.1).
+func (r *requests) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, _ *fuse.OpenOut) fuse.Status {
+	r.counts.add(metrics.OpOpendir)
+	if in.NodeId == nodeRoot {
+		return fuse.OK
+	}
+	return fuse.ENOSYS
+}
+
+// ReadDir lists a directory of a tree. The root lists nothing: the kernel
+// would remember what it saw.
+func (r *requests) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+	return r.readDir(in.NodeId, func(t *inodes, inode uint32) { t.list(inode, out) })
+}
+
+// ReadDirPlus is ReadDir with a Lookup of every name.
+func (r *requests) ReadDirPlus(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+	return r.readDir(in.NodeId, func(t *inodes, inode uint32) { t.listPlus(inode, out) })
+}
+
+func (r *requests) readDir(id uint64, list func(t *inodes, inode uint32)) fuse.Status {
+	r.counts.add(metrics.OpReaddir)
+	if id == nodeRoot {
+		return fuse.OK
+	}
+	t, inode, status := r.inTree(id)
+	if status != fuse.OK {
+		return status
+	}
+	if !t.node(inode).IsDir() {
+		return fuse.ENOTDIR
+	}
+	list(t, inode)
+	return fuse.OK
+}
+
+// ReleaseDir follows an OpenDir that was answered.
+func (r *requests) ReleaseDir(*fuse.ReleaseIn) { r.counts.add(metrics.OpOther) }
+
+// GetXAttr returns the size alone if dest is empty.
+func (r *requests) GetXAttr(_ <-chan struct{}, header *fuse.InHeader, name string, dest []byte) (uint32, fuse.Status) {
+	r.counts.add(metrics.OpGetxattr)
+	t, inode, status := r.xattrsOf(header)
+	if status != fuse.OK {
+		return 0, status
+	}
+	value, ok := t.xattr(inode, name)
+	if !ok {
+		return 0, fuse.ENOATTR
+	}
+	return fill(dest, value)
+}
+
+// ListXAttr hides the names of trusted attributes from those who may not read
+// them, as other filesystems do.
+func (r *requests) ListXAttr(_ <-chan struct{}, header *fuse.InHeader, dest []byte) (uint32, fuse.Status) {
+	r.counts.add(metrics.OpGetxattr)
+	t, inode, status := r.xattrsOf(header)
+	if status != fuse.OK {
+		return 0, status
+	}
+	return fill(dest, t.xattrNames(inode, header.Uid == 0))
+}
+
+// xattrsOf is inTree for nodes that may have none.
+func (r *requests) xattrsOf(header *fuse.InHeader) (*inodes, uint32, fuse.Status) {
+	if _, inode, ok := nodeOf(header.NodeId); !ok || inode == 0 {
+		return nil, 0, fuse.ENOATTR
+	}
+	return r.inTree(header.NodeId)
+}
+
+func fill(dest []byte, value string) (uint32, fuse.Status) {
+	if len(dest) < len(value) {
+		return uint32(len(value)), fuse.ERANGE
+	}
+	return uint32(copy(dest, value)), fuse.OK
+}

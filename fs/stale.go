@@ -1,0 +1,73 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/containerd/log"
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+)
+
+// removeStale detaches everything that is mounted at or below dirs, which a
+// killed process left, and removes the directories that it was mounted on.
+// Nothing there is looked into: what a FUSE mount without a server has to say
+// may never come.
+func removeStale(ctx context.Context, dirs ...string) error {
+	for _, dir := range dirs {
+		points, err := mountsBelow(dir)
+		if err != nil {
+			return err
+		}
+		for _, point := range slices.Backward(points) {
+			if err := unix.Unmount(point, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
+				return fmt.Errorf("detach stale mount %s: %w", point, err)
+			}
+		}
+		if len(points) > 0 {
+			log.G(ctx).WithField("dir", dir).WithField("mounts", len(points)).
+				Info("detached mounts of an earlier process")
+		}
+		if err := removeEmpty(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mountsBelow returns the mount points at or below dir in the order in which
+// they were mounted.
+func mountsBelow(dir string) ([]string, error) {
+	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(dir))
+	if err != nil {
+		return nil, err
+	}
+	var points []string
+	for _, m := range mounts {
+		points = append(points, m.Mountpoint)
+	}
+	return points, nil
+}
+
+// removeEmpty removes the empty directories in dir, and dir if it is then
+// empty.
+func removeEmpty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			_ = unix.Rmdir(filepath.Join(dir, e.Name())) // what is not empty is not ours
+		}
+	}
+	_ = unix.Rmdir(dir)
+	return nil
+}

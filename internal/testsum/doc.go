@@ -1,0 +1,11 @@
+// Command testsum runs the tests of several modules and sums them up: a line
+// for each package, the output of what failed, and at the end every test that
+// was skipped, with the reason, and the line "N passed, N failed, N skipped".
+//
+// Usage:
+//
+//	testsum [-noskip REGEXP] MODULE-DIR... [-- FLAGS-OF-GO-TEST...]
+//
+// It exits with 1 if a test or package failed, if no test ran, or if a test
+// was skipped for a reason that matches REGEXP.
+package main

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+)
+
+// event is one of the events that go test -json prints (go doc test2json).
+type event struct {
+	Action     string
+	Package    string
+	ImportPath string // of build events
+	Test       string
+	Output     string
+	Elapsed    float64 // seconds
+}
+
+// name is a test, or a package if test is empty.
+type name struct{ pkg, test string }
+
+// summary is what became of the tests so far.
+type summary struct {
+	out    io.Writer
+	noskip *regexp.Regexp
+
+	passed, failed int
+	skips          []skip
+	failedIn       map[string]bool   // by package
+	output         map[name][]string // of what has not ended
+}
+
+type skip struct {
+	name
+	reason string
+}
+
+// add takes the next event.
+func (s *summary) add(e event) {
+	n := name{e.Package, e.Test}
+	switch e.Action {
+	case "output":
+		s.keep(n, e.Output)
+	case "build-output":
+		fmt.Fprint(s.out, e.Output)
+	case "pass", "fail", "skip":
+		s.end(n, e)
+	}
+}
+
+func (s *summary) keep(n name, line string) {
+	if s.output == nil {
+		s.output = map[name][]string{}
+	}
+	s.output[n] = append(s.output[n], line)
+}
+
+// end takes the end of a test or package.
+func (s *summary) end(n name, e event) {
+	lines := s.output[n]
+	delete(s.output, n)
+	switch {
+	case n.test == "":
+		s.endPackage(n, e, lines)
+	case e.Action == "pass":
+		s.passed++
+	case e.Action == "skip":
+		s.skips = append(s.skips, skip{n, reason(lines)})
+	default:
+		s.fail(n.pkg)
+		fmt.Fprint(s.out, strings.Join(lines, ""))
+	}
+}
+
+func (s *summary) fail(pkg string) {
+	if s.failedIn == nil {
+		s.failedIn = map[string]bool{}
+	}
+	s.failedIn[pkg] = true
+	s.failed++
+}
+
+func (s *summary) endPackage(n name, e event, lines []string) {
+	switch e.Action {
+	case "pass":
+		fmt.Fprintf(s.out, "ok  \t%s\t%.1fs\n", n.pkg, e.Elapsed)
+	case "skip":
+		fmt.Fprintf(s.out, "?   \t%s\t[no test files]\n", n.pkg)
+	default:
+		// No test of it has failed if it does not build, or if one of
+		// them panicked: then the output of that one says why.
+		if s.unfinished(n.pkg) || !s.failedIn[n.pkg] {
+			s.fail(n.pkg)
+		}
+		fmt.Fprint(s.out, strings.Join(lines, ""))
+	}
+}
+
+// unfinished prints and forgets what tests of pkg said that never ended.
+func (s *summary) unfinished(pkg string) bool {
+	found := false
+	for n, lines := range s.output {
+		if n.pkg == pkg {
+			found = true
+			fmt.Fprint(s.out, strings.Join(lines, ""))
+			delete(s.output, n)
+		}
+	}
+	return found
+}
+
+// broken counts a module whose tests could not be run.
+func (s *summary) broken(dir string, err error) {
+	s.failed++
+	fmt.Fprintf(s.out, "FAIL\t%s\t%v\n", dir, err)
+}
+
+// reason is what a skipped test said, in one line.
+func reason(lines []string) string {
+	var said []string
+	for _, l := range lines {
+		l = strings.TrimSpace(l)
+		if l != "" && !strings.HasPrefix(l, "=== ") && !strings.HasPrefix(l, "--- ") {
+			said = append(said, l)
+		}
+	}
+	return strings.Join(said, "; ")
+}
+
+// finish prints the end of the summary and reports whether all is well.
+func (s *summary) finish() bool {
+	unwanted := 0
+	if len(s.skips) > 0 {
+		fmt.Fprintln(s.out, "\nskipped:")
+	}
+	for _, k := range s.skips {
+		mark := ""
+		if s.noskip != nil && s.noskip.MatchString(k.reason) {
+			unwanted++
+			mark = "MUST NOT BE SKIPPED HERE: "
+		}
+		fmt.Fprintf(s.out, "  %s%s %s: %s\n", mark, k.pkg, k.test, k.reason)
+	}
+	fmt.Fprintf(s.out, "%d passed, %d failed, %d skipped\n", s.passed, s.failed+unwanted, len(s.skips))
+	return s.failed+unwanted == 0 && s.passed > 0
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// run runs the tests of a module made of files and returns what is said.
+func run(t *testing.T, noskip string, files map[string]string) (string, bool) {
+	t.Helper()
+	dir := t.TempDir()
+	files["go.mod"] = "module example.test\n\ngo 1.26\n"
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out bytes.Buffer
+	s := &summary{out: &out}
+	if noskip != "" {
+		s.noskip = regexp.MustCompile(noskip)
+	}
+	runModule(s, dir, nil)
+	ok := s.finish()
+	return out.String(), ok
+}
+
+func testFile(body string) map[string]string {
+	return map[string]string{"x_test.go": "package x\n\nimport \"testing\"\n\n" + body}
+}
+
+func TestSummary(t *testing.T) {
+	const pass = "func TestPass(t *testing.T) { t.Log(\"quiet\") }\n"
+	const skipped = "func TestSkip(t *testing.T) { t.Skip(\"needs FUSE\") }\n"
+	for title, test := range map[string]struct {
+		noskip string
+		body   string
+		want   []string // in the output
+		absent string   // from it
+		ok     bool
+	}{
+		"pass":           {"", pass, []string{"ok  \texample.test", "\n1 passed, 0 failed, 0 skipped\n"}, "quiet", true},
+		"skip":           {"", pass + skipped, []string{"TestSkip: ", "needs FUSE", "\n1 passed, 0 failed, 1 skipped\n"}, "MUST", true},
+		"unwanted skip":  {"(?i)fuse", pass + skipped, []string{"MUST NOT", "\n1 passed, 1 failed, 1 skipped\n"}, "", false},
+		"fail":           {"", pass + "func TestFail(t *testing.T) { t.Fatal(\"why\") }\n", []string{"why", "\n1 passed, 1 failed, 0 skipped\n"}, "", false},
+		"panic":          {"", "func TestPanic(t *testing.T) { panic(\"why\") }\n", []string{"why", "1 failed"}, "", false},
+		"does not build": {"", "func TestWrong(t *testing.T) { wrong }\n", []string{"undefined: wrong", "1 failed"}, "", false},
+		"nothing ran":    {"", "", []string{"0 passed, "}, "", false},
+	} {
+		t.Run(title, func(t *testing.T) {
+			out, ok := run(t, test.noskip, testFile(test.body))
+			if ok != test.ok {
+				t.Errorf("ok is %v", ok)
+			}
+			for _, want := range test.want {
+				if !strings.Contains(out, want) {
+					t.Errorf("no %q in:\n%s", want, out)
+				}
+			}
+			if test.absent != "" && strings.Contains(out, test.absent) {
+				t.Errorf("%q in:\n%s", test.absent, out)
+			}
+		})
+	}
+}
+
+func TestNoModule(t *testing.T) {
+	var out bytes.Buffer
+	s := &summary{out: &out}
+	runModule(s, t.TempDir(), nil)
+	if s.finish() {
+		t.Errorf("all is well without a module:\n%s", out.String())
+	}
+}

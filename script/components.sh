@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# Installs the real components that the tests, the demo and the benchmarks run:
+# distribution packages by apt, containerd and the registry by `go install` at
+# the versions below. Safe to run again; says nothing when all is in place.
+#
+# Environment:
+#   LADLE_CACHE   where everything is kept (default: .cache in the repository);
+#                 programs end up in $LADLE_CACHE/bin
+#
+# Needs: Debian or Ubuntu, root (only if packages are missing), Go.
+set -euo pipefail
+
+CONTAINERD_VERSION=v2.4.2
+REGISTRY_VERSION=v3.1.2
+
+# package: what needs it
+PACKAGES=(
+  attr            # setfattr, getfattr: comparing trees
+  busybox-static  # the small images and pause
+  ca-certificates # registries over https
+  e2fsprogs       # loop-mounted scratch filesystems
+  erofs-utils     # fsck.erofs, dump.erofs: checking tree images
+  fuse3           # fusermount3: FUSE mounts without root
+  libcap2-bin     # getcap: file capabilities
+  mmdebstrap      # root filesystems from distribution packages
+  runc            # containers
+  util-linux      # mount, losetup, unshare, nsenter
+  xfsprogs        # a second filesystem for the state directory
+)
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cache=${LADLE_CACHE:-$root/.cache}
+bin=$cache/bin
+log=$cache/log
+began=$SECONDS
+
+say() { printf '[%4ds] %s\n' "$((SECONDS - began))" "$*" >&2; }
+die() { say "error: $*"; exit 1; }
+
+# run NAME COMMAND...: output goes to a log file, a line of progress every 10 s.
+run() {
+  local name=$1 file=$log/$1.log waited=0 pid
+  shift
+  "$@" >"$file" 2>&1 &
+  pid=$!
+  trap 'kill "$pid" 2>/dev/null || true; exit 130' INT TERM
+  while kill -0 "$pid" 2>/dev/null; do
+    sleep 1
+    waited=$((waited + 1))
+    if ((waited % 10 == 0)); then say "  $name: ${waited} s so far"; fi
+  done
+  trap - INT TERM
+  wait "$pid" || { tail -n 30 "$file" >&2; die "$name failed, log: $file"; }
+}
+
+missing_packages() {
+  local p
+  for p in "${PACKAGES[@]}"; do
+    [[ $(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null) == installed ]] || echo "$p"
+  done
+}
+
+install_packages() {
+  local want
+  mapfile -t want < <(missing_packages)
+  ((${#want[@]})) || return 0
+  ((EUID == 0)) || die "root is needed to install: ${want[*]}"
+  say "installing packages: ${want[*]}"
+  export DEBIAN_FRONTEND=noninteractive
+  run apt-update apt-get -o DPkg::Lock::Timeout=600 update
+  run apt-install apt-get -o DPkg::Lock::Timeout=600 install --yes --no-install-recommends "${want[@]}"
+}
+
+# has PROGRAM MODULE VERSION: the program was built from that module version.
+has() {
+  [[ -x $bin/$1 ]] && go version -m "$bin/$1" 2>/dev/null | grep -qP "^\tmod\t\Q$2\E\t\Q$3\E(\t|$)"
+}
+
+# build MODULE VERSION PROGRAM...: go install what is not there yet.
+build() {
+  local module=$1 version=$2 program want=() names=()
+  shift 2
+  for program; do
+    has "$program" "$module" "$version" && continue
+    want+=("$module/cmd/$program@$version")
+    names+=("$program")
+  done
+  ((${#want[@]})) || return 0
+  say "building ${names[*]} $version (a few minutes the first time)"
+  run "build-${names[0]}" env GOBIN="$bin" go install "${want[@]}"
+}
+
+command -v apt-get >/dev/null || die "this script knows Debian and Ubuntu only"
+command -v go >/dev/null || die "Go is not in PATH (see https://go.dev/doc/install)"
+mkdir -p "$bin" "$log"
+exec 9>"$cache/components.lock"
+flock -n 9 || { say "waiting for another run"; flock 9; }
+
+install_packages
+build github.com/containerd/containerd/v2 "$CONTAINERD_VERSION" containerd ctr containerd-shim-runc-v2
+build github.com/distribution/distribution/v3 "$REGISTRY_VERSION" registry
+if ((SECONDS - began > 2)); then say "components ready in $bin"; fi

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Puts the daemon, its configuration and its systemd unit in place.
+#
+#   script/install.sh DESTDIR PREFIX
+#
+# A configuration that is there already is kept. Nothing is enabled or started.
+set -euo pipefail
+
+destdir=$1 prefix=$2
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+unit=$destdir/etc/systemd/system/ladle.service
+config=$destdir/etc/ladle/config.toml
+
+install -D -m 755 "$root/bin/ladle" "$destdir$prefix/bin/ladle"
+mkdir -p "$(dirname "$unit")"
+sed "s|/usr/local/bin/ladle|$prefix/bin/ladle|" "$root/script/ladle.service" >"$unit"
+chmod 644 "$unit"
+if [[ -e $config ]]; then
+  echo "kept $config"
+else
+  install -D -m 644 "$root/config.toml.example" "$config"
+fi
+install -D -m 644 "$root/script/containerd-ladle.toml" "$destdir$prefix/share/ladle/containerd-ladle.toml"
+
+[[ -z $destdir ]] || exit 0
+cat <<EOF
+Installed. What is left to do (docs/install.md):
+  systemctl daemon-reload && systemctl enable --now ladle
+  cp $prefix/share/ladle/containerd-ladle.toml /etc/containerd/conf.d/ladle.toml
+  systemctl restart containerd
+EOF

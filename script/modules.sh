@@ -1,0 +1,5 @@
+# Sourced by the other scripts: goes to the root of the repository and lists
+# the directories of its Go modules.
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+mapfile -t modules < <(find . -name go.mod -not -path './.cache/*' -printf '%h\n' | sort)

@@ -1,0 +1,165 @@
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/pkg/snapshotters"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/ladle-dev/ladle/layer"
+	"github.com/ladle-dev/ladle/store"
+)
+
+// Labels of remote snapshots, none of which a client can set.
+const (
+	// remoteLabel is how BuildKit tells a remote snapshot.
+	remoteLabel = "containerd.io/snapshot/remote"
+	layerLabel  = "containerd.io/snapshot/ladle.layer" // digest of the blob
+	tocLabel    = "containerd.io/snapshot/ladle.toc"   // digest of the TOC
+)
+
+// tocRequestLabel is the annotation of the layer's descriptor that names its
+// TOC (eStargz specification, "TOC digest").
+const tocRequestLabel = "containerd.io/snapshot/stargz/toc.digest"
+
+const labelPrefix = "containerd.io/snapshot/"
+
+// A dialect is the labels by which one family of clients says which layer a
+// Prepare is for.
+type dialect struct{ ref, digest, layers, manifest string }
+
+var dialects = []dialect{
+	{ // BuildKit and clients made for stargz-snapshotter
+		ref:    "containerd.io/snapshot/remote/stargz.reference",
+		digest: "containerd.io/snapshot/remote/stargz.digest",
+		layers: "containerd.io/snapshot/remote/stargz.layers",
+	},
+	{ // containerd's transfer service, its client, and CRI
+		ref:      snapshotters.TargetRefLabel,
+		digest:   snapshotters.TargetLayerDigestLabel,
+		layers:   snapshotters.TargetImageLayersLabel,
+		manifest: snapshotters.TargetManifestDigestLabel,
+	},
+}
+
+// errNoLayer says that the labels of a Prepare do not name a layer.
+var errNoLayer = errors.New("the client does not say which layer of which image it is (are its snapshot annotations enabled?)")
+
+// parseRequest returns the layer that the labels of a Prepare ask for, and
+// whether it is the topmost of its image. The layers that a client lists
+// begin with the one asked for.
+func parseRequest(labels map[string]string) (req layer.Request, top bool, err error) {
+	d, suffix, ok := spoken(labels)
+	if !ok {
+		return req, false, errNoLayer
+	}
+	value := func(key string) string {
+		if v := labels[key+suffix]; v != "" {
+			return v
+		}
+		return labels[key]
+	}
+	req.Source.Ref = value(d.ref)
+	if req.Source.Digest, err = digest.Parse(value(d.digest)); err != nil {
+		return req, false, fmt.Errorf("label %s: %w", d.digest, err)
+	}
+	for key, to := range map[string]*digest.Digest{
+		tocRequestLabel:               &req.TOC,
+		snapshots.LabelSnapshotDiffID: &req.DiffID,
+		d.manifest:                    &req.Manifest,
+	} {
+		if v := value(key); v != "" {
+			if *to, err = digest.Parse(v); err != nil {
+				return req, false, fmt.Errorf("label %s: %w", key, err)
+			}
+		}
+	}
+	listed := parseDigests(value(d.layers))
+	req.Siblings = slices.DeleteFunc(listed, func(d digest.Digest) bool { return d == req.Source.Digest })
+	return req, len(listed) > 0 && len(req.Siblings) == 0, nil
+}
+
+// spoken finds the dialect of labels, and the suffix that all its labels have.
+func spoken(labels map[string]string) (d dialect, suffix string, ok bool) {
+	suffixes := []string{""}
+	for key := range labels {
+		if _, s, ok := cutPassing(key); ok && !slices.Contains(suffixes, s) {
+			suffixes = append(suffixes, s)
+		}
+	}
+	slices.Sort(suffixes)
+	for _, d := range dialects {
+		for _, suffix := range suffixes {
+			if labels[d.ref+suffix] != "" && labels[d.digest+suffix] != "" {
+				return d, suffix, true
+			}
+		}
+	}
+	return dialect{}, "", false
+}
+
+// parseDigests leaves out what is not a digest: the list is only a hint.
+func parseDigests(list string) []digest.Digest {
+	var digests []digest.Digest
+	for field := range strings.SplitSeq(list, ",") {
+		if d, err := digest.Parse(strings.TrimSpace(field)); err == nil {
+			digests = append(digests, d)
+		}
+	}
+	return digests
+}
+
+// cutPassing splits a passing label: one whose key ends in a dot and 25
+// characters of a random identity. BuildKit sets such labels before a call and
+// takes them away after it, six updates for each layer and step of a build
+// (its cache/refs.go, makeTmpLabelsStargzMode; the identity is its
+// identity.NewID).
+func cutPassing(key string) (name, suffix string, ok bool) {
+	const size = 1 + 25
+	n := len(key) - size
+	if n < len(labelPrefix) || !strings.HasPrefix(key, labelPrefix) || key[n] != '.' {
+		return key, "", false
+	}
+	for _, c := range []byte(key[n+1:]) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'z') {
+			return key, "", false
+		}
+	}
+	return key[:n], key[n:], true
+}
+
+// isOwn reports whether only this package may set a label. Image annotations
+// reach snapshots as labels, so a client's are not to be believed.
+func isOwn(key string) bool {
+	return key == remoteLabel || key == layerLabel || key == tocLabel
+}
+
+// kept returns the labels of a client that are stored.
+func kept(labels map[string]string) map[string]string {
+	labels = maps.Clone(labels)
+	maps.DeleteFunc(labels, func(key, _ string) bool {
+		_, _, passing := cutPassing(key)
+		return passing || isOwn(key)
+	})
+	return labels
+}
+
+// remoteLabels returns the labels of the remote snapshot of a layer.
+func remoteLabels(id store.ID, client map[string]string) map[string]string {
+	labels := kept(client)
+	labels[remoteLabel] = "ladle"
+	labels[layerLabel] = id.Blob.String()
+	labels[tocLabel] = id.TOC.String()
+	return labels
+}
+
+// layerOf returns the layer of a remote snapshot.
+func layerOf(info snapshots.Info) (id store.ID, remote bool) {
+	blob, remote := info.Labels[layerLabel]
+	return store.ID{Blob: digest.Digest(blob), TOC: digest.Digest(info.Labels[tocLabel])}, remote
+}

@@ -1,0 +1,59 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+
+	"github.com/ladle-dev/ladle/layer"
+	"github.com/ladle-dev/ladle/store"
+)
+
+// Layers opens layers. It is used concurrently.
+type Layers interface {
+	// Open makes the layer that req asks for readable and returns its
+	// identity. An error, layer.ErrNotLazy among them, leaves the layer to
+	// the ordinary pull. Without network it succeeds for layers it has.
+	Open(ctx context.Context, req layer.Request) (store.ID, error)
+	// Usage returns the bytes and inodes that a layer takes on disk, or
+	// store.ErrNotFound.
+	Usage(id store.ID) (bytes, inodes int64, err error)
+}
+
+// Trees mounts trees over layers. It is used concurrently; calls for one
+// owner are not concurrent with its Release.
+type Trees interface {
+	// Mount mounts the tree over layers, the lowest first, for owner and
+	// returns its path, the same for the same layers at any time. It needs
+	// no network. Mounting twice for one owner is the same as once.
+	Mount(ctx context.Context, owner string, layers []store.ID) (string, error)
+	// Release ends owner's share in all its trees.
+	Release(ctx context.Context, owner string) error
+	// Warm makes the tree over layers ready in the background.
+	Warm(layers []store.ID)
+}
+
+// Opened is what LayersOf needs of a layer.
+type Opened interface {
+	Usage() (bytes, inodes int64, err error)
+	Close() error
+}
+
+// LayersOf makes Layers of a set like *layer.Set.
+func LayersOf[L Opened](set Set[L]) Layers { return layersOf[L]{set} }
+
+// Set is what LayersOf needs of a set of layers.
+type Set[L Opened] interface {
+	Open(ctx context.Context, req layer.Request) (store.ID, error)
+	Layer(id store.ID) (L, error)
+}
+
+type layersOf[L Opened] struct{ Set[L] }
+
+func (s layersOf[L]) Usage(id store.ID) (bytes, inodes int64, err error) {
+	l, err := s.Layer(id)
+	if err != nil {
+		return 0, 0, err
+	}
+	bytes, inodes, err = l.Usage()
+	return bytes, inodes, errors.Join(err, l.Close())
+}

@@ -1,0 +1,108 @@
+package snapshot
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/core/snapshots/storage"
+	"github.com/containerd/errdefs"
+	"golang.org/x/sync/errgroup"
+)
+
+// parallelMounts bounds the trees that are mounted at once for one snapshot.
+const parallelMounts = 8
+
+// Mounts returns the mounts of an active snapshot or a view, as Prepare and
+// View returned them. If its layers cannot be mounted, the error is
+// ErrUnavailable.
+func (s *Snapshotter) Mounts(ctx context.Context, key string) ([]mount.Mount, error) {
+	defer s.lock(key)()
+	var u usable
+	err := s.meta.WithTransaction(ctx, false, func(ctx context.Context) (err error) {
+		u, err = readUsable(ctx, key)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	lowerdirs, err := s.mountLowers(ctx, u)
+	if err != nil {
+		return nil, err
+	}
+	return s.mounts(u, lowerdirs), nil
+}
+
+// usable is a snapshot that can be mounted: active or a view.
+type usable struct {
+	id    string
+	kind  snapshots.Kind
+	chain []link
+}
+
+// readUsable needs a transaction.
+func readUsable(ctx context.Context, key string) (usable, error) {
+	id, info, _, err := storage.GetInfo(ctx, key)
+	if err != nil {
+		return usable{}, err
+	}
+	if info.Kind == snapshots.KindCommitted {
+		return usable{}, fmt.Errorf("mounts of committed snapshot %q: %w", key, errdefs.ErrFailedPrecondition)
+	}
+	chain, err := readChain(ctx, info.Parent)
+	return usable{id, info.Kind, chain}, err
+}
+
+// mountLowers mounts the trees that u needs and returns its lowerdirs, the
+// topmost first. They are u's until they are released. The caller has locked
+// u's key.
+func (s *Snapshotter) mountLowers(ctx context.Context, u usable) ([]string, error) {
+	lowers := lowersOf(u.kind, u.chain)
+	dirs := make([]string, len(lowers))
+	group, mountCtx := errgroup.WithContext(ctx)
+	group.SetLimit(parallelMounts)
+	for i, l := range lowers {
+		if len(l.layers) == 0 {
+			dirs[i] = s.upper(l.id)
+			continue
+		}
+		group.Go(func() (err error) {
+			dirs[i], err = s.opts.Trees.Mount(mountCtx, s.owner(u.id), l.layers)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, fmt.Errorf("layers of snapshot %s: %w: %w", s.owner(u.id), errdefs.ErrUnavailable, err)
+	}
+	return dirs, nil
+}
+
+// mounts returns one mount, of type overlay or bind, with the options that
+// containerd's overlayfs snapshotter uses and no others: BuildKit and the
+// unpacker of containerd read them. The mount of an active snapshot is never
+// read-only, or the unpacker would take an empty layer for a complete one
+// (containerd 2.4, core/unpack, isStaged). A read-only overlay mount is one
+// without upperdir; it has no option ro.
+func (s *Snapshotter) mounts(u usable, lowerdirs []string) []mount.Mount {
+	switch {
+	case len(lowerdirs) == 0 && u.kind == snapshots.KindActive:
+		return bind(s.upper(u.id), "rw")
+	case len(lowerdirs) == 0:
+		return bind(s.upper(u.id), "ro")
+	case len(lowerdirs) == 1 && u.kind == snapshots.KindView:
+		return bind(lowerdirs[0], "ro")
+	}
+	var options []string
+	if u.kind == snapshots.KindActive {
+		options = append(options, "workdir="+s.work(u.id), "upperdir="+s.upper(u.id))
+	}
+	options = append(options, "lowerdir="+strings.Join(lowerdirs, ":"))
+	options = append(options, s.options...)
+	return []mount.Mount{{Type: "overlay", Source: "overlay", Options: options}}
+}
+
+func bind(dir, access string) []mount.Mount {
+	return []mount.Mount{{Type: "bind", Source: dir, Options: []string{access, "rbind"}}}
+}

@@ -1,0 +1,157 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/core/snapshots/storage"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+
+	"github.com/ladle-dev/ladle/layer"
+	"github.com/ladle-dev/ladle/metrics"
+	"github.com/ladle-dev/ladle/store"
+)
+
+// errTaken says that the remote snapshot of that name shows another layer. A
+// client's names derive from what images claim (chain IDs), so an image could
+// choose the name of another image's layer.
+var errTaken = errors.New("the snapshot of this name has another layer")
+
+// prepareRemote makes the remote snapshot that labels ask for. It returns
+// ErrAlreadyExists when the snapshot is there, and nil when the layer is to be
+// prepared as overlayfs would. It writes the one log line of the layer.
+func (s *Snapshotter) prepareRemote(ctx context.Context, key, parent string, labels map[string]string) error {
+	target := labels[snapshots.LabelSnapshotRef]
+	req, top, why := parseRequest(labels)
+	var chain []link
+	if why == nil {
+		chain, why = s.openRemote(ctx, key, parent, labels, req)
+	}
+	if why != nil && ctx.Err() != nil {
+		return why // the caller gave up
+	}
+	logger := log.G(ctx).WithField("key", key).WithField("target", target).WithField("layer", req.Source.Digest)
+	// The values are strings, as in the logs of other snapshotters.
+	if why != nil {
+		s.opts.Prepares.Local(reasonOf(why))
+		logger = logger.WithField("remote-snapshot-prepared", "false").WithError(why)
+		if errors.Is(why, layer.ErrNotLazy) || errors.Is(why, errNoLayer) {
+			logger.Info("layer is left to the ordinary pull")
+		} else {
+			logger.Warn("layer is left to the ordinary pull")
+		}
+		return nil
+	}
+	s.opts.Prepares.Remote()
+	logger.WithField("remote-snapshot-prepared", "true").Info("layer is read lazily")
+	if merged := bottom(chain); top && len(merged) > 0 {
+		s.opts.Trees.Warm(merged)
+	}
+	return fmt.Errorf("remote snapshot %q: %w", target, errdefs.ErrAlreadyExists)
+}
+
+// openRemote opens the layer and makes its snapshot, or finds it made already.
+// It returns the chain that ends in it.
+func (s *Snapshotter) openRemote(ctx context.Context, key, parent string, labels map[string]string, req layer.Request) ([]link, error) {
+	late := fmt.Errorf("not opened within %v: %w", s.opts.OpenTimeout, context.DeadlineExceeded)
+	openCtx, cancel := context.WithTimeoutCause(ctx, s.opts.OpenTimeout, late)
+	defer cancel()
+	done, err := s.opts.Claims.open(openCtx, req.Source.Digest)
+	if err != nil {
+		return nil, causeOf(openCtx, err)
+	}
+	defer done()
+	id, err := s.opts.Layers.Open(openCtx, req)
+	if err != nil {
+		return nil, causeOf(openCtx, err)
+	}
+	// The new snapshot's claim, if there is to be a new one.
+	s.opts.Claims.add(id)
+	chain, made, err := s.commitRemote(ctx, key, parent, labels, id)
+	if !made {
+		s.opts.Claims.drop(id)
+	}
+	return chain, err
+}
+
+// causeOf returns why ctx ended if that is what err says.
+func causeOf(ctx context.Context, err error) error {
+	if errors.Is(err, ctx.Err()) {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// commitRemote makes the remote snapshot of the layer id unless it is there.
+func (s *Snapshotter) commitRemote(ctx context.Context, key, parent string, labels map[string]string, id store.ID) (chain []link, made bool, err error) {
+	err = s.meta.WithTransaction(ctx, true, func(ctx context.Context) error {
+		name, there, err := remoteName(ctx, labels[snapshots.LabelSnapshotRef], parent, id)
+		if err != nil {
+			return err
+		}
+		if !there {
+			if _, err := storage.CreateSnapshot(ctx, snapshots.KindActive, key, parent); err != nil {
+				return err
+			}
+			stored := snapshots.WithLabels(remoteLabels(id, labels))
+			if _, err := storage.CommitActive(ctx, key, name, snapshots.Usage{}, stored); err != nil {
+				return err
+			}
+		}
+		made = !there
+		chain, err = readChain(ctx, name)
+		return err
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	return chain, made, nil
+}
+
+// remoteName returns the name of the remote snapshot of the layer id over
+// parent, and whether it is there. The name is target, or if a snapshot over
+// another parent has that name, target and the parent's number: containerd
+// finds remote snapshots by their label and parent (core/metadata, snapshot.go).
+func remoteName(ctx context.Context, target, parent string, id store.ID) (name string, there bool, err error) {
+	parentID := "0" // numbers begin with 1
+	if parent != "" {
+		if parentID, _, _, err = storage.GetInfo(ctx, parent); err != nil {
+			return "", false, fmt.Errorf("parent %q: %w", parent, err)
+		}
+	}
+	for _, name := range []string{target, target + "@" + parentID} {
+		_, info, _, err := storage.GetInfo(ctx, name)
+		if errdefs.IsNotFound(err) {
+			return name, false, nil
+		}
+		if err != nil {
+			return "", false, err
+		}
+		if info.Kind != snapshots.KindCommitted || info.Parent != parent {
+			continue
+		}
+		if has, remote := layerOf(info); remote && has != id {
+			return "", false, errTaken
+		}
+		return name, true, nil
+	}
+	return "", false, errTaken
+}
+
+// reasonOf returns what is counted for a layer that is not remote.
+func reasonOf(err error) metrics.Reason {
+	switch {
+	case errors.Is(err, errNoLayer):
+		return metrics.ReasonNoLabels
+	case errors.Is(err, layer.ErrNotLazy):
+		return metrics.ReasonFormat
+	case errors.Is(err, context.DeadlineExceeded):
+		return metrics.ReasonTimeout
+	case errors.Is(err, errTaken):
+		return metrics.ReasonOther
+	}
+	return metrics.ReasonRegistry
+}

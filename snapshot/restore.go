@@ -1,0 +1,55 @@
+package snapshot
+
+import (
+	"context"
+
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/log"
+	"golang.org/x/sync/errgroup"
+)
+
+// parallelRestores bounds the snapshots whose trees are mounted at once.
+const parallelRestores = 8
+
+// restore claims the layers of all remote snapshots and mounts the trees of
+// all snapshots that a client may have mounted, or be about to mount from an
+// answer of an earlier process.
+func (s *Snapshotter) restore(ctx context.Context) error {
+	infos, err := s.list(ctx)
+	if err != nil {
+		return err
+	}
+	var group errgroup.Group
+	group.SetLimit(parallelRestores)
+	for _, info := range infos {
+		if layer, remote := layerOf(info); remote {
+			s.opts.Claims.add(layer)
+		}
+		if info.Kind == snapshots.KindCommitted {
+			continue
+		}
+		group.Go(func() error {
+			if err := s.remount(ctx, info.Name); err != nil {
+				log.G(ctx).WithError(err).WithField("key", info.Name).Warn("snapshot cannot be mounted")
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+func (s *Snapshotter) remount(ctx context.Context, key string) error {
+	var u usable
+	err := s.meta.WithTransaction(ctx, false, func(ctx context.Context) (err error) {
+		u, err = readUsable(ctx, key)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	_, err = s.mountLowers(ctx, u)
+	return err
+}

@@ -1,0 +1,195 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/core/snapshots/storage"
+	"github.com/containerd/containerd/v2/plugins/snapshots/overlay/overlayutils"
+	"github.com/containerd/continuity/fs"
+	"github.com/containerd/errdefs"
+	"github.com/moby/locker"
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/ladle-dev/ladle/metrics"
+	"github.com/ladle-dev/ladle/store"
+)
+
+// Options say what an endpoint is made of. Root, Layers and Trees are needed.
+type Options struct {
+	Root   string // directory of the endpoint, made if it is not there
+	Name   string // first part of the owner names given to Trees; empty: last part of Root
+	Layers Layers
+	Trees  Trees
+
+	// Claims are shared by all endpoints over one store. Nil: there is no
+	// other endpoint.
+	Claims *Claims
+	// Drop is called at the end of each Cleanup: it may drop from the store
+	// every layer for which claimed returns false. All endpoints over the
+	// store must exist before. Nil: nothing is dropped.
+	Drop func(ctx context.Context, claimed func(store.ID) bool) error
+	// OpenTimeout bounds Layers.Open; then the layer is prepared as
+	// overlayfs would. Zero: one minute.
+	OpenTimeout time.Duration
+	Prepares    *metrics.Prepares // nil: not counted
+}
+
+// Snapshotter is one endpoint. It implements snapshots.Snapshotter and
+// snapshots.Cleaner and may be used concurrently.
+//
+// Calls that name the same key run one after the other, so that a tree is
+// never mounted for a snapshot that was removed meanwhile. No call holds a
+// transaction while it mounts, opens a layer or deletes a directory.
+type Snapshotter struct {
+	opts    Options
+	dir     string // of all snapshots' directories
+	meta    *storage.MetaStore
+	options []string // of every overlay mount
+	keys    *locker.Locker
+	passing passing
+}
+
+var (
+	_ snapshots.Snapshotter = (*Snapshotter)(nil)
+	_ snapshots.Cleaner     = (*Snapshotter)(nil)
+)
+
+// lockTimeout is how long another process may hold the metadata.
+const lockTimeout = 10 * time.Second
+
+// New opens or makes the endpoint at opts.Root. The trees of all its active
+// snapshots and views are mounted again, without network; a snapshot whose
+// layers cannot be mounted stays, and its Mounts returns the error.
+func New(ctx context.Context, opts Options) (*Snapshotter, error) {
+	if err := opts.complete(); err != nil {
+		return nil, err
+	}
+	s := &Snapshotter{
+		opts: opts,
+		dir:  filepath.Join(opts.Root, "snapshots"),
+		keys: locker.New(),
+	}
+	var err error
+	if err = s.makeDirs(); err != nil {
+		return nil, err
+	}
+	if s.options, err = overlayOptions(opts.Root); err != nil {
+		return nil, err
+	}
+	s.meta, err = storage.NewMetaStore(filepath.Join(opts.Root, "metadata.db"), func(o *bolt.Options) error {
+		o.Timeout = lockTimeout
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open metadata of %s: %w", opts.Root, err)
+	}
+	if err := s.start(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Snapshotter) start(ctx context.Context) error {
+	if err := s.initMetadata(ctx); err != nil {
+		return fmt.Errorf("open metadata of %s: %w", s.opts.Root, err)
+	}
+	if err := s.restore(ctx); err != nil {
+		return err
+	}
+	return s.sweep(ctx)
+}
+
+func (o *Options) complete() error {
+	if o.Root == "" || o.Layers == nil || o.Trees == nil {
+		return errors.New("snapshot: Root, Layers and Trees are needed")
+	}
+	// They separate options and lowerdirs, and not every client escapes them.
+	if strings.ContainsAny(o.Root, `:,\`) {
+		return fmt.Errorf("root %q: a path in overlay options must not contain ':', ',' or '\\'", o.Root)
+	}
+	root, err := filepath.Abs(o.Root)
+	if err != nil {
+		return err
+	}
+	o.Root = root
+	if o.Name == "" {
+		o.Name = filepath.Base(root)
+	}
+	if o.Claims == nil {
+		o.Claims = NewClaims()
+	}
+	if o.OpenTimeout == 0 {
+		o.OpenTimeout = time.Minute
+	}
+	return nil
+}
+
+func (s *Snapshotter) makeDirs() error {
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return err
+	}
+	ok, err := fs.SupportsDType(s.dir)
+	if err != nil {
+		return fmt.Errorf("probe %s: %w", s.dir, err)
+	}
+	if !ok {
+		return fmt.Errorf("the filesystem of %s has no d_type, which overlayfs needs (xfs: format with ftype=1)", s.dir)
+	}
+	return nil
+}
+
+// overlayOptions returns what containerd's overlayfs snapshotter adds to every
+// overlay mount, and nothing else: BuildKit refuses to compare snapshots with
+// options that it does not know (its util/overlay, GetOverlayLayers).
+func overlayOptions(root string) ([]string, error) {
+	var options []string
+	if _, err := os.Stat("/sys/module/overlay/parameters/index"); err == nil {
+		options = append(options, "index=off")
+	}
+	userxattr, err := overlayutils.NeedsUserXAttr(root)
+	if err != nil {
+		return nil, fmt.Errorf("probe overlayfs at %s: %w", root, err)
+	}
+	if userxattr {
+		options = append(options, "userxattr")
+	}
+	return options, nil
+}
+
+// initMetadata makes the buckets of new metadata, without which storage
+// answers ErrNotFound to questions about all snapshots. Only making a snapshot
+// makes them.
+func (s *Snapshotter) initMetadata(ctx context.Context) error {
+	return s.meta.WithTransaction(ctx, true, func(ctx context.Context) error {
+		_, err := storage.IDMap(ctx)
+		if !errdefs.IsNotFound(err) {
+			return err
+		}
+		if _, err := storage.CreateSnapshot(ctx, snapshots.KindActive, "first", ""); err != nil {
+			return err
+		}
+		_, _, err = storage.Remove(ctx, "first")
+		return err
+	})
+}
+
+// Close closes the metadata. What is mounted stays mounted.
+func (s *Snapshotter) Close() error { return s.meta.Close() }
+
+// lock begins a call that names key; unlock ends it.
+func (s *Snapshotter) lock(key string) (unlock func()) {
+	s.keys.Lock(key)
+	return func() { _ = s.keys.Unlock(key) } // it fails only for what is not locked
+}
+
+func (s *Snapshotter) upper(id string) string     { return filepath.Join(s.dir, id, "fs") }
+func (s *Snapshotter) work(id string) string      { return filepath.Join(s.dir, id, "work") }
+func (s *Snapshotter) usageFile(id string) string { return filepath.Join(s.dir, id, "usage") }
+func (s *Snapshotter) owner(id string) string     { return s.opts.Name + "/" + id }

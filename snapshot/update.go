@@ -1,0 +1,104 @@
+package snapshot
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/core/snapshots/storage"
+	"github.com/containerd/errdefs"
+)
+
+// Update changes labels: those that fields name as labels.KEY, or all. Passing
+// labels are not stored and do not change the time of the last update; labels
+// by which a remote snapshot is known stay as they are.
+func (s *Snapshotter) Update(ctx context.Context, info snapshots.Info, fields ...string) (snapshots.Info, error) {
+	c, err := changeOf(info, fields)
+	if err != nil {
+		return snapshots.Info{}, err
+	}
+	updated, err := s.store(ctx, info.Name, c)
+	if err != nil {
+		return snapshots.Info{}, err
+	}
+	switch {
+	case c.all:
+		s.passing.replace(info.Name, c.passing)
+	case len(c.passing) > 0:
+		s.passing.set(info.Name, c.passing)
+	}
+	s.passing.addTo(&updated)
+	return updated, nil
+}
+
+// change is what an Update asks for. An empty value takes a label away.
+type change struct {
+	stored  map[string]string
+	passing map[string]string
+	all     bool // labels that are not named are taken away
+}
+
+func changeOf(info snapshots.Info, fields []string) (change, error) {
+	c := change{stored: map[string]string{}, passing: map[string]string{}, all: len(fields) == 0}
+	for _, field := range fields {
+		key, isLabel := strings.CutPrefix(field, "labels.")
+		switch {
+		case isLabel:
+			c.add(key, info.Labels[key])
+		case field == "labels":
+			c.all = true
+		default:
+			return change{}, fmt.Errorf("update %s of snapshot %q: %w", field, info.Name, errdefs.ErrInvalidArgument)
+		}
+	}
+	if c.all {
+		for key, value := range info.Labels {
+			c.add(key, value)
+		}
+	}
+	return c, nil
+}
+
+func (c *change) add(key, value string) {
+	if _, _, passing := cutPassing(key); passing {
+		c.passing[key] = value
+	} else if !isOwn(key) {
+		c.stored[key] = value
+	}
+}
+
+// store writes what of c is stored, if anything, and returns the outcome.
+func (s *Snapshotter) store(ctx context.Context, name string, c change) (snapshots.Info, error) {
+	write := c.all || len(c.stored) > 0
+	var updated snapshots.Info
+	err := s.meta.WithTransaction(ctx, write, func(ctx context.Context) error {
+		_, present, _, err := storage.GetInfo(ctx, name)
+		if err != nil || !write {
+			updated = present
+			return err
+		}
+		updated, err = storage.UpdateInfo(ctx, snapshots.Info{Name: name, Labels: c.apply(present)})
+		return err
+	})
+	return updated, err
+}
+
+// apply returns the labels that a snapshot is to have. A remote one keeps its
+// reference, too: it is how containerd finds it.
+func (c *change) apply(present snapshots.Info) map[string]string {
+	labels := map[string]string{}
+	if !c.all {
+		maps.Copy(labels, present.Labels)
+	}
+	maps.Copy(labels, c.stored)
+	if _, remote := layerOf(present); remote {
+		for key, value := range present.Labels {
+			if isOwn(key) || key == snapshots.LabelSnapshotRef {
+				labels[key] = value
+			}
+		}
+	}
+	return labels
+}

@@ -1,0 +1,83 @@
+package image
+
+import (
+	"archive/tar"
+	"debug/elf"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+var busyboxConfig = v1.Config{Env: []string{"PATH=/bin"}, Cmd: []string{"/bin/sh"}}
+
+// busybox is one layer of a megabyte with a shell and the usual programs.
+var busybox = Recipe{
+	Name: "busybox", About: "one static program with a shell, 1 MB", Version: 1, Config: busyboxConfig, Prioritized: []string{"bin/busybox", "etc/passwd"},
+	Layers: func(Env) ([]Layer, error) { return layersWithBusybox() },
+}
+
+// pause is what a pod's sandbox runs: a process that waits to be killed.
+var pause = Recipe{
+	Name: "pause", About: "the process of a pod's sandbox", Version: 1,
+	Config: v1.Config{Env: []string{"PATH=/bin"}, Entrypoint: []string{"/bin/busybox", "sleep", "2147483647"}},
+	Layers: func(Env) ([]Layer, error) { return layersWithBusybox() },
+}
+
+// layersWithBusybox puts a layer with busybox below the given ones, so that a
+// shell runs in the image.
+func layersWithBusybox(above ...Layer) ([]Layer, error) {
+	program, err := staticBusybox()
+	if err != nil {
+		return nil, err
+	}
+	applets, err := exec.Command(program, "--list").Output()
+	if err != nil {
+		return nil, fmt.Errorf("image: %s --list: %w", program, err)
+	}
+	data, err := os.ReadFile(program)
+	if err != nil {
+		return nil, fmt.Errorf("image: %w", err)
+	}
+	lowest := func(w *tar.Writer) error {
+		text := map[string]string{
+			"bin/busybox": string(data),
+			"etc/passwd":  "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
+			"etc/group":   "root:x:0:\nnogroup:x:65534:\n",
+		}
+		shell := reg("bin/busybox", 0o755, 0)
+		headers := []tar.Header{
+			dir("bin", 0o755), shell,
+			dir("dev", 0o755), dir("etc", 0o755), reg("etc/passwd", 0o644, 0), reg("etc/group", 0o644, 0),
+			dir("proc", 0o555), dir("root", 0o700), dir("sys", 0o555), dir("tmp", 0o1777),
+		}
+		for _, applet := range strings.Fields(string(applets)) {
+			if applet != "busybox" {
+				headers = append(headers, hardlink("bin/"+applet, shell))
+			}
+		}
+		return entries(text, headers...)(w)
+	}
+	return append([]Layer{lowest}, above...), nil
+}
+
+// staticBusybox finds a busybox that needs no libraries.
+func staticBusybox() (string, error) {
+	path, err := exec.LookPath("busybox")
+	if err != nil {
+		return "", fmt.Errorf("image: %w (script/components.sh installs busybox-static)", err)
+	}
+	f, err := elf.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("image: %w", err)
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			return "", fmt.Errorf("image: %s is not static (install busybox-static)", path)
+		}
+	}
+	return path, nil
+}

@@ -1,0 +1,89 @@
+package stack_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/ladle-dev/ladle/test/image"
+	"github.com/ladle-dev/ladle/test/stack"
+	"github.com/ladle-dev/ladle/test/stacktest"
+)
+
+// A pod with the host's network runs without any CNI plugin.
+func TestPodRunsThroughCRI(t *testing.T) {
+	s := stacktest.New(t, stack.Options{})
+	s.Push("pause", image.Gzip)
+	ref := s.Push("busybox", image.EStargz)
+	conn, err := grpc.NewClient("unix://"+s.Node.Address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	p := pod{runtime: cri.NewRuntimeServiceClient(conn), images: cri.NewImageServiceClient(conn), logs: t.TempDir()}
+	if err := p.start(t.Context(), ref); err != nil {
+		t.Fatal(err)
+	}
+	defer p.remove(t.Context())
+	reply, err := p.runtime.ExecSync(t.Context(), &cri.ExecSyncRequest{ContainerId: p.container, Cmd: []string{"echo", "inside"}, Timeout: 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := string(reply.Stdout); got != "inside\n" || reply.ExitCode != 0 {
+		t.Errorf("exec printed %q, exit code %d", got, reply.ExitCode)
+	}
+}
+
+// pod is one pod with one container that sleeps.
+type pod struct {
+	runtime       cri.RuntimeServiceClient
+	images        cri.ImageServiceClient
+	logs          string
+	id, container string
+}
+
+func (p *pod) start(ctx context.Context, ref string) error {
+	spec := &cri.ImageSpec{Image: ref}
+	if _, err := p.images.PullImage(ctx, &cri.PullImageRequest{Image: spec}); err != nil {
+		return fmt.Errorf("pull: %w", err)
+	}
+	host := cri.NamespaceMode_NODE
+	config := &cri.PodSandboxConfig{
+		Metadata:     &cri.PodSandboxMetadata{Name: "pod", Uid: p.logs, Namespace: "test"},
+		LogDirectory: p.logs,
+		Linux: &cri.LinuxPodSandboxConfig{SecurityContext: &cri.LinuxSandboxSecurityContext{
+			NamespaceOptions: &cri.NamespaceOption{Network: host},
+		}},
+	}
+	sandbox, err := p.runtime.RunPodSandbox(ctx, &cri.RunPodSandboxRequest{Config: config})
+	if err != nil {
+		return fmt.Errorf("pod: %w", err)
+	}
+	p.id = sandbox.PodSandboxId
+	created, err := p.runtime.CreateContainer(ctx, &cri.CreateContainerRequest{
+		PodSandboxId: p.id, SandboxConfig: config,
+		Config: &cri.ContainerConfig{
+			Metadata: &cri.ContainerMetadata{Name: "c"}, Image: spec, Command: []string{"sleep", "1000"}, LogPath: "c.log",
+			Linux: &cri.LinuxContainerConfig{SecurityContext: &cri.LinuxContainerSecurityContext{
+				NamespaceOptions: &cri.NamespaceOption{Network: host},
+			}},
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("container: %w", err)
+	}
+	p.container = created.ContainerId
+	if _, err := p.runtime.StartContainer(ctx, &cri.StartContainerRequest{ContainerId: p.container}); err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	return nil
+}
+
+func (p *pod) remove(ctx context.Context) {
+	p.runtime.StopPodSandbox(ctx, &cri.StopPodSandboxRequest{PodSandboxId: p.id})
+	p.runtime.RemovePodSandbox(ctx, &cri.RemovePodSandboxRequest{PodSandboxId: p.id})
+}

@@ -1,0 +1,124 @@
+package stack
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"strings"
+	"syscall"
+
+	"github.com/ladle-dev/ladle/test/place"
+)
+
+// namespace is containerd's namespace of everything that is not CRI's.
+const namespace = "default"
+
+// Ctr runs the stock client and returns its standard output. The error holds
+// what it wrote to standard error.
+func (n *Node) Ctr(ctx context.Context, args ...string) (string, error) {
+	return n.ctr(ctx, namespace, args...)
+}
+
+func (n *Node) ctr(ctx context.Context, space string, args ...string) (string, error) {
+	return n.ctrTo(ctx, io.Discard, space, args...)
+}
+
+func (n *Node) ctrTo(ctx context.Context, output io.Writer, space string, args ...string) (string, error) {
+	program, err := place.Component("ctr")
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, program, append([]string{"--address", n.Address, "--namespace", space}, args...)...)
+	var out, errOut bytes.Buffer
+	cmd.Stdout, cmd.Stderr, cmd.Env = io.MultiWriter(&out, output), &errOut, environment()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Run(); err != nil {
+		return out.String(), fmt.Errorf("stack: ctr %s: %w\n%s%s", strings.Join(args, " "), err, tail(out.String()), errOut.String())
+	}
+	return out.String(), nil
+}
+
+// tail is the end of what a command printed, for an error.
+func tail(s string) string { return s[max(0, len(s)-2000):] }
+
+// Pull pulls with the stock client through containerd's transfer service.
+func (n *Node) Pull(ctx context.Context, snapshotter, ref string) error {
+	_, err := n.Ctr(ctx, "images", "pull", "--snapshotter", snapshotter, "--hosts-dir", n.Hosts, "--plain-http", ref)
+	return err
+}
+
+// Container says what Run runs.
+type Container struct {
+	Snapshotter string
+	Ref         string   // a pulled image
+	Args        []string // the command; none runs the image's own
+	Flags       []string // more flags of ctr run
+	// Output receives the standard output of Run as it comes; may be nil.
+	Output io.Writer
+}
+
+// Run runs a command in a new container, removes the container, and returns the
+// command's standard output.
+func (n *Node) Run(ctx context.Context, c Container) (string, error) {
+	args := []string{"run", "--rm", "--net-host", "--snapshotter", c.Snapshotter}
+	args = append(args, c.Flags...)
+	args = append(args, c.Ref, containerID())
+	output := c.Output
+	if output == nil {
+		output = io.Discard
+	}
+	return n.ctrTo(ctx, output, namespace, append(args, c.Args...)...)
+}
+
+// RunDetached starts a container that keeps running and returns its id, for
+// Ctr(ctx, "task", "exec", ...).
+func (n *Node) RunDetached(ctx context.Context, c Container) (id string, err error) {
+	id = containerID()
+	args := []string{"run", "--detach", "--net-host", "--snapshotter", c.Snapshotter}
+	args = append(args, c.Flags...)
+	args = append(args, c.Ref, id)
+	_, err = n.Ctr(ctx, append(args, c.Args...)...)
+	return id, err
+}
+
+// Exec runs a command in a running container and returns its standard output.
+func (n *Node) Exec(ctx context.Context, id string, args ...string) (string, error) {
+	return n.Ctr(ctx, append([]string{"task", "exec", "--exec-id", containerID(), id}, args...)...)
+}
+
+// Remove kills a container and deletes it with its snapshot.
+func (n *Node) Remove(ctx context.Context, id string) error {
+	return n.remove(ctx, namespace, id)
+}
+
+func (n *Node) remove(ctx context.Context, space, id string) error {
+	_, err := n.ctr(ctx, space, "task", "rm", "--force", id)
+	if err != nil && strings.Contains(err.Error(), "not found") {
+		err = nil // it has no task
+	}
+	_, rmErr := n.ctr(ctx, space, "container", "rm", id)
+	return errors.Join(err, rmErr)
+}
+
+// removeContainers removes the containers of every namespace.
+func (n *Node) removeContainers(ctx context.Context) error {
+	spaces, err := n.ctr(ctx, namespace, "namespace", "ls", "-q")
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, space := range strings.Fields(spaces) {
+		ids, err := n.ctr(ctx, space, "container", "ls", "-q")
+		errs = append(errs, err)
+		for _, id := range strings.Fields(ids) {
+			errs = append(errs, n.remove(ctx, space, id))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func containerID() string { return "ladle-" + strings.ToLower(rand.Text()[:10]) }

@@ -1,0 +1,141 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/ladle-dev/ladle/test/place"
+)
+
+// sandboxImage is the repository and tag of the image of CRI's pods.
+const sandboxImage = "pause:gzip"
+
+// NodeOptions say what a node runs.
+type NodeOptions struct {
+	Registry string   // host:port of the registry, plain HTTP; required
+	Daemons  []Daemon // none: containerd alone, with overlayfs
+	// CRISnapshotter is the snapshotter of images pulled through CRI;
+	// "" is overlayfs.
+	CRISnapshotter string
+}
+
+// Node is a running containerd with its snapshotter daemons.
+type Node struct {
+	Dir      string // everything below it is removed by Close
+	Address  string // containerd's socket
+	Hosts    string // directory of hosts.toml files that know the registry
+	Registry string
+	Daemons  []*RunningDaemon
+
+	criSnapshotter string
+	containerd     *process
+}
+
+// StartNode starts the daemons and then containerd. The caller closes the node.
+func StartNode(ctx context.Context, o NodeOptions) (_ *Node, err error) {
+	if os.Geteuid() != 0 {
+		return nil, errors.New("stack: containerd and mounts need root")
+	}
+	dir, err := newDir()
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{Dir: dir, Address: filepath.Join(dir, "containerd.sock"), Hosts: filepath.Join(dir, "hosts"),
+		Registry: o.Registry, criSnapshotter: o.CRISnapshotter}
+	if n.criSnapshotter == "" {
+		n.criSnapshotter = "overlayfs"
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.Close())
+		}
+	}()
+	for _, d := range o.Daemons {
+		n.Daemons = append(n.Daemons, newRunningDaemon(d, dir))
+	}
+	if err := n.writeConfigs(); err != nil {
+		return nil, err
+	}
+	for _, d := range n.Daemons {
+		if err := d.Start(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return n, n.StartContainerd(ctx)
+}
+
+// StartContainerd starts containerd, again after StopContainerd.
+func (n *Node) StartContainerd(ctx context.Context) error {
+	program, err := place.Component("containerd")
+	if err != nil {
+		return err
+	}
+	n.containerd, err = startProcess("containerd", n.Dir, []string{program, "--config", n.configFile()})
+	if err != nil {
+		return err
+	}
+	conn, err := grpc.NewClient("unix://"+n.Address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return fmt.Errorf("stack: %w", err)
+	}
+	defer conn.Close()
+	return n.containerd.ready(ctx, func(ctx context.Context) error {
+		_, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{}, grpc.WaitForReady(true))
+		return err
+	})
+}
+
+// StopContainerd stops containerd; containers keep running.
+func (n *Node) StopContainerd() error { return n.containerd.stop() }
+
+// Daemon is the daemon with that plugin name; nil if there is none.
+func (n *Node) Daemon(name string) *RunningDaemon {
+	for _, d := range n.Daemons {
+		if d.Name == name {
+			return d
+		}
+	}
+	return nil
+}
+
+// Logs is the end of the output of every process of the node.
+func (n *Node) Logs() string {
+	logs := logTail("containerd", filepath.Join(n.Dir, "containerd.log"))
+	for _, d := range n.Daemons {
+		logs += "\n" + logTail(d.Name, d.LogFile)
+	}
+	return logs
+}
+
+// Close removes the containers, stops containerd and the daemons, and removes
+// the directory. The error tells what was not left as it should be.
+func (n *Node) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout) // ends what a cancelled context began
+	defer cancel()
+	var errs []error
+	if n.containerd != nil {
+		if n.containerd.running() {
+			errs = append(errs, n.removeContainers(ctx))
+		}
+		errs = append(errs, n.containerd.stop())
+	}
+	for _, d := range n.Daemons {
+		errs = append(errs, d.Stop())
+	}
+	left, err := unmountBelow(n.Dir)
+	errs = append(errs, err)
+	if len(left) > 0 {
+		errs = append(errs, fmt.Errorf("stack: left mounted: %q", left))
+	}
+	if err == nil {
+		errs = append(errs, os.RemoveAll(n.Dir))
+	}
+	return errors.Join(errs...)
+}

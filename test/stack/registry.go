@@ -1,0 +1,100 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+
+	"github.com/ladle-dev/ladle/test/image"
+	"github.com/ladle-dev/ladle/test/place"
+)
+
+// Registry is a running registry with a store of its own.
+type Registry struct {
+	Addr string // host:port, plain HTTP
+	dir  string
+	*process
+}
+
+const registryConfig = `version: 0.1
+log:
+  level: info
+  accesslog:
+    disabled: true
+storage:
+  filesystem:
+    rootdirectory: %s
+  cache:
+    blobdescriptor: inmemory
+http:
+  addr: 127.0.0.1:0
+`
+
+var listening = regexp.MustCompile(`listening on (127\.0\.0\.1:\d+)`)
+
+// StartRegistry starts a registry. The caller closes it.
+func StartRegistry(ctx context.Context) (_ *Registry, err error) {
+	program, err := place.Component("registry")
+	if err != nil {
+		return nil, err
+	}
+	dir, err := newDir()
+	if err != nil {
+		return nil, err
+	}
+	r := &Registry{dir: dir}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.Close())
+		}
+	}()
+	config := filepath.Join(dir, "registry.yml")
+	if err := os.WriteFile(config, fmt.Appendf(nil, registryConfig, filepath.Join(dir, "store")), 0o644); err != nil {
+		return nil, fmt.Errorf("stack: %w", err)
+	}
+	if r.process, err = startProcess("registry", dir, []string{program, "serve", config}); err != nil {
+		return nil, err
+	}
+	err = r.ready(ctx, func(context.Context) error {
+		log, err := os.ReadFile(r.logFile)
+		if err != nil {
+			return err
+		}
+		found := listening.FindSubmatch(log)
+		if found == nil {
+			return errors.New("it has no address yet")
+		}
+		r.Addr = string(found[1])
+		return nil
+	})
+	return r, err
+}
+
+// Push puts an image in the registry as name:format, and returns that.
+func (r *Registry) Push(ctx context.Context, img *image.Image) (repositoryAndTag string, err error) {
+	to := img.Name + ":" + string(img.Format)
+	return to, img.Push(ctx, r.Addr+"/"+to)
+}
+
+// Close stops the registry and removes its store.
+func (r *Registry) Close() error {
+	var err error
+	if r.process != nil {
+		err = r.stop()
+	}
+	return errors.Join(err, os.RemoveAll(r.dir))
+}
+
+// newDir makes a directory for the state of one component: on a disk, because
+// EROFS images cannot be mounted from a tmpfs, and with a short name, because
+// the address of a unix socket has at most 107 bytes.
+func newDir() (string, error) {
+	dir, err := os.MkdirTemp("/var/tmp", "ladle-")
+	if err != nil {
+		return "", fmt.Errorf("stack: %w", err)
+	}
+	return dir, os.Chmod(dir, 0o711)
+}
