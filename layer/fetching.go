@@ -39,7 +39,7 @@ func (l *Layer) join(n, end int) *run {
 // startLocked starts the run for an absent chunk.
 func (l *Layer) startLocked(n, end int) *run {
 	offset := l.table.At(n).BlobOffset
-	window := l.mu.ahead.miss(n, offset, l.leastWindow())
+	window := l.mu.ahead.miss(n, offset, l.firstWindow())
 	r := l.runLocked(n, end, window)
 	last := l.table.At(r.end - 1)
 	l.mu.ahead.fetched(r.end, last.BlobEnd)
@@ -71,11 +71,12 @@ func (l *Layer) absentLocked(n int) bool {
 	return !slices.ContainsFunc(l.mu.runs, func(r *run) bool { return r.has(n) })
 }
 
-// leastWindow is what the link carries during one round trip: below it a
-// request costs more than its bytes.
-func (l *Layer) leastWindow() int64 {
+// firstWindow is twice what the link carries during one round trip: with much
+// less a request costs more than its bytes, with much more the bytes that
+// nobody asked for hold up those that somebody will.
+func (l *Layer) firstWindow() int64 {
 	link := l.sources.link()
-	return min(max(int64(link.RoundTrip.Seconds()*link.Bandwidth), minWindow), maxWindow/4)
+	return min(max(int64(2*link.RoundTrip.Seconds()*link.Bandwidth), minFirst), maxFirst)
 }
 
 // readAhead starts the next run of a sequential reader that has read the

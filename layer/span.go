@@ -20,10 +20,11 @@ type planner struct {
 
 // around returns the span of a run for the chunks [n, end), n being absent: it
 // takes absent chunks along up to window bytes of the blob from the start of
-// the n-th chunk's stream on, and always ends where a stream ends.
+// the n-th chunk's stream on, and those before that would be left as a small
+// gap. It starts and ends where streams do.
 func (p planner) around(n, end int, window int64) span {
-	s := span{p.streamStart(n), n + 1}
-	limit := p.table.At(s.first).BlobOffset + window
+	s := span{p.gapStart(p.streamStart(n), window/4), n + 1}
+	limit := p.table.At(n).BlobOffset + window
 	keep := s.end
 	for s.end < p.table.Len() {
 		c := p.table.At(s.end)
@@ -42,6 +43,19 @@ func (p planner) around(n, end int, window int64) span {
 	}
 	s.end = keep
 	return s
+}
+
+// gapStart returns the first of the absent chunks that end where the n-th
+// starts, if they are between it and a chunk that is not absent and have most
+// bytes of the blob at most; otherwise n.
+func (p planner) gapStart(n int, most int64) int {
+	behind := p.table.At(n).BlobOffset
+	for m := n; m > 0 && behind-p.table.At(m).BlobOffset <= most; m-- {
+		if !p.absent(m - 1) {
+			return p.streamStart(m)
+		}
+	}
+	return n
 }
 
 // streamStart returns the first chunk of the stream that the n-th is in.
