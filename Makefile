@@ -1,5 +1,4 @@
 # `make help` lists what there is to do.
-MODULE   := github.com/ladle-dev/ladle
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 PREFIX   ?= /usr/local
 FUZZTIME ?= 30s
@@ -21,6 +20,7 @@ install: build ## Daemon, /etc/ladle/config.toml, systemd unit (DESTDIR, PREFIX)
 .PHONY: uninstall
 uninstall: ## Take daemon and unit away; configuration and state stay
 	rm -f '$(DESTDIR)$(PREFIX)/bin/ladle' '$(DESTDIR)/etc/systemd/system/ladle.service'
+	rm -rf '$(DESTDIR)$(PREFIX)/share/ladle'
 
 .PHONY: demo
 demo: build ## Run a real image before it is there, beside overlayfs (root; IMAGE=reference)
@@ -32,7 +32,7 @@ test: build ## Every test (root), and what was skipped
 	script/test.sh
 
 .PHONY: race
-race: build ## Every test (root) with the race detector
+race: build ## Every test (root, a C compiler) with the race detector
 	script/test.sh -race
 
 .PHONY: fuzz

@@ -2,9 +2,7 @@ package fs
 
 import (
 	"bufio"
-	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -21,6 +19,7 @@ var children = map[string]func(args []string) error{
 	"touch":     childTouch,
 	"daemon":    childDaemon,
 	"successor": childSuccessor,
+	"rootless":  childRootless,
 }
 
 const childVariable = "LADLE_FS_TEST_CHILD"
@@ -46,29 +45,37 @@ type process struct {
 
 func startChild(t testing.TB, name string, files []*os.File, args ...string) *process {
 	t.Helper()
+	c := prepareChild(t, name, files, args...)
+	c.start(t)
+	return c
+}
+
+func prepareChild(t testing.TB, name string, files []*os.File, args ...string) *process {
+	t.Helper()
 	cmd := exec.Command(os.Args[0], args...)
 	cmd.Env = append(os.Environ(), childVariable+"="+name)
 	cmd.ExtraFiles = files
 	cmd.Stderr = os.Stderr
+	return &process{Cmd: cmd, exited: make(chan error, 1)}
+}
+
+func (c *process) start(t testing.TB) {
+	t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd.Stdout = w
-	if err := cmd.Start(); err != nil {
+	defer w.Close()
+	t.Cleanup(func() { r.Close() })
+	c.Stdout, c.out = w, bufio.NewReader(r)
+	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	w.Close()
-	c := &process{Cmd: cmd, out: bufio.NewReader(r), exited: make(chan error, 1)}
 	go func() {
-		c.exited <- cmd.Wait()
+		c.exited <- c.Wait()
 		close(c.exited)
 	}()
-	t.Cleanup(func() {
-		c.kill(t)
-		r.Close()
-	})
-	return c
+	t.Cleanup(func() { c.kill(t) })
 }
 
 // kill kills c and fails the test if c does not die of it.
@@ -114,18 +121,25 @@ func (c *process) line(t testing.TB) string {
 	}
 }
 
-// childRead reads a file and prints its length, or how it failed.
+// childRead reads a file and prints its length, or how it failed. Unlike
+// package os it does not repeat a read that was interrupted.
 func childRead(args []string) error {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, unix.SIGUSR1) // handled, so that it interrupts
-	f, err := os.Open(args[0])
+	fd, err := unix.Open(args[0], unix.O_RDONLY, 0)
 	if err != nil {
 		return err
 	}
 	fmt.Println("opened")
-	n, err := io.Copy(io.Discard, f)
-	fmt.Println(n, err)
-	return nil
+	buf := make([]byte, 64<<10)
+	for total := 0; ; {
+		n, err := unix.Read(fd, buf)
+		if n <= 0 {
+			fmt.Println(total, err)
+			return nil
+		}
+		total += n
+	}
 }
 
 // childTouch maps a file, without readahead, and sums up its pages: a fault
@@ -156,22 +170,3 @@ func childTouch(args []string) error {
 	fmt.Println(len(p), sum)
 	return nil
 }
-
-// childDaemon serves the root that a test gives it, with one mounted tree,
-// until it is killed.
-func childDaemon(args []string) error {
-	root, driver := args[0], args[1]
-	ctx := context.Background()
-	f, ids, err := openDaemon(ctx, root, driver)
-	if err != nil {
-		return err
-	}
-	path, err := f.Mount(ctx, "child", ids)
-	if err != nil {
-		return err
-	}
-	fmt.Println(path)
-	select {}
-}
-
-func childSuccessor([]string) error { return nil }

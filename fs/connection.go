@@ -2,7 +2,6 @@ package fs
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -13,18 +12,17 @@ import (
 )
 
 const (
-	maxRead       = 1 << 20 // bytes of one READ; go-fuse allows no more
-	maxBackground = 256     // READs that the kernel may have under way; its own default is 12
-
-	abortWait = time.Second      // for the kernel to close what it has open
-	serveWait = 10 * time.Second // for requests under way to be answered
+	fuseType      = "fuse.ladle"
+	maxRead       = 1 << 20          // bytes of one READ; go-fuse allows no more
+	maxBackground = 256              // READs that the kernel may have under way; its own default is 12
+	serveWait     = 10 * time.Second // for requests under way to be answered
 )
 
 // connection is the FUSE mount of an export.
 //
 // We open /dev/fuse and mount it ourselves, and hand go-fuse the descriptor
 // (as /dev/fd/N), so that we have one of our own: whoever else holds it can
-// serve the mount when this process is gone. See Takeover.
+// serve the mount when this process is gone. See FileSystem.Connection.
 type connection struct {
 	dir    string
 	device *os.File // our own descriptor of the connection
@@ -60,7 +58,7 @@ func mountFUSE(dir string) (*os.File, error) {
 	}
 	options := fmt.Sprintf("fd=%d,rootmode=%o,user_id=%d,group_id=%d,allow_other,default_permissions,max_read=%d",
 		fd, unix.S_IFDIR, os.Geteuid(), os.Getegid(), maxRead)
-	if err := unix.Mount("ladle", dir, "fuse.ladle", unix.MS_RDONLY|unix.MS_NOATIME, options); err != nil {
+	if err := unix.Mount("ladle", dir, fuseType, unix.MS_RDONLY|unix.MS_NOATIME, options); err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("mount FUSE at %s: %w", dir, err)
 	}
@@ -77,11 +75,15 @@ func (c *connection) serve(e *export) error {
 		unix.Close(fd)
 		return fmt.Errorf("FUSE: %w", err)
 	}
+	c.goServe()
+	return nil
+}
+
+func (c *connection) goServe() {
 	go func() {
 		defer close(c.served)
 		c.server.Serve()
 	}()
-	return nil
 }
 
 // serverOptions are what the kernel is told when the connection begins.
@@ -106,47 +108,24 @@ func serverOptions(e *export) *fuse.MountOptions {
 	}
 }
 
-// savedInit returns the INIT request with which the connection began, as the
-// kernel sent it, but for what no server looks at.
-func (c *connection) savedInit() ([]byte, error) {
-	const opInit = 26 // FUSE_INIT, include/uapi/linux/fuse.h
-	in := *c.server.KernelSettings()
-	in.InHeader = fuse.InHeader{Length: uint32(binary.Size(in)), Opcode: opInit, Unique: 2}
-	return binary.Append(nil, binary.NativeEndian, in)
-}
-
 // close unmounts the export and waits until nothing is served any more. What
-// still reads from it then, an overlay that keeps a tree, gets errors.
+// still reads from it then, through an overlay that keeps a tree, gets errors:
+// MNT_FORCE aborts the connection. In a user namespace it is not allowed, and
+// the connection lives as long as something uses it, or this process does.
 func (c *connection) close(ctx context.Context) error {
-	err := c.unmount(ctx)
-	if err == nil {
-		select {
-		case <-c.served:
-		case <-time.After(serveWait):
-			err = errors.New("requests of the kernel still under way")
-		}
+	err := unix.Unmount(c.dir, unix.MNT_FORCE|unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+	if errors.Is(err, unix.EPERM) {
+		err = unix.Unmount(c.dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+	}
+	if err != nil {
+		return fmt.Errorf("unmount %s: %w", c.dir, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, serveWait)
+	defer cancel()
+	select {
+	case <-c.served:
+	case <-ctx.Done():
+		err = errors.New("requests of the kernel are still under way")
 	}
 	return errors.Join(err, c.device.Close(), os.Remove(c.dir))
-}
-
-// unmount waits a moment for data files to be closed, which the kernel does
-// some time after the tree over them was unmounted, and then aborts the
-// connection (fuse(4): MNT_FORCE).
-func (c *connection) unmount(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, abortWait)
-	defer cancel()
-	for {
-		err := unix.Unmount(c.dir, unix.UMOUNT_NOFOLLOW)
-		if err == nil {
-			return nil
-		}
-		if !errors.Is(err, unix.EBUSY) {
-			return fmt.Errorf("unmount %s: %w", c.dir, err)
-		}
-		select {
-		case <-time.After(abortWait / 100):
-		case <-ctx.Done():
-			return unix.Unmount(c.dir, unix.MNT_FORCE|unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
-		}
-	}
 }

@@ -2,8 +2,8 @@ package fs
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/containerd/log"
 
@@ -16,15 +16,22 @@ type plan struct {
 	image  string  // its path
 	layers []Layer // the lowest first, exported for as long as the plan is mounted
 	target string  // the directory to mount at
+
+	// adopted is set for a tree that was mounted before a takeover.
+	adopted bool
 }
 
 // driver is a way in which the kernel gets a tree. Calls for different plans
 // come concurrently.
 type driver interface {
 	name() metrics.Driver
+	// filesystem is the type of what is mounted, as mountinfo names it.
+	filesystem() string
 	// mount mounts p at p.target. If it fails it leaves nothing behind.
 	mount(p *plan) error
-	// release gives back what mount took, after p was unmounted.
+	// adopt takes p on as mounted, which is so since before a takeover.
+	adopt(p *plan) error
+	// release gives back what mount or adopt took, after p was unmounted.
 	release(p *plan) error
 }
 
@@ -41,13 +48,13 @@ func (f *FileSystem) drivers() []driver {
 // works if a small tree was mounted with it and read.
 func (f *FileSystem) choose(ctx context.Context) (driver, error) {
 	auto := f.opts.Driver == "" || f.opts.Driver == "auto"
-	var refused []error
+	var refused []string
 	for _, d := range f.drivers() {
 		if !auto && string(d.name()) != f.opts.Driver {
 			continue
 		}
-		if err := f.probe(ctx, d); err != nil {
-			refused = append(refused, fmt.Errorf("driver %s: %w", d.name(), err))
+		if err := f.probe(d); err != nil {
+			refused = append(refused, fmt.Sprintf("%s: %v", d.name(), err))
 			continue
 		}
 		reason := "configured"
@@ -56,7 +63,7 @@ func (f *FileSystem) choose(ctx context.Context) (driver, error) {
 		}
 		entry := log.G(ctx).WithField("driver", d.name()).WithField("reason", reason)
 		if len(refused) > 0 {
-			entry = entry.WithField("refused", errors.Join(refused...))
+			entry = entry.WithField("refused", strings.Join(refused, "; "))
 		}
 		entry.Info("filesystem driver chosen")
 		return d, nil
@@ -64,5 +71,5 @@ func (f *FileSystem) choose(ctx context.Context) (driver, error) {
 	if len(refused) == 0 {
 		return nil, fmt.Errorf("no driver is called %q", f.opts.Driver)
 	}
-	return nil, errors.Join(refused...)
+	return nil, fmt.Errorf("no driver works: %s", strings.Join(refused, "; "))
 }

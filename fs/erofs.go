@@ -16,6 +16,8 @@ type erofsDriver struct{ export string }
 
 func (d *erofsDriver) name() metrics.Driver { return metrics.DriverEROFS }
 
+func (d *erofsDriver) filesystem() string { return "erofs" }
+
 func (d *erofsDriver) mount(p *plan) error {
 	devices := make([]string, len(p.layers))
 	for i, l := range p.layers {
@@ -23,6 +25,8 @@ func (d *erofsDriver) mount(p *plan) error {
 	}
 	return mountEROFS(p.image, devices, p.target)
 }
+
+func (d *erofsDriver) adopt(*plan) error { return nil }
 
 func (d *erofsDriver) release(*plan) error { return nil }
 

@@ -11,9 +11,9 @@ import (
 
 // errnoOf says what a reader gets for a failed read: EINTR if ctx, the
 // reader's own, has ended, which no program sees since it is being killed, and
-// EIO for everything else.
-func errnoOf(ctx context.Context) fuse.Status {
-	if ctx.Err() != nil {
+// EIO for everything else, the end of the export among it.
+func (e *export) errnoOf(ctx context.Context) fuse.Status {
+	if ctx.Err() != nil && e.lifetime.Err() == nil {
 		return fuse.EINTR
 	}
 	return fuse.EIO
@@ -22,8 +22,8 @@ func errnoOf(ctx context.Context) fuse.Status {
 // failed logs why a read failed, since a reader gets no more than an errno,
 // and returns that.
 func (e *export) failed(ctx context.Context, number uint32, err error) fuse.Status {
-	status := errnoOf(ctx)
-	if status == fuse.EIO && e.failures.report() {
+	status := e.errnoOf(ctx)
+	if status == fuse.EIO && e.lifetime.Err() == nil && e.failures.report() {
 		log.G(e.lifetime).WithError(err).WithField("number", number).Error("read failed")
 	}
 	return status

@@ -8,7 +8,6 @@ import (
 
 	"github.com/containerd/log"
 
-	"github.com/ladle-dev/ladle/metrics"
 	"github.com/ladle-dev/ladle/tree"
 )
 
@@ -16,31 +15,48 @@ import (
 // and the trees of the fuse driver.
 type export struct {
 	lifetime context.Context // ends when reads shall fail
-	disk     string          // a path on the filesystem that statfs tells of
-	counts   counts
-	failures failures
+	// restoring lasts while, after a takeover, what the kernel asks for
+	// may be mounted again.
+	restoring context.Context
+	disk      string // a path on the filesystem that statfs tells of
+	counts    counts
+	failures  failures
 
 	mu struct {
 		sync.RWMutex
 		data  map[uint32]*dataFile
 		trees map[uint32]*inodes
+		added chan struct{} // closed, and another made, when there is more
 	}
 }
 
 // dataFile is a layer that the kernel can see.
 type dataFile struct {
 	layer Layer
-	// users counts the trees over the layer and the times that the kernel
-	// has the file open: a tree that is unmounted may live on below an
-	// overlay. Guarded by export.mu.
-	users int
+	// trees over the layer, and times that the kernel has opened the file
+	// in our time: a tree that is unmounted may live on below an overlay.
+	// Guarded by export.mu; one of them is above zero.
+	trees, opens int
 }
 
-func newExport(lifetime context.Context, disk string, requests *metrics.Requests) *export {
-	e := &export{lifetime: lifetime, disk: disk, counts: newCounts(requests)}
+func newExport(lifetime context.Context, opts Options) *export {
+	e := &export{lifetime: lifetime, disk: opts.Root, counts: newCounts(opts.Requests)}
+	e.restoring = ended(lifetime)
+	if opts.Takeover != nil {
+		var end context.CancelFunc
+		e.restoring, end = context.WithTimeout(lifetime, restoreWait)
+		context.AfterFunc(e.restoring, end)
+	}
 	e.mu.data = map[uint32]*dataFile{}
 	e.mu.trees = map[uint32]*inodes{}
+	e.mu.added = make(chan struct{})
 	return e
+}
+
+func ended(ctx context.Context) context.Context {
+	ctx, end := context.WithCancel(ctx)
+	end()
+	return ctx
 }
 
 // exportedSize is the size in bytes of a layer's data file as the export
@@ -74,63 +90,73 @@ func (e *export) addLayer(l Layer) bool {
 	defer e.mu.Unlock()
 	number := uint32(l.Number())
 	if file := e.mu.data[number]; file != nil {
-		file.users++
+		file.trees++
 		return false
 	}
-	e.mu.data[number] = &dataFile{layer: l, users: 1}
+	e.mu.data[number] = &dataFile{layer: l, trees: 1}
+	e.addedLocked()
 	return true
+}
+
+func (e *export) addedLocked() {
+	close(e.mu.added)
+	e.mu.added = make(chan struct{})
 }
 
 // dropLayers undoes one addLayers.
 func (e *export) dropLayers(layers []Layer) error {
 	var errs []error
 	for _, l := range layers {
-		errs = append(errs, e.dropData(uint32(l.Number())))
+		errs = append(errs, e.drop(uint32(l.Number()), func(file *dataFile) { file.trees-- }))
 	}
 	return errors.Join(errs...)
 }
 
-// dropData takes a user from a data file and closes its layer after the last.
-func (e *export) dropData(number uint32) error {
+// drop lets less take something from a data file and closes its layer if
+// nothing is left.
+func (e *export) drop(number uint32, less func(*dataFile)) error {
 	e.mu.Lock()
 	file := e.mu.data[number]
-	last := false
+	unused := false
 	if file != nil {
-		file.users--
-		last = file.users == 0
+		less(file)
+		unused = file.trees == 0 && file.opens == 0
 	}
-	if last {
+	if unused {
 		delete(e.mu.data, number)
 	}
 	e.mu.Unlock()
-	if !last {
+	if !unused {
 		return nil
 	}
 	return file.layer.Close()
 }
 
 // data returns nil if the layer is not exported.
-func (e *export) data(number uint32) *dataFile {
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	return e.mu.data[number]
+func (e *export) data(ctx context.Context, number uint32) *dataFile {
+	return soon(ctx, e, func() *dataFile { return e.mu.data[number] })
 }
 
 // opened notes that the kernel opened a data file, if it is there.
 func (e *export) opened(number uint32) bool {
+	if e.data(e.lifetime, number) == nil {
+		return false
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	file := e.mu.data[number]
 	if file == nil {
 		return false
 	}
-	file.users++
+	file.opens++
 	return true
 }
 
-// released notes that the kernel closed a data file.
+// released notes that the kernel closed a data file, which may be one that was
+// opened before a takeover.
 func (e *export) released(number uint32) {
-	if err := e.dropData(number); err != nil {
+	err := e.drop(number, func(file *dataFile) { file.opens = max(file.opens-1, 0) })
+	if err != nil {
 		log.G(e.lifetime).WithError(err).WithField("layer", number).Warn("layer not closed")
 	}
 }
@@ -139,6 +165,7 @@ func (e *export) addTree(t *inodes) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.mu.trees[t.number] = t
+	e.addedLocked()
 }
 
 func (e *export) dropTree(number uint32) {
@@ -148,10 +175,8 @@ func (e *export) dropTree(number uint32) {
 }
 
 // tree returns nil if there is no such tree.
-func (e *export) tree(number uint32) *inodes {
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	return e.mu.trees[number]
+func (e *export) tree(ctx context.Context, number uint32) *inodes {
+	return soon(ctx, e, func() *inodes { return e.mu.trees[number] })
 }
 
 // close closes the layers that are left: those of data files that something

@@ -37,7 +37,7 @@ type Images interface {
 
 // Options say what a FileSystem stands on. Root, Images and Layers are needed.
 type Options struct {
-	// Root is the directory below which everything is mounted. It must be
+	// Root is the directory below which everything is mounted. It exists,
 	// on a filesystem that EROFS can be mounted from: ext4, xfs or btrfs,
 	// not tmpfs or overlay. Its path is short: at most 200 bytes.
 	Root   string
@@ -49,6 +49,11 @@ type Options struct {
 	Driver   string
 	Requests *metrics.Requests // nil counts nothing
 	Mounts   *metrics.Mounts   // nil counts nothing
+	// Takeover is the connection of a process that has ended without Close.
+	// Its trees remain mounted; Mount finds them again, and until then what
+	// the kernel asks of them waits. If New fails the connection is closed.
+	// Nil makes a new export.
+	Takeover *Connection
 }
 
 // LayersOf makes Options.Layers of a set like *layer.Set.
@@ -102,7 +107,12 @@ func New(ctx context.Context, opts Options) (_ *FileSystem, err error) {
 			err = errors.Join(err, f.Close(context.WithoutCancel(ctx)))
 		}
 	}()
-	if f.conn, err = connect(f.export, f.exportDir()); err != nil {
+	if opts.Takeover != nil {
+		f.conn, err = takeOver(f.export, f.exportDir(), *opts.Takeover)
+	} else {
+		f.conn, err = connect(f.export, f.exportDir())
+	}
+	if err != nil {
 		return nil, fmt.Errorf("fs: %w", err)
 	}
 	if f.driver, err = f.choose(ctx); err != nil {
@@ -125,7 +135,7 @@ func prepare(ctx context.Context, opts Options) (*FileSystem, error) {
 	f := &FileSystem{root: root, opts: opts, warmers: make(turn, 2)}
 	f.mu.trees = map[string]*mounted{}
 	f.mu.owned = map[string]map[*mounted]struct{}{}
-	if err := removeStale(ctx, f.exportDir(), f.treesDir()); err != nil {
+	if err := f.clean(ctx); err != nil {
 		return nil, err
 	}
 	for _, dir := range []string{f.exportDir(), f.treesDir()} {
@@ -134,8 +144,28 @@ func prepare(ctx context.Context, opts Options) (*FileSystem, error) {
 		}
 	}
 	f.lifetime, f.end = context.WithCancel(context.WithoutCancel(ctx))
-	f.export = newExport(f.lifetime, root, opts.Requests)
+	f.export = newExport(f.lifetime, opts)
 	return f, nil
+}
+
+// clean removes what an earlier process left, unless it is taken over.
+func (f *FileSystem) clean(ctx context.Context) error {
+	probes, err := filepath.Glob(filepath.Join(f.root, probePrefix+"*"))
+	if err != nil {
+		return err
+	}
+	for _, dir := range probes {
+		if err := removeStale(ctx, dir); err != nil {
+			return err
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
+	}
+	if f.opts.Takeover != nil {
+		return nil
+	}
+	return removeStale(ctx, f.exportDir(), f.treesDir())
 }
 
 func (f *FileSystem) exportDir() string { return filepath.Join(f.root, "f") }
@@ -149,11 +179,11 @@ func (f *FileSystem) Driver() string { return string(f.driver.name()) }
 func (f *FileSystem) Requests() map[metrics.Op]uint64 { return f.export.counts.snapshot() }
 
 // Close unmounts everything, waiting until ctx ends at most. Reads that are
-// under way fail.
+// under way fail. Only the first call does something.
 func (f *FileSystem) Close(ctx context.Context) error {
-	f.mu.Lock()
-	f.mu.closed = true
-	f.mu.Unlock()
+	if !f.shut() {
+		return nil
+	}
 	f.end()
 	f.warming.Wait()
 	err := f.unmountAll(ctx)

@@ -18,17 +18,27 @@ type fuseDriver struct {
 
 func (d *fuseDriver) name() metrics.Driver { return metrics.DriverFUSE }
 
+func (d *fuseDriver) filesystem() string { return fuseType }
+
 func (d *fuseDriver) mount(p *plan) error {
-	root, err := mergedTree(p.layers)
-	if err != nil {
+	if err := d.adopt(p); err != nil {
 		return err
 	}
-	d.export.addTree(newInodes(p.number, root, p.layers))
 	source := filepath.Join(d.dir, treeName(p.number))
 	if err := unix.Mount(source, p.target, "", unix.MS_BIND, ""); err != nil {
 		d.export.dropTree(p.number)
 		return fmt.Errorf("bind %s to %s: %w", source, p.target, err)
 	}
+	return nil
+}
+
+// adopt serves p.
+func (d *fuseDriver) adopt(p *plan) error {
+	root, err := mergedTree(p.layers)
+	if err != nil {
+		return err
+	}
+	d.export.addTree(newInodes(p.number, root, p.layers))
 	return nil
 }
 

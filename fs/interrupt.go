@@ -21,8 +21,9 @@ const deathPoll = 50 * time.Millisecond
 // The kernel interrupts a READ (fs/fuse/dev.c, request_wait_answer) at every
 // signal that the reader does not ignore, also at one that would leave a read
 // from a disk alone: SIGCHLD, a timer, the Go runtime's SIGURG. If that ended
-// the READ, a page fault would become SIGBUS. But if a killed reader were not
-// answered it could not die. So it is asked which of the two it is.
+// the READ, read(2) would fail with EINTR, or with EIO through EROFS without
+// FUSE_ASYNC_DIO. But if a killed reader were not answered it could not die.
+// So it is asked which of the two it is.
 func (e *export) reading(cancel <-chan struct{}, pid uint32) (context.Context, context.CancelFunc) {
 	ctx, end := context.WithCancel(e.lifetime)
 	go func() {

@@ -110,6 +110,14 @@ func newShelf(t testing.TB, root string) *shelf {
 // add puts a layer with the tree root and contents from data on the shelf.
 func (s *shelf) add(t testing.TB, name string, root *tree.Inode, data io.ReaderAt) store.ID {
 	t.Helper()
+	id, err := s.put(name, root, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func (s *shelf) put(name string, root *tree.Inode, data io.ReaderAt) (store.ID, error) {
 	id := store.ID{Blob: digest.FromString(name), TOC: digest.FromString("TOC of " + name)}
 	// Data files need not end with a block.
 	var size int64
@@ -121,12 +129,12 @@ func (s *shelf) add(t testing.TB, name string, root *tree.Inode, data io.ReaderA
 	})
 	layer, err := s.store.Add(id, store.Content{DataSize: size})
 	if err != nil {
-		t.Fatal(err)
+		return id, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mu.books[id] = &book{Layer: layer, root: root, data: data}
-	return id
+	return id, nil
 }
 
 func (s *shelf) Layer(id store.ID) (*book, error) {

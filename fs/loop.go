@@ -43,6 +43,8 @@ func newLoopDriver(export string) *loopDriver {
 
 func (d *loopDriver) name() metrics.Driver { return metrics.DriverLoop }
 
+func (d *loopDriver) filesystem() string { return "erofs" }
+
 func (d *loopDriver) mount(p *plan) (err error) {
 	image, err := attachLoop(p.image)
 	if err != nil {
@@ -63,7 +65,15 @@ func (d *loopDriver) mount(p *plan) (err error) {
 	return nil
 }
 
-func (d *loopDriver) release(p *plan) error { return d.giveAll(p.layers) }
+// adopt takes nothing: the kernel keeps the devices for the mount.
+func (d *loopDriver) adopt(*plan) error { return nil }
+
+func (d *loopDriver) release(p *plan) error {
+	if p.adopted {
+		return nil
+	}
+	return d.giveAll(p.layers)
+}
 
 // take returns the path of the loop device of a data file.
 func (d *loopDriver) take(data string) (string, error) {

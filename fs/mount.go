@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/containerd/log"
+	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ladle-dev/ladle/store"
@@ -80,8 +81,8 @@ func (f *FileSystem) release(ctx context.Context, m *mounted, owner string) erro
 	if err := m.turn.take(ctx); err != nil {
 		return err
 	}
-	defer m.turn.give()
 	if f.disown(m, owner) > 0 || m.plan == nil {
+		m.turn.give()
 		return nil
 	}
 	return f.unmount(ctx, m)
@@ -157,10 +158,7 @@ func (f *FileSystem) attach(p *plan) error {
 	if err := f.export.addLayers(p.layers); err != nil {
 		return err
 	}
-	err := os.Mkdir(p.target, 0o700)
-	if err == nil || errors.Is(err, os.ErrExist) {
-		err = f.driver.mount(p)
-	}
+	err := f.mountOrAdopt(p)
 	if err != nil {
 		_ = os.Remove(p.target) // what matters is err
 		return errors.Join(err, f.export.dropLayers(p.layers))
@@ -168,16 +166,26 @@ func (f *FileSystem) attach(p *plan) error {
 	return nil
 }
 
-// unmount unmounts m, in its turn. If m is still mounted afterwards m.plan
-// remains, so that the next owner shares it and the next Release tries again.
-func (f *FileSystem) unmount(ctx context.Context, m *mounted) error {
-	p := m.plan
-	if err := unmount(ctx, p.target); err != nil {
+func (f *FileSystem) mountOrAdopt(p *plan) error {
+	err := os.Mkdir(p.target, 0o700)
+	if err == nil {
+		return f.driver.mount(p)
+	}
+	if !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	m.plan = nil
-	f.opts.Mounts.Mounted(f.driver.name(), -1)
-	return f.giveBack(p)
+	mounts, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(p.target))
+	if err != nil {
+		return err
+	}
+	if len(mounts) > 0 && mounts[0].FSType == f.driver.filesystem() {
+		p.adopted = true
+		return f.driver.adopt(p)
+	}
+	if err := unmount(p.target); err != nil { // by another driver
+		return err
+	}
+	return f.driver.mount(p)
 }
 
 // giveBack undoes attach, after the target was unmounted.
@@ -195,9 +203,9 @@ func (f *FileSystem) unmountAll(ctx context.Context) error {
 			if err := m.turn.take(ctx); err != nil {
 				return err
 			}
-			defer m.turn.give()
 			f.disownAll(m)
 			if m.plan == nil {
+				m.turn.give()
 				return nil
 			}
 			return f.unmount(ctx, m)

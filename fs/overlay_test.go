@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -52,6 +53,10 @@ func writable(t *testing.T, upperOn string, lowers ...string) (target, upper str
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
+	}
+	// The root directory of an overlay is that of its upper.
+	if err := os.Chtimes(upper, time.Unix(0, 0), time.Unix(0, 0)); err != nil {
+		t.Fatal(err)
 	}
 	options := "upperdir=" + upper + ",workdir=" + work + ",lowerdir="
 	for i := range lowers {
@@ -222,7 +227,7 @@ func TestPermissions(t *testing.T) {
 	onEachDriver(t, func(t *testing.T, l *lab) {
 		root := tree.NewDir(0o755)
 		add := func(name string, perm uint32, xattrs map[string]string) {
-			root.Dir.Add(name, &tree.Inode{Mode: unix.S_IFREG | perm, Xattrs: xattrs})
+			root.Dir.Add(name, &tree.Inode{Mode: unix.S_IFREG | perm, Size: 10_000, Xattrs: xattrs})
 		}
 		add("open", 0o644, nil)
 		add("closed", 0o600, nil)

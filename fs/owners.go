@@ -28,6 +28,15 @@ func (f *FileSystem) enter(layers []store.ID) (*mounted, error) {
 	return m, nil
 }
 
+// shut lets nobody enter any more. It reports whether somebody could before.
+func (f *FileSystem) shut() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	open := !f.mu.closed
+	f.mu.closed = true
+	return open
+}
+
 // enterOwned returns owner's trees and holds them.
 func (f *FileSystem) enterOwned(owner string) []*mounted {
 	f.mu.Lock()
@@ -48,6 +57,13 @@ func (f *FileSystem) enterAll() []*mounted {
 		m.users++
 	}
 	return trees
+}
+
+// stay holds m once more.
+func (f *FileSystem) stay(m *mounted) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m.users++
 }
 
 // leave lets go of m. Nobody has its turn when the last user leaves, so that

@@ -22,8 +22,8 @@ import (
 //
 // The second overlay is there because the kernel allows two stacked
 // filesystems, and before January 2026 a file-backed EROFS counted as one.
-func (f *FileSystem) probe(ctx context.Context, d driver) (err error) {
-	dir, err := os.MkdirTemp(f.root, "probe-")
+func (f *FileSystem) probe(d driver) (err error) {
+	dir, err := os.MkdirTemp(f.root, probePrefix)
 	if err != nil {
 		return err
 	}
@@ -44,8 +44,8 @@ func (f *FileSystem) probe(ctx context.Context, d driver) (err error) {
 	if err := d.mount(p); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, unmount(ctx, p.target), d.release(p)) }()
-	return readThroughOverlays(ctx, dir, p.target)
+	defer func() { err = errors.Join(err, unmount(p.target), d.release(p)) }()
+	return readThroughOverlays(dir, p.target)
 }
 
 func writeProbe(p *plan) error {
@@ -66,7 +66,7 @@ func writeProbe(p *plan) error {
 	return errors.Join(err, image.Close())
 }
 
-func readThroughOverlays(ctx context.Context, dir, lower string) (err error) {
+func readThroughOverlays(dir, lower string) (err error) {
 	for _, name := range []string{"first", "second"} {
 		target := filepath.Join(dir, name)
 		options := "lowerdir=" + filepath.Join(dir, "empty") + ":" + lower
@@ -76,7 +76,7 @@ func readThroughOverlays(ctx context.Context, dir, lower string) (err error) {
 		if err := unix.Mount("overlay", target, "overlay", unix.MS_RDONLY, options); err != nil {
 			return fmt.Errorf("%s overlay: %w", name, err)
 		}
-		defer func() { err = errors.Join(err, unmount(ctx, target)) }()
+		defer func() { err = errors.Join(err, unmount(target)) }()
 		lower = target
 	}
 	got, err := os.ReadFile(filepath.Join(lower, probeName))
@@ -89,7 +89,10 @@ func readThroughOverlays(ctx context.Context, dir, lower string) (err error) {
 	return nil
 }
 
-const probeName = "probe"
+const (
+	probePrefix = "probe-" // of directories below the root
+	probeName   = "probe"
+)
 
 var probeContent = []byte(strings.Repeat("not zero", tree.BlockSize/4/8*5)) // more than a block
 

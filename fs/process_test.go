@@ -2,16 +2,15 @@ package fs
 
 import (
 	"context"
-	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
 	"testing"
 
-	"github.com/opencontainers/go-digest"
-
 	"github.com/ladle-dev/ladle/internal/treetest"
 	"github.com/ladle-dev/ladle/store"
+	"github.com/ladle-dev/ladle/tree"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -21,29 +20,37 @@ func atoi(s string) int {
 	return n
 }
 
-// openDaemon opens store and file system in root as a daemon does, with the
-// layers that stockDaemon put there.
-func openDaemon(ctx context.Context, root, driver string) (*FileSystem, []store.ID, error) {
+const daemonFile = 256 << 10 // bytes of the files a and b of the daemons' tree
+
+// daemonLayers are the layers of the daemons that tests start.
+func daemonLayers() (names []string, roots []*tree.Inode, data []io.ReaderAt) {
+	random, pattern := random(1, treetest.Shape{Inodes: 100})
+	return []string{"files", "random"},
+		[]*tree.Inode{files(daemonFile), random},
+		[]io.ReaderAt{treetest.Pattern(9), pattern}
+}
+
+// openDaemon opens store and file system in root as a daemon does.
+func openDaemon(ctx context.Context, root, driver string, from *Connection) (*FileSystem, *shelf, []store.ID, error) {
 	st, err := store.Open(ctx, filepath.Join(root, "store"), store.Options{})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	s := &shelf{root: root, store: st}
 	s.mu.books = map[store.ID]*book{}
 	var ids []store.ID
-	for i := range 3 {
-		inodes, data := random(uint64(i), treetest.Shape{Inodes: 100, Layer: true, Collide: true})
-		name := fmt.Sprint("layer ", i)
-		id := store.ID{Blob: digest.FromString(name), TOC: digest.FromString("TOC")}
-		layer, err := st.Add(id, store.Content{DataSize: treetest.DataSize(inodes, 0)})
+	names, roots, data := daemonLayers()
+	for i := range names {
+		id, err := s.put(names[i], roots[i], data[i])
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
-		s.mu.books[id] = &book{Layer: layer, root: inodes, data: data}
 		ids = append(ids, id)
 	}
-	f, err := New(ctx, s.options(driver))
-	return f, ids, err
+	opts := s.options(driver)
+	opts.Takeover = from
+	f, err := New(ctx, opts)
+	return f, s, ids, err
 }
 
 // TestStartAfterKill: the next daemon finds mounts that nobody serves.

@@ -145,21 +145,35 @@ func TestSignalsDisturbNoReader(t *testing.T) {
 		for _, how := range []string{"read", "touch"} {
 			t.Run(how, func(t *testing.T) {
 				id := l.add(t, how, files(64<<10), treetest.Pattern(1))
-				waiting, goOn := stall(t, l.book(id), inB)
-				c := startChild(t, how, nil, filepath.Join(l.mount(how, id), "a"))
-				<-waiting
-				signalThreads(t, c.Process.Pid)
-				goOn()
-				c.line(t) // opened
-				if line := c.line(t); !strings.HasPrefix(line, "65536 ") || how == "read" && line != "65536 <nil>" {
-					t.Errorf("reader says %q", line)
-				}
-				if err := c.wait(t); err != nil {
-					t.Error(err)
-				}
+				disturb(t, l.book(id), how, filepath.Join(l.mount(how, id), "a"))
 			})
 		}
 	})
+	t.Run("data file", func(t *testing.T) { // waits for FUSE itself
+		l := newLab(t, "erofs")
+		root := tree.NewDir(0o755)
+		root.Dir.Add("a", &tree.Inode{Mode: unix.S_IFREG, Size: 64 << 10})
+		id := l.add(t, "layer", root, treetest.Pattern(1))
+		l.mount("o", id)
+		disturb(t, l.book(id), "read", filepath.Join(l.exportDir(), dataName(l.book(id))))
+	})
+}
+
+// disturb sends signals to a child that reads a file of 64 KiB.
+func disturb(t *testing.T, b *book, how, path string) {
+	t.Helper()
+	waiting, goOn := stall(t, b, inB)
+	c := startChild(t, how, nil, path)
+	<-waiting
+	signalThreads(t, c.Process.Pid)
+	goOn()
+	c.line(t) // opened
+	if line := c.line(t); !strings.HasPrefix(line, "65536 ") || how == "read" && line != "65536 <nil>" {
+		t.Errorf("reader says %q", line)
+	}
+	if err := c.wait(t); err != nil {
+		t.Error(err)
+	}
 }
 
 // signalThreads sends signals to all threads of a process for some time.

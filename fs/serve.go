@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"context"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -32,7 +33,7 @@ func (r *requests) Lookup(_ <-chan struct{}, header *fuse.InHeader, name string,
 	if header.NodeId == nodeRoot {
 		return r.lookupRoot(name, out)
 	}
-	t, inode, status := r.inTree(header.NodeId)
+	t, inode, status := r.inTree(r.lifetime, header.NodeId)
 	if status == fuse.OK {
 		t.lookup(inode, name, out)
 	}
@@ -41,7 +42,7 @@ func (r *requests) Lookup(_ <-chan struct{}, header *fuse.InHeader, name string,
 
 func (r *requests) lookupRoot(name string, out *fuse.EntryOut) fuse.Status {
 	if number, ok := numberIn(name, dataPrefix); ok {
-		if file := r.data(number); file != nil {
+		if file := r.data(r.lifetime, number); file != nil {
 			out.NodeId = dataNode(number)
 			file.attributes(number, &out.Attr)
 			out.SetAttrTimeout(forever)
@@ -49,7 +50,7 @@ func (r *requests) lookupRoot(name string, out *fuse.EntryOut) fuse.Status {
 		}
 	}
 	if number, ok := numberIn(name, treePrefix); ok {
-		if t := r.tree(number); t != nil {
+		if t := r.tree(r.lifetime, number); t != nil {
 			t.entry(rootInode, out)
 			return fuse.OK
 		}
@@ -59,12 +60,12 @@ func (r *requests) lookupRoot(name string, out *fuse.EntryOut) fuse.Status {
 
 // inTree finds an inode of a tree. ESTALE is for one that the kernel still
 // knows though its tree is gone.
-func (r *requests) inTree(id uint64) (*inodes, uint32, fuse.Status) {
+func (r *requests) inTree(ctx context.Context, id uint64) (*inodes, uint32, fuse.Status) {
 	number, inode, ok := nodeOf(id)
 	if !ok {
 		return nil, 0, fuse.ENOENT
 	}
-	t := r.tree(number)
+	t := r.tree(ctx, number)
 	if t == nil || !t.has(inode) {
 		return nil, 0, fuse.Status(unix.ESTALE)
 	}
@@ -83,14 +84,14 @@ func (r *requests) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.Attr
 		return fuse.OK
 	}
 	if number, inode, ok := nodeOf(in.NodeId); ok && inode == 0 {
-		file := r.data(number)
+		file := r.data(r.lifetime, number)
 		if file == nil {
 			return fuse.Status(unix.ESTALE)
 		}
 		file.attributes(number, &out.Attr)
 		return fuse.OK
 	}
-	t, inode, status := r.inTree(in.NodeId)
+	t, inode, status := r.inTree(r.lifetime, in.NodeId)
 	if status == fuse.OK {
 		t.attributes(inode, &out.Attr)
 	}
@@ -137,13 +138,13 @@ func (r *requests) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fu
 	var n int
 	var err error
 	if inode == 0 {
-		file := r.data(number)
+		file := r.data(ctx, number)
 		if file == nil {
 			return nil, fuse.EIO
 		}
 		n, err = file.read(ctx, buf, int64(in.Offset))
 	} else {
-		t, _, status := r.inTree(in.NodeId)
+		t, _, status := r.inTree(ctx, in.NodeId)
 		if status != fuse.OK {
 			return nil, fuse.EIO
 		}
@@ -166,7 +167,7 @@ func (r *requests) Flush(<-chan struct{}, *fuse.FlushIn) fuse.Status {
 // Readlink reads a symbolic link of a tree. The kernel keeps it.
 func (r *requests) Readlink(_ <-chan struct{}, header *fuse.InHeader) ([]byte, fuse.Status) {
 	r.counts.add(metrics.OpReadlink)
-	t, inode, status := r.inTree(header.NodeId)
+	t, inode, status := r.inTree(r.lifetime, header.NodeId)
 	if status != fuse.OK {
 		return nil, status
 	}

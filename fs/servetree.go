@@ -32,7 +32,7 @@ func (r *requests) readDir(id uint64, list func(t *inodes, inode uint32)) fuse.S
 	if id == nodeRoot {
 		return fuse.OK
 	}
-	t, inode, status := r.inTree(id)
+	t, inode, status := r.inTree(r.lifetime, id)
 	if status != fuse.OK {
 		return status
 	}
@@ -76,7 +76,7 @@ func (r *requests) xattrsOf(header *fuse.InHeader) (*inodes, uint32, fuse.Status
 	if _, inode, ok := nodeOf(header.NodeId); !ok || inode == 0 {
 		return nil, 0, fuse.ENOATTR
 	}
-	return r.inTree(header.NodeId)
+	return r.inTree(r.lifetime, header.NodeId)
 }
 
 func fill(dest []byte, value string) (uint32, fuse.Status) {

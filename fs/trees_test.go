@@ -82,6 +82,22 @@ func TestAgainstDisk(t *testing.T) {
 	})
 }
 
+// lateImages numbers tree images as a store does that is old.
+type lateImages struct{ Images }
+
+func (l lateImages) AddTree(ids []store.ID, write func(*os.File, uint64) error) (store.TreeImage, error) {
+	return l.Images.AddTree(ids, func(f *os.File, n uint64) error { return write(f, numberRanges-1+7*numberRanges) })
+}
+
+// TestLastNumberRange: the image of the last range is a sparse file of 4 TiB.
+func TestLastNumberRange(t *testing.T) {
+	onEachDriver(t, func(t *testing.T, l *lab) {
+		l.opts.Images = lateImages{l.opts.Images}
+		root, data := random(1, treetest.Shape{Inodes: 100, MaxXattr: 100})
+		compare(t, l.mount("o", l.add(t, "layer", root, data)), root, data)
+	})
+}
+
 func TestMergedLayers(t *testing.T) {
 	const layers = 60
 	onEachDriver(t, func(t *testing.T, l *lab) {

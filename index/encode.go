@@ -40,11 +40,7 @@ const (
 // EncodeTree returns an encoded form of the tree below root, from which
 // DecodeTree makes an equal one. Equal trees have equal forms.
 func EncodeTree(root *tree.Inode) []byte {
-	e := treeEncoder{seen: map[*tree.Inode]uint64{}}
-	e.inode(root)
-	body := binary.AppendUvarint(nil, uint64(len(e.seen)))
-	body = append(body, e.b...)
-
+	body := encodeBody(root)
 	w, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest),
 		zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(false))
 	if err != nil {
@@ -55,6 +51,13 @@ func EncodeTree(root *tree.Inode) []byte {
 	b = w.EncodeAll(body, b)
 	binary.LittleEndian.PutUint32(b[len(treeMagic):], crc32.Checksum(b[treeHeader:], castagnoli))
 	return b
+}
+
+// encodeBody returns what is in the frame.
+func encodeBody(root *tree.Inode) []byte {
+	e := treeEncoder{seen: map[*tree.Inode]uint64{}}
+	e.inode(root)
+	return append(binary.AppendUvarint(nil, uint64(len(e.seen))), e.b...)
 }
 
 type treeEncoder struct {

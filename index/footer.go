@@ -81,6 +81,10 @@ var gzipForms = []gzipForm{
 	{new(estargz.LegacyGzipDecompressor)},
 }
 
+// gzipExtra is the set of flags that announces an extra field and nothing else
+// (RFC 1952, section 2.3.1).
+const gzipExtra = 1 << 2
+
 // gzipAround is how many bytes of such a stream are not in its extra field:
 // header 10, length of the field 2, an empty deflate block 5, trailer 8.
 const gzipAround = 25
@@ -91,8 +95,9 @@ func (g gzipForm) parse(tail []byte, size int64) (Footer, bool) {
 		return Footer{}, false
 	}
 	p := tail[len(tail)-n:]
-	// The parsers below index the extra field before they check its length.
-	if int(binary.LittleEndian.Uint16(p[10:])) != n-gzipAround {
+	// The parsers index the extra field before they check that it is there
+	// and how long it is.
+	if p[3] != gzipExtra || int(binary.LittleEndian.Uint16(p[10:])) != n-gzipAround {
 		return Footer{}, false
 	}
 	payload, offset, _, err := g.ParseFooter(p)

@@ -13,10 +13,10 @@ import (
 // fixed-size records ordered by DataOffset. It keeps a daemon small however
 // many layers it serves. It has all that is needed to read a layer's bytes.
 //
-// The encoded form is a header, tableMagic and the CRC-32C of what follows,
-// padded to 16 bytes; then the prefetch size and the compression, padded to 16
-// bytes; then the records: the fields of Chunk in their order. Numbers have 64
-// bits, little-endian.
+// The encoded form is tableMagic and the CRC-32C of what follows; then the
+// prefetch size and the compression, padded with zeros to 8 bytes; then the
+// records: the fields of Chunk in their order. Numbers have 64 bits,
+// little-endian.
 type Table struct {
 	records     []byte
 	compression Compression
@@ -45,9 +45,12 @@ func EncodeTable(x *Index) []byte {
 		}
 		b = append(b, c.Digest[:]...)
 	}
-	binary.LittleEndian.PutUint32(b[len(tableMagic):], crc32.Checksum(b[tableSummed:], castagnoli))
+	binary.LittleEndian.PutUint64(b[len(tableMagic):], tableSum(b))
 	return b
 }
+
+// tableSum returns the checksum that the header of b should have.
+func tableSum(b []byte) uint64 { return uint64(crc32.Checksum(b[tableSummed:], castagnoli)) }
 
 // DecodeTable checks b, which the table keeps, and returns the table in it.
 // Its chunks are in the order, and within the bounds, that Chunk promises.
@@ -60,7 +63,7 @@ func DecodeTable(b []byte) (Table, error) {
 		compression: Compression(bytes.TrimRight(b[tableSummed+8:tableHeader], "\x00")),
 		prefetch:    number(b[tableSummed:], 0),
 	}
-	if crc32.Checksum(b[tableSummed:], castagnoli) != binary.LittleEndian.Uint32(b[len(tableMagic):]) {
+	if tableSum(b) != binary.LittleEndian.Uint64(b[len(tableMagic):]) {
 		return Table{}, errors.New("chunk table: damaged")
 	}
 	if t.compression != Gzip && t.compression != Zstd || t.prefetch < 0 {

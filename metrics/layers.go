@@ -40,21 +40,17 @@ type Reason string
 
 // Why a snapshot is prepared as it is.
 const (
-	ReasonLazy       Reason = "lazy"       // remote: its layer is lazily readable
-	ReasonNoLabels   Reason = "no_labels"  // local: the client did not say of which image it is
-	ReasonFormat     Reason = "format"     // local: the blob is in no lazily readable format
-	ReasonUnverified Reason = "unverified" // local: the image's manifest names no digest of the index
-	ReasonInvalid    Reason = "invalid"    // local: the index is wrong
-	ReasonRegistry   Reason = "registry"   // local: the registry did not give the index
-	ReasonTimeout    Reason = "timeout"    // local: it took too long
-	ReasonMount      Reason = "mount"      // local: the kernel did not mount the tree
-	ReasonOther      Reason = "other"      // local: anything else; the log has it
+	ReasonLazy     Reason = "lazy"      // remote: its layer is lazily readable
+	ReasonNoLabels Reason = "no_labels" // local: the client did not say of which image it is
+	ReasonFormat   Reason = "format"    // local: the blob is in no format that can be read lazily and verified
+	ReasonRegistry Reason = "registry"  // local: the index could not be had, or is wrong
+	ReasonTimeout  Reason = "timeout"   // local: it took too long
+	ReasonOther    Reason = "other"     // local: anything else; the log has it
 )
 
 // AllReasons is every value of Reason.
 var AllReasons = []Reason{
-	ReasonLazy, ReasonNoLabels, ReasonFormat, ReasonUnverified, ReasonInvalid,
-	ReasonRegistry, ReasonTimeout, ReasonMount, ReasonOther,
+	ReasonLazy, ReasonNoLabels, ReasonFormat, ReasonRegistry, ReasonTimeout, ReasonOther,
 }
 
 // Prepares counts layers that a client asked for.

@@ -47,16 +47,14 @@ func (s *Snapshotter) remove(ctx context.Context, key string) error {
 // Cleanup deletes the directories of removed snapshots, and has layers dropped
 // that no endpoint claims.
 func (s *Snapshotter) Cleanup(ctx context.Context) error {
-	if err := s.sweep(ctx); err != nil {
+	err := s.sweep(ctx)
+	if s.opts.Drop == nil {
 		return err
 	}
-	if s.opts.Drop == nil {
-		return nil
+	if dropErr := s.opts.Claims.Collect(ctx, s.opts.Drop); dropErr != nil {
+		err = errors.Join(err, fmt.Errorf("drop layers that are not in use: %w", dropErr))
 	}
-	if err := s.opts.Claims.Collect(ctx, s.opts.Drop); err != nil {
-		return fmt.Errorf("drop layers that are not in use: %w", err)
-	}
-	return nil
+	return err
 }
 
 // sweep deletes the directories that belong to no snapshot: of removed ones,

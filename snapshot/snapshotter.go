@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/containerd/v2/plugins/snapshots/overlay/overlayutils"
 	"github.com/containerd/continuity/fs"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
 	"github.com/moby/locker"
 	bolt "go.etcd.io/bbolt"
 
@@ -103,20 +104,23 @@ func (s *Snapshotter) start(ctx context.Context) error {
 	if err := s.restore(ctx); err != nil {
 		return err
 	}
-	return s.sweep(ctx)
+	if err := s.sweep(ctx); err != nil {
+		log.G(ctx).WithError(err).Warn("leftovers are not deleted")
+	}
+	return ctx.Err()
 }
 
 func (o *Options) complete() error {
 	if o.Root == "" || o.Layers == nil || o.Trees == nil {
 		return errors.New("snapshot: Root, Layers and Trees are needed")
 	}
-	// They separate options and lowerdirs, and not every client escapes them.
-	if strings.ContainsAny(o.Root, `:,\`) {
-		return fmt.Errorf("root %q: a path in overlay options must not contain ':', ',' or '\\'", o.Root)
-	}
 	root, err := filepath.Abs(o.Root)
 	if err != nil {
 		return err
+	}
+	// They separate options and lowerdirs, and not every client escapes them.
+	if strings.ContainsAny(root, `:,\`) {
+		return fmt.Errorf("root %q: a path in overlay options must not contain ':', ',' or '\\'", root)
 	}
 	o.Root = root
 	if o.Name == "" {

@@ -9,8 +9,12 @@ import (
 	"github.com/containerd/log"
 )
 
-// stopTimeout bounds a clean stop as a whole.
-const stopTimeout = 30 * time.Second
+// stopTimeout bounds a clean stop as a whole; drainTimeout is how much of it
+// calls may take that are under way, so that there is time left to unmount.
+const (
+	stopTimeout  = 30 * time.Second
+	drainTimeout = 10 * time.Second
+)
 
 // closers are the parts of the daemon that were started, in that order.
 type closers []closer

@@ -24,11 +24,11 @@ func serveConfig(args []string, stderr io.Writer) (config.Config, error) {
 		if errors.Is(err, flag.ErrHelp) {
 			return config.Config{}, err
 		}
-		return config.Config{}, errUsage
+		return config.Config{}, wrongUsage
 	}
 	if flags.NArg() > 0 {
 		fmt.Fprintf(stderr, "ladle serve: unexpected %q\n", flags.Arg(0))
-		return config.Config{}, errUsage
+		return config.Config{}, wrongUsage
 	}
 	cfg, err := config.Load(*path)
 	if errors.Is(err, fs.ErrNotExist) && *path == config.DefaultPath {

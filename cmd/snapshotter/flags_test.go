@@ -57,7 +57,7 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"help"}, 0, "check-config"},
 		{[]string{"version"}, 0, "ladle "},
 		{[]string{"check-config", good}, 0, "good.toml: ok"},
-		{[]string{"check-config", bad}, 1, `bad.toml:2: unknown key \"read_timeout\"`},
+		{[]string{"check-config", bad}, 1, `bad.toml:2: unknown key "read_timeout"`},
 		{[]string{"check-config", good, bad}, 1, "one file"},
 		{[]string{"serve", "--help"}, 0, "-log-level"},
 		{[]string{"serve", "--fly"}, 2, "-fly"},

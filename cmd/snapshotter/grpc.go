@@ -42,8 +42,10 @@ func (s *server) serve() error {
 }
 
 // drain takes no more calls and waits until those under way are answered; when
-// ctx ends it cuts them off.
+// ctx ends, or after drainTimeout, it cuts them off.
 func (s *server) drain(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
+	defer cancel()
 	stop := context.AfterFunc(ctx, s.grpc.Stop)
 	defer stop()
 	s.grpc.GracefulStop()

@@ -19,26 +19,33 @@ const usage = `usage:
   ladle version
 `
 
-// errUsage is returned for a command line that asks for nothing known; what is
-// wrong has been said.
-var errUsage = errors.New("wrong usage")
+// reported is the exit code for an error that the user was told of.
+type reported int
+
+const (
+	failed     reported = 1
+	wrongUsage reported = 2
+)
+
+func (r reported) Error() string { return fmt.Sprintf("exit code %d", int(r)) }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	// From the first signal on, the next one has its default effect.
 	context.AfterFunc(ctx, stop)
-	os.Exit(exitCode(ctx, run(ctx, os.Args[1:], os.Stdout, os.Stderr)))
+	os.Exit(exitCode(run(ctx, os.Args[1:], os.Stdout, os.Stderr), os.Stderr))
 }
 
-func exitCode(ctx context.Context, err error) int {
+func exitCode(err error, stderr io.Writer) int {
+	var code reported
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		return 0
-	case errors.Is(err, errUsage):
-		return 2
+	case errors.As(err, &code):
+		return int(code)
 	default:
-		log.G(ctx).Error(err)
-		return 1
+		fmt.Fprintln(stderr, "ladle:", err)
+		return int(failed)
 	}
 }
 
@@ -46,7 +53,7 @@ func exitCode(ctx context.Context, err error) int {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if len(args) == 0 {
 		fmt.Fprint(stderr, usage)
-		return errUsage
+		return wrongUsage
 	}
 	switch args[0] {
 	case "serve":
@@ -54,7 +61,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		if err != nil {
 			return err
 		}
-		return serve(ctx, cfg)
+		if err := serve(ctx, cfg); err != nil {
+			log.G(ctx).Error(err)
+			return failed
+		}
+		return nil
 	case "check-config":
 		return checkConfig(args[1:], stdout)
 	case "version", "--version":
@@ -65,6 +76,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	default:
 		fmt.Fprintf(stderr, "ladle: unknown command %q\n%s", args[0], usage)
-		return errUsage
+		return wrongUsage
 	}
 }

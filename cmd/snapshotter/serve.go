@@ -31,6 +31,9 @@ func serve(ctx context.Context, cfg config.Config) (err error) {
 	}
 	d := &daemon{cfg: cfg, counts: counts, open: &open}
 	endpoints, err := d.start(ctx)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil // told to stop before it was ready
+	}
 	if err != nil {
 		return err
 	}

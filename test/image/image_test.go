@@ -181,7 +181,7 @@ func externalTOC(img *Image, of v1.Hash) ([]byte, error) {
 // Two caches make the same image of the same recipe.
 func TestRecipesAreReproducible(t *testing.T) {
 	first, second := testCache(t), testCache(t)
-	for _, name := range smallRecipes {
+	for _, name := range []string{"busybox", "hostile-nodes"} {
 		for _, f := range []Format{Gzip, EStargz, ZstdChunked} {
 			a, err := first.Image(t.Context(), name, f)
 			if err != nil {

@@ -115,7 +115,7 @@ func (n *Node) Logs() string {
 }
 
 // Close removes the containers, stops containerd and the daemons, and removes
-// the directory. The error tells what was not left as it should be.
+// the directory. The error is a *CleanupError.
 func (n *Node) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout) // ends what a cancelled context began
 	defer cancel()
@@ -137,5 +137,19 @@ func (n *Node) Close() error {
 	if err == nil {
 		errs = append(errs, os.RemoveAll(n.Dir))
 	}
-	return errors.Join(errs...)
+	return cleanup(errs...)
+}
+
+// CleanupError says what Close could not leave as it should be.
+type CleanupError struct{ Err error }
+
+func (e *CleanupError) Error() string { return e.Err.Error() }
+func (e *CleanupError) Unwrap() error { return e.Err }
+
+// cleanup is nil if all of errs are.
+func cleanup(errs ...error) error {
+	if err := errors.Join(errs...); err != nil {
+		return &CleanupError{err}
+	}
+	return nil
 }

@@ -85,7 +85,7 @@ func (r *Registry) Close() error {
 	if r.process != nil {
 		err = r.stop()
 	}
-	return errors.Join(err, os.RemoveAll(r.dir))
+	return cleanup(err, os.RemoveAll(r.dir))
 }
 
 // newDir makes a directory for the state of one component: on a disk, because

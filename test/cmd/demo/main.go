@@ -34,11 +34,13 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	err := run(ctx)
+	var left *stack.CleanupError
 	switch {
-	case err != nil && ctx.Err() != nil:
-		fmt.Fprintln(os.Stderr, "interrupted; everything that was started is stopped")
+	case err == nil:
+	case ctx.Err() != nil && !errors.As(err, &left):
+		fmt.Fprintln(os.Stderr, "interrupted; everything that was started is stopped and removed")
 		os.Exit(130)
-	case err != nil:
+	default:
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -56,7 +58,7 @@ type demo struct {
 const (
 	recipe         = "debian-python"
 	pythonCommand  = `import json, platform; print(json.dumps({"python": platform.python_version()}))`
-	defaultCommand = `echo a shell runs in "$(. /etc/os-release; echo "$PRETTY_NAME")"`
+	defaultCommand = `echo a shell runs in the container`
 )
 
 func run(ctx context.Context) error {
@@ -90,7 +92,11 @@ func (d demo) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	d.progress.Say("starting a registry and pushing the image, plain and as %s", lazy.Format)
+	what := "plain and as " + string(lazy.Format)
+	if lazy == plain {
+		what = "lazily readable as it is"
+	}
+	d.progress.Say("starting a registry and pushing the image, %s", what)
 	registry, err := stack.StartRegistry(ctx)
 	if err != nil {
 		return err

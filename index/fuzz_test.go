@@ -1,0 +1,210 @@
+package index
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/crc32"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ladle-dev/ladle/internal/treetest"
+	"github.com/ladle-dev/ladle/tree"
+)
+
+func FuzzParseFooter(f *testing.F) {
+	tarball := tarOf(f, someMembers())
+	for _, form := range forms {
+		b := form.compress(f, tarball)
+		f.Add(b.data[len(b.data)-TailSize:], int64(len(b.data)))
+	}
+	f.Add(legacyFooter(100), int64(1000))
+	f.Fuzz(func(t *testing.T, tail []byte, size int64) {
+		footer, err := ParseFooter(tail, size)
+		if err != nil {
+			return
+		}
+		if footer.PayloadSize < 0 || footer.PayloadSize > size {
+			t.Errorf("payload: %+v of %d", footer, size)
+		}
+		if footer.TOCOffset != -1 && (footer.TOCOffset < footer.PayloadSize || footer.TOCSize <= 0 ||
+			footer.TOCSize > maxTOC || footer.TOCSize > size-footer.TOCOffset) {
+			t.Errorf("TOC: %+v of %d", footer, size)
+		}
+	})
+}
+
+// FuzzParse has compressed TOCs.
+func FuzzParse(f *testing.F) {
+	tarball := tarOf(f, someMembers())
+	for _, form := range forms {
+		b := form.compress(f, tarball)
+		_, footer := b.mustOpen(f)
+		toc := b.toc
+		if toc == nil {
+			toc = b.data[footer.TOCOffset:][:footer.TOCSize]
+		}
+		f.Add(toc, footer.PayloadSize, footer.Compression == Zstd)
+	}
+	f.Fuzz(func(t *testing.T, toc []byte, payload int64, isZstd bool) {
+		footer := Footer{PayloadSize: payload, Compression: Gzip}
+		if isZstd {
+			footer.Compression = Zstd
+		}
+		if index, err := Parse(toc, footer); err == nil {
+			checkIndex(t, index, payload)
+		}
+	})
+}
+
+// FuzzEntries has the documents of TOCs, which a fuzzer that has to compress
+// them would seldom hit.
+func FuzzEntries(f *testing.F) {
+	for _, s := range []string{
+		files,
+		`{"name":"a","type":"reg","size":10,"offset":1,"chunkSize":4,"chunkDigest":"` + sumA + `"},{"name":"a","type":"chunk","offset":2,"chunkOffset":4,"chunkDigest":"` + sumB + `","chunkType":"zeros"}`,
+		`{"name":"d/","type":"dir","mode":509,"uid":1,"gid":2,"modtime":"2020-01-01T00:00:00Z","xattrs":{"user.a":"AAAA"}},{"name":"d/.wh.x","type":"reg"},{"name":"d/.wh..wh..opq","type":"reg"}`,
+		files + `,{"name":"l","type":"hardlink","linkName":"a"},{"name":"s","type":"symlink","linkName":"/x"},{"name":"a","type":"dir"},{"name":"c","type":"char","devMajor":1,"devMinor":3}`,
+		`{"name":"a","type":"reg","size":3,"offset":5,"innerOffset":9,"endOffset":20,"digest":"` + sumA + `"},{"name":"a/b","type":"fifo"}`,
+		`{"name":".prefetch.landmark","type":"reg","size":1,"offset":50,"digest":"` + sumA + `"}`,
+	} {
+		f.Add([]byte(`{"version":1,"entries":[` + s + `]}`))
+	}
+	f.Fuzz(func(t *testing.T, document []byte) {
+		x := newExtraction(1000)
+		if readEntries(bytes.NewReader(document), x.add) != nil {
+			return
+		}
+		if index, err := x.finish(); err == nil {
+			index.Compression = Gzip
+			checkIndex(t, index, 1000)
+		}
+	})
+}
+
+// checkIndex makes sure of what an index must be however hostile its TOC was.
+func checkIndex(t *testing.T, index *Index, payload int64) {
+	files := map[*tree.Inode]bool{}
+	names := map[*tree.Inode]uint32{}
+	err := tree.Walk(index.Root, func(path string, inode *tree.Inode) error {
+		if name := path[strings.LastIndexByte(path, '/')+1:]; path != "" && !validName(name) {
+			t.Errorf("name in %q", path)
+		}
+		if len(path) > 2*maxPath {
+			t.Errorf("path of %d bytes", len(path))
+		}
+		names[inode]++
+		if inode.Size > 0 {
+			files[inode] = true
+		}
+		for name := range inode.Xattrs {
+			if strings.HasPrefix(name, "trusted.") || strings.HasPrefix(name, "user.overlay.") {
+				t.Errorf("%q has %q", path, name)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	for inode, n := range names {
+		if inode != index.Root && !inode.IsDir() && inode.Nlink != n {
+			t.Errorf("%d links for %d names", inode.Nlink, n)
+		}
+	}
+	checkExtents(t, files, index.DataSize)
+	if index.PrefetchSize < 0 || index.PrefetchSize > payload {
+		t.Errorf("prefetch %d of %d", index.PrefetchSize, payload)
+	}
+	for _, c := range index.Chunks {
+		if c.BlobEnd > payload || c.DataOffset+c.Size > index.DataSize {
+			t.Errorf("%+v in a payload of %d and data of %d", c, payload, index.DataSize)
+		}
+	}
+	if _, err := DecodeTable(EncodeTable(index)); err != nil {
+		t.Error(err)
+	}
+	got, err := DecodeTree(EncodeTree(index.Root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkEqualTrees(t, index.Root, got)
+}
+
+// checkExtents makes sure that files lie apart in a data file of size bytes.
+func checkExtents(t *testing.T, files map[*tree.Inode]bool, size int64) {
+	var extents []tree.Inode
+	for inode := range files {
+		extents = append(extents, *inode)
+	}
+	slices.SortFunc(extents, func(a, b tree.Inode) int { return int(a.Data.Offset - b.Data.Offset) })
+	var end int64
+	for _, e := range extents {
+		if e.Data.Offset < end || e.Data.Offset%tree.BlockSize != 0 {
+			t.Errorf("extent at %d, before %d", e.Data.Offset, end)
+		}
+		end = e.Data.Offset + e.Size
+	}
+	if align(end) != size {
+		t.Errorf("extents end at %d of %d", end, size)
+	}
+}
+
+func FuzzDecodeTable(f *testing.F) {
+	f.Add(EncodeTable(&Index{Chunks: someChunks(3), Compression: Zstd, PrefetchSize: 9})[tableSummed:])
+	for _, form := range forms {
+		index, _ := form.compress(f, tarOf(f, someMembers())).mustOpen(f)
+		f.Add(EncodeTable(index)[tableSummed:])
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		b := make([]byte, tableSummed)
+		copy(b, tableMagic)
+		b = append(b, body...)
+		binary.LittleEndian.PutUint64(b[len(tableMagic):], tableSum(b))
+		table, err := DecodeTable(b)
+		if err != nil {
+			return
+		}
+		x := Index{Compression: table.Compression(), PrefetchSize: table.PrefetchSize()}
+		for i := range table.Len() {
+			c := table.At(i)
+			x.Chunks = append(x.Chunks, c)
+			if table.Search(c.DataOffset) != i || table.Search(c.DataOffset+c.Size-1) != i || table.Search(c.DataOffset+c.Size) != i+1 {
+				t.Errorf("chunk %d is not found where it is", i)
+			}
+		}
+		if !bytes.Equal(EncodeTable(&x), b) {
+			t.Error("encoded otherwise")
+		}
+	})
+}
+
+func FuzzDecodeTree(f *testing.F) {
+	for seed := range uint64(5) {
+		root := treetest.Random(rand.New(rand.NewPCG(seed, 0)), treetest.Shape{Inodes: 20, Layer: true, MaxXattr: 20})
+		f.Add(encodeBody(root), false)
+		f.Add(EncodeTree(root)[treeHeader:], true)
+	}
+	f.Fuzz(func(t *testing.T, body []byte, compressed bool) {
+		var root *tree.Inode
+		var err error
+		if compressed {
+			b := make([]byte, treeHeader)
+			copy(b, treeMagic)
+			b = append(b, body...)
+			binary.LittleEndian.PutUint32(b[len(treeMagic):], crc32.Checksum(body, castagnoli))
+			root, err = DecodeTree(b)
+		} else {
+			root, err = decodeBody(string(body))
+		}
+		if err != nil {
+			return
+		}
+		again, err := DecodeTree(EncodeTree(root))
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkEqualTrees(t, root, again)
+	})
+}
