@@ -100,6 +100,9 @@ type FileSystem struct {
 func New(ctx context.Context, opts Options) (_ *FileSystem, err error) {
 	f, err := prepare(ctx, opts)
 	if err != nil {
+		if opts.Takeover != nil {
+			err = errors.Join(err, opts.Takeover.Device.Close())
+		}
 		return nil, fmt.Errorf("fs: %w", err)
 	}
 	defer func() {

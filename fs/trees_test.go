@@ -122,8 +122,6 @@ func TestMergedLayers(t *testing.T) {
 			t.Errorf("%d mounts for the export, one merged and %d single trees", n, layers)
 		}
 		// As overlayfs stacks them, they show what the merged tree shows.
-		// Its hard links and those of the lowers' are not compared:
-		// overlayfs has another opinion of nlink after a whiteout.
 		stacked := overlayOf(t, lowers)
 		got, err := treetest.FromDir(stacked)
 		if err != nil {
