@@ -8,13 +8,14 @@ import (
 )
 
 // expect returns what the image says of the layer's TOC: in the request, or
-// else in the image's manifest, which is fetched and verified for it.
+// else in the image's manifest, which is fetched and verified for it. It
+// returns ErrUnverified if neither says anything.
 func (s *Set) expect(ctx context.Context, req Request) (index.Claim, error) {
 	if req.TOC != "" {
 		return index.Claim{TOC: req.TOC}, nil
 	}
 	if req.Manifest == "" {
-		return index.Claim{}, fmt.Errorf("%w: neither TOC digest nor manifest is known", ErrNotLazy)
+		return index.Claim{}, fmt.Errorf("%w: neither TOC digest nor manifest is known", ErrUnverified)
 	}
 	manifest, err := s.manifest(ctx, req)
 	if err != nil {
@@ -22,10 +23,10 @@ func (s *Set) expect(ctx context.Context, req Request) (index.Claim, error) {
 	}
 	claim, err := index.ReadClaim(manifest, req.Source.Digest)
 	if err != nil {
-		return index.Claim{}, err
+		return index.Claim{}, fmt.Errorf("%w: %w", ErrUnverified, err)
 	}
 	if claim.TOC == "" && claim.CompressedTOC == "" {
-		return index.Claim{}, fmt.Errorf("%w: the manifest names no TOC digest", ErrNotLazy)
+		return index.Claim{}, fmt.Errorf("%w: the manifest names no TOC digest", ErrUnverified)
 	}
 	return claim, nil
 }
@@ -33,10 +34,10 @@ func (s *Set) expect(ctx context.Context, req Request) (index.Claim, error) {
 // check compares an index with what is claimed of it.
 func check(claim index.Claim, idx *index.Index) error {
 	if claim.TOC != "" && claim.TOC != idx.TOCDigest {
-		return fmt.Errorf("TOC has digest %s, the image says %s", idx.TOCDigest, claim.TOC)
+		return fmt.Errorf("%w: TOC has digest %s, the image says %s", ErrUnverified, idx.TOCDigest, claim.TOC)
 	}
 	if claim.CompressedTOC != "" && claim.CompressedTOC != idx.CompressedTOCDigest {
-		return fmt.Errorf("compressed TOC has digest %s, the image says %s", idx.CompressedTOCDigest, claim.CompressedTOC)
+		return fmt.Errorf("%w: compressed TOC has digest %s, the image says %s", ErrUnverified, idx.CompressedTOCDigest, claim.CompressedTOC)
 	}
 	return nil
 }

@@ -1,19 +1,15 @@
 package layer
 
 import (
+	"sort"
 	"time"
 
 	"github.com/containerd/log"
-
-	"github.com/ladle-dev/ladle/store"
 )
 
 // fillWindow is how many bytes of a blob the filler fetches at a time. A
 // reader that comes meanwhile waits behind no more than that.
 const fillWindow = 4 << 20
-
-// fillRetry is how long the filler leaves a layer alone whose fetch failed.
-const fillRetry = time.Minute
 
 // prefetch fetches what the image's author marked as needed first, or size
 // bytes of the blob where he marked nothing, and gives the layer back.
@@ -22,46 +18,51 @@ func (l *Layer) prefetch(size int64) {
 	if marked := l.table.PrefetchSize(); marked > 0 {
 		size = marked
 	}
-	for n := 0; n < l.table.Len() && l.table.At(n).BlobEnd <= size; {
-		next, err := l.fillFrom(n, size-l.table.At(n).BlobOffset)
-		if err != nil {
-			log.G(l.ctx).WithError(err).WithField("layer", l.ID().Blob).Warn("prefetch")
+	end := sort.Search(l.table.Len(), func(n int) bool { return l.table.At(n).BlobEnd > size })
+	for s := (span{0, end}); s.first < s.end; {
+		var err error
+		if s.first, err = l.fillFrom(s, size); err != nil {
+			if l.ctx.Err() == nil {
+				log.G(l.ctx).WithError(err).WithField("layer", l.ID().Blob).Warn("prefetch")
+			}
 			return
 		}
-		n = next
 	}
 }
 
-// fillFrom makes absent chunks from the n-th on present, as many as one
-// request of window bytes yields, and returns the chunk to go on with. If
-// none is absent that is the number of chunks.
-func (l *Layer) fillFrom(n int, window int64) (int, error) {
-	l.mu.Lock()
-	for n < l.table.Len() && !l.absentLocked(n) {
+// fillFrom makes absent chunks of s present, the first ones and as many as one
+// request of window bytes yields, and returns the chunk to go on with. If none
+// is absent that is the end of s.
+func (l *Layer) fillFrom(s span, window int64) (int, error) {
+	n := s.first
+	for n < s.end && !l.isAbsent(n) {
 		n++
 	}
-	if n == l.table.Len() {
+	l.mu.Lock()
+	for n < s.end && !l.absentLocked(n) {
+		n++
+	}
+	if n == s.end {
 		l.mu.Unlock()
 		return n, nil
 	}
-	r := l.runLocked(n, n+1, window)
+	window = min(window, l.table.At(s.end-1).BlobEnd-l.table.At(n).BlobOffset)
+	r := l.runLocked(l.planLocked(n, n+1, window))
 	l.mu.Unlock()
 	return r.span.end, r.wait(l.ctx, r.span.end-1)
 }
 
-// filling is a layer that the filler is at.
+// filling is how far the filler is with a layer. It is the filler's own.
 type filling struct {
 	next  int       // chunk to go on from
 	after time.Time // not before
-	done  bool
 }
 
 // fill fetches what no reader has asked for, layer by layer, while no reader
 // asks for anything. A layer that is full needs neither registry nor daemon.
 func (s *Set) fill() {
-	progress := map[store.ID]*filling{}
 	for s.pause(s.opts.FillDelay) {
-		for s.idle() && s.fillOne(progress) {
+		for s.idle() && s.fillOne() {
 		}
 	}
 }
@@ -76,7 +77,7 @@ func (s *Set) pause(d time.Duration) bool {
 	}
 }
 
-// idle reports whether no reader has had to wait lately.
+// idle reports whether no reader has had to wait lately, and the disk has room.
 func (s *Set) idle() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -88,21 +89,27 @@ func (s *Set) idle() bool {
 			return false
 		}
 	}
-	return s.ctx.Err() == nil
+	return s.ctx.Err() == nil && !s.memory.inUse()
 }
 
 // fillOne does one request's worth of work; it returns false if there is none.
-func (s *Set) fillOne(progress map[store.ID]*filling) bool {
-	l := s.unfilled(progress)
+func (s *Set) fillOne() bool {
+	l := s.unfilled()
 	if l == nil {
 		return false
 	}
 	defer l.Close()
-	f := progress[l.ID()]
-	next, err := l.fillFrom(f.next, fillWindow)
-	f.next, f.done = next, err == nil && next == l.table.Len()
+	f := &l.filling
+	next, err := l.fillFrom(span{f.next, l.table.Len()}, fillWindow)
+	if err == nil {
+		// Nobody asked for these bytes: memory has better uses.
+		err = l.data.DropCache(0, 0)
+	}
+	f.next = next
+	if err != nil || next == l.table.Len() {
+		*f = filling{after: time.Now().Add(s.opts.FillRetry)}
+	}
 	if err != nil && l.ctx.Err() == nil {
-		*f = filling{after: time.Now().Add(fillRetry)}
 		log.G(s.ctx).WithError(err).WithField("layer", l.ID().Blob).Warn("background fetch")
 	}
 	return true
@@ -110,17 +117,12 @@ func (s *Set) fillOne(progress map[store.ID]*filling) bool {
 
 // unfilled returns the open layer with the lowest number that has work left,
 // for the caller to close, or nil.
-func (s *Set) unfilled(progress map[store.ID]*filling) *Layer {
+func (s *Set) unfilled() *Layer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var first *Layer
-	for id, l := range s.mu.layers {
-		f := progress[id]
-		if f == nil {
-			f = &filling{}
-			progress[id] = f
-		}
-		if !f.done && time.Now().After(f.after) && (first == nil || l.Number() < first.Number()) {
+	for _, l := range s.mu.layers {
+		if !l.data.Full() && time.Now().After(l.filling.after) && (first == nil || l.Number() < first.Number()) {
 			first = l
 		}
 	}

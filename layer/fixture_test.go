@@ -85,12 +85,13 @@ func convert(t testing.TB, files []file, opts ...estargz.Option) (blob []byte, t
 // bench is a registry with one layer in it, and a set that reads it.
 type bench struct {
 	*registrytest.Registry
-	root  string
-	blob  []byte
-	files []file
-	req   layer.Request
-	set   *layer.Set
-	store *store.Store
+	root   string
+	blob   []byte
+	files  []file
+	req    layer.Request
+	set    *layer.Set
+	store  *store.Store
+	opened []*layer.Layer
 }
 
 var quick = fetch.Options{Timeout: 300 * time.Millisecond, MaxRetries: 2, MinWait: time.Millisecond, MaxWait: 5 * time.Millisecond}
@@ -123,11 +124,18 @@ func (b *bench) startWith(t testing.TB, client *fetch.Client, lopts layer.Option
 	t.Cleanup(func() { b.stop(t) })
 }
 
+// stop closes everything, as the daemon would.
 func (b *bench) stop(t testing.TB) {
 	t.Helper()
 	if b.set == nil {
 		return
 	}
+	for _, l := range b.opened {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	b.opened = nil
 	if err := b.set.Close(); err != nil {
 		t.Error(err)
 	}
@@ -137,7 +145,7 @@ func (b *bench) stop(t testing.TB) {
 	b.set = nil
 }
 
-// open opens the bench's layer for the rest of the test.
+// open opens the bench's layer until the next stop.
 func (b *bench) open(t testing.TB) *layer.Layer {
 	t.Helper()
 	id, err := b.set.Open(t.Context(), b.req)
@@ -148,7 +156,7 @@ func (b *bench) open(t testing.TB) *layer.Layer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
+	b.opened = append(b.opened, l)
 	return l
 }
 

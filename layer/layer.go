@@ -7,13 +7,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/containerd/log"
+
 	"github.com/ladle-dev/ladle/index"
+	"github.com/ladle-dev/ladle/metrics"
 	"github.com/ladle-dev/ladle/store"
 	"github.com/ladle-dev/ladle/tree"
 )
-
-// ErrTimeout is returned to a reader whose bytes did not come in time.
-var ErrTimeout = errors.New("no bytes within the read timeout")
 
 // Layer is a layer that can be read. It may be used concurrently.
 type Layer struct {
@@ -21,7 +21,7 @@ type Layer struct {
 	data    *store.Layer
 	table   index.Table
 	sources sources
-	memory  memory // for chunks that the disk has no room for
+	filling filling
 
 	// ctx lives from the first use of the layer to its last Close; runs
 	// belong to it, not to the readers that wait for them.
@@ -32,7 +32,8 @@ type Layer struct {
 	refs int // guarded by set.mu
 	mu   struct {
 		sync.Mutex
-		// runs are under way and do not overlap: a chunk is in at most one.
+		// runs are under way. A chunk is in at most one, but for those that
+		// a reader got by a request of his own, and those that were lost.
 		runs []*run
 		// ahead is what the layer's recent misses tell of the next.
 		ahead readahead
@@ -50,6 +51,9 @@ func (l *Layer) Number() uint64 { return l.data.Number() }
 // DataSize returns the size in bytes of the layer's data file.
 func (l *Layer) DataSize() int64 { return l.data.DataSize() }
 
+// Full reports whether all of the layer is present.
+func (l *Layer) Full() bool { return l.data.Full() }
+
 // Usage returns the bytes and inodes that the layer takes on disk.
 func (l *Layer) Usage() (bytes, inodes int64, err error) { return l.data.Usage() }
 
@@ -60,39 +64,110 @@ func (l *Layer) Tree() (*tree.Inode, error) { return l.set.tree(l.data) }
 // returns len(p) or an error; p must end within the data file. It waits at
 // most for the set's read timeout, or until ctx ends.
 func (l *Layer) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
-	n, err := l.readAt(ctx, p, off)
+	if n, ok := l.readLocal(p, off); ok {
+		l.set.opts.Reads.Local(n)
+		return n, nil
+	}
+	start := time.Now()
+	n, err := l.readWaiting(ctx, p, off)
+	l.set.opts.Reads.Done(answer(ctx, err), n, time.Since(start))
 	if err != nil {
 		return n, fmt.Errorf("layer %s [%d,%d): %w", l.ID().Blob, off, off+int64(len(p)), err)
 	}
 	return n, nil
 }
 
+// answer returns how a read is counted that ended with err.
+func answer(ctx context.Context, err error) metrics.Read {
+	switch {
+	case err == nil:
+		return metrics.ReadWaited
+	case ctx.Err() != nil:
+		return metrics.ReadAborted
+	}
+	return metrics.ReadError
+}
+
+// readLocal is ReadAt for what is all present; it is not ok if something is not.
+func (l *Layer) readLocal(p []byte, off int64) (n int, ok bool) {
+	if l.data.Full() {
+		n, err := l.data.ReadAt(p, off)
+		return n, err == nil && l.data.Full() // asked again as in assemble
+	}
+	need := l.overlap(off, int64(len(p)))
+	if !l.present(need, nil) {
+		return 0, false
+	}
+	n, err := l.assemble(p, off, need, nil)
+	l.readAhead(need)
+	return n, err == nil
+}
+
 // maxLosses is how often a read starts again because the disk lost what was
 // written to it.
 const maxLosses = 3
 
-func (l *Layer) readAt(ctx context.Context, p []byte, off int64) (n int, err error) {
+// readWaiting is ReadAt for what is not all present.
+func (l *Layer) readWaiting(ctx context.Context, p []byte, off int64) (n int, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, l.set.opts.ReadTimeout, ErrTimeout)
+	defer cancel()
 	need := l.overlap(off, int64(len(p)))
 	for range maxLosses {
-		err = l.ensure(ctx, need)
-		if errors.Is(err, errNoRoom) {
-			return l.readThrough(ctx, p, off, need)
+		var kept []piece
+		if kept, err = l.ensure(ctx, need); err == nil {
+			n, err = l.assemble(p, off, need, kept)
 		}
-		if err == nil {
-			n, err = l.data.ReadAt(p, off)
+		if !errors.Is(err, store.ErrLost) {
+			break
 		}
-		if !errors.Is(err, store.ErrLost) && (err != nil || l.present(need)) {
-			return n, err
-		}
+		l.distrust(err)
 	}
-	return 0, errors.Join(err, store.ErrLost)
+	return n, err
 }
 
-// present reports whether all chunks of s are present. It is asked after a
-// read, too: a disk that loses bytes may say so only then.
-func (l *Layer) present(s span) bool {
+// distrust keeps chunks in memory for a while, because the disk loses them.
+func (l *Layer) distrust(err error) {
+	if l.set.memory.distrust() {
+		log.G(l.ctx).WithError(err).Warn("the disk lost chunks: new ones are kept in memory for a while")
+	}
+}
+
+// assemble fills p with the chunks of need, which are present or kept. It
+// returns store.ErrLost if some of them are no longer present: a disk that
+// loses bytes may say so only when they are read.
+func (l *Layer) assemble(p []byte, off int64, need span, kept []piece) (n int, err error) {
+	if n = len(p); len(kept) == need.end-need.first {
+		clear(p) // what lies between chunks
+	} else if n, err = l.data.ReadAt(p, off); err != nil {
+		return n, err
+	} else if !l.present(need, kept) {
+		return 0, store.ErrLost
+	}
+	for _, k := range kept {
+		k.copyTo(p, off)
+	}
+	return n, nil
+}
+
+// piece is a chunk that is in memory.
+type piece struct {
+	n   int
+	off int64 // in the data file
+	p   []byte
+}
+
+// copyTo copies what p, for the bytes of the data file at off, lacks.
+func (k piece) copyTo(p []byte, off int64) {
+	from, to := max(off, k.off), min(off+int64(len(p)), k.off+int64(len(k.p)))
+	copy(p[from-off:to-off], k.p[from-k.off:])
+}
+
+// present reports whether all chunks of s are present but for those kept.
+func (l *Layer) present(s span, kept []piece) bool {
 	for n := s.first; n < s.end; n++ {
-		if l.data.State(n) != store.Present {
+		if len(kept) > 0 && kept[0].n == n {
+			kept = kept[1:]
+		} else if l.data.State(n) != store.Present {
 			return false
 		}
 	}
@@ -109,28 +184,32 @@ func (l *Layer) overlap(off, n int64) span {
 	return span{first, end}
 }
 
-// ensure makes the chunks of need present.
-func (l *Layer) ensure(ctx context.Context, need span) error {
-	var waiting context.Context
+// ensure makes the chunks of need present. It returns those for which the disk
+// has no room.
+func (l *Layer) ensure(ctx context.Context, need span) (kept []piece, err error) {
 	for n := need.first; n < need.end; n++ {
 		for l.data.State(n) != store.Present {
-			if waiting == nil {
-				var cancel context.CancelFunc
-				waiting, cancel = context.WithTimeoutCause(ctx, l.set.opts.ReadTimeout, ErrTimeout)
-				defer cancel()
+			if p := l.set.memory.get(chunkID{l.Number(), n}); p != nil {
+				kept = append(kept, piece{n, l.table.At(n).DataOffset, p})
+				break
 			}
-			if err := l.obtain(waiting, n, need.end); err != nil {
-				return err
+			// A run ends early that has kept much in memory, where the
+			// next look finds it unless this reader is slow.
+			if err := l.obtain(ctx, n, need.end); err != nil && !errors.Is(err, errNoRoom) {
+				return nil, err
 			}
 		}
 	}
 	l.readAhead(need)
-	return nil
+	return kept, nil
 }
 
 // obtain waits until the n-th chunk was fetched, or verified again. A reader
 // that needs the chunks up to end lets one run fetch them all.
 func (l *Layer) obtain(ctx context.Context, n, end int) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if l.data.State(n) == store.Doubtful {
 		return l.recheck(n)
 	}

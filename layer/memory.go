@@ -1,71 +1,102 @@
 package layer
 
 import (
-	"context"
+	"slices"
 	"sync"
+	"time"
 
-	"github.com/ladle-dev/ladle/store"
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// memory keeps the last chunks that the disk had no room for, so that a
-// reader of small pieces does not fetch a chunk for each of them.
+const (
+	// memoryBytes is how much is kept for all layers. The chunk that was kept
+	// last stays, however large.
+	memoryBytes = 32 << 20
+
+	// memoryLife is how long after the last one all chunks are forgotten. Then
+	// the disk is tried again.
+	memoryLife = 5 * time.Second
+
+	// runMemory is after how many bytes a run ends that has to keep them here.
+	runMemory = 4 << 20
+)
+
+// memory keeps chunks that the disk does not take, or takes and loses, so that
+// reads go on while it is full: those of all layers, the newest.
 type memory struct {
-	mu struct {
+	purge *time.Timer
+	mu    struct {
 		sync.Mutex
-		// chunks are the newest last, at most memoryChunks.
-		chunks []kept
+		chunks *simplelru.LRU[chunkID, []byte]
+		bytes  int64     // of all chunks
+		lost   time.Time // when the disk last lost some
 	}
 }
 
-type kept struct {
-	n int
-	p []byte
+type chunkID struct {
+	layer uint64 // its number
+	n     int
 }
 
-const memoryChunks = 4
+func newMemory() *memory {
+	m := new(memory)
+	// What bounds it is not the number of chunks.
+	chunks, err := simplelru.NewLRU(memoryBytes, func(_ chunkID, p []byte) { m.mu.bytes -= int64(len(p)) })
+	if err != nil {
+		panic(err) // only for a size that is not positive
+	}
+	m.mu.chunks = chunks
+	m.purge = time.AfterFunc(memoryLife, m.forget)
+	return m
+}
 
-func (m *memory) get(n int) []byte {
+func (m *memory) forget() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, k := range m.mu.chunks {
-		if k.n == n {
-			return k.p
-		}
-	}
-	return nil
+	m.mu.chunks.Purge()
 }
 
-func (m *memory) put(n int, p []byte) {
+// get returns a chunk, which nobody changes, or nil.
+func (m *memory) get(id chunkID) []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.mu.chunks = append(m.mu.chunks, kept{n, p})
-	if len(m.mu.chunks) > memoryChunks {
-		m.mu.chunks = append([]kept(nil), m.mu.chunks[1:]...)
-	}
+	p, _ := m.mu.chunks.Get(id)
+	return p
 }
 
-// readThrough is ReadAt without a disk: chunks go from the registry to p.
-func (l *Layer) readThrough(ctx context.Context, p []byte, off int64, need span) (int, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, l.set.opts.ReadTimeout, ErrTimeout)
-	defer cancel()
-	if n, err := l.data.ReadAt(p, off); err != nil {
-		return n, err
+// put keeps a copy of p.
+func (m *memory) put(id chunkID, p []byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mu.chunks.Remove(id)
+	m.mu.chunks.Add(id, slices.Clone(p))
+	m.mu.bytes += int64(len(p))
+	for m.mu.bytes > memoryBytes && m.mu.chunks.Len() > 1 {
+		m.mu.chunks.RemoveOldest()
 	}
-	for n := need.first; n < need.end; n++ {
-		if l.data.State(n) == store.Present {
-			continue
-		}
-		chunk := l.memory.get(n)
-		if chunk == nil {
-			var err error
-			if chunk, err = l.read(ctx, n); err != nil {
-				return 0, err
-			}
-			l.memory.put(n, chunk)
-		}
-		c := l.table.At(n)
-		from, to := max(off, c.DataOffset), min(off+int64(len(p)), c.DataOffset+c.Size)
-		copy(p[from-off:to-off], chunk[from-c.DataOffset:to-c.DataOffset])
-	}
-	return len(p), nil
+	m.purge.Reset(memoryLife)
+}
+
+// inUse reports whether chunks are kept: the disk did not take them lately.
+func (m *memory) inUse() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.mu.chunks.Len() > 0
+}
+
+// distrust says that the disk lost what it had taken. It reports whether that
+// is news.
+func (m *memory) distrust() (news bool) {
+	news = !m.distrusts()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mu.lost = time.Now()
+	return news
+}
+
+// distrusts reports whether chunks are to be kept here and not on the disk.
+func (m *memory) distrusts() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return time.Since(m.mu.lost) < memoryLife
 }

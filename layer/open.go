@@ -10,12 +10,9 @@ import (
 
 	"github.com/ladle-dev/ladle/fetch"
 	"github.com/ladle-dev/ladle/index"
+	"github.com/ladle-dev/ladle/metrics"
 	"github.com/ladle-dev/ladle/store"
 )
-
-// ErrNotLazy is returned for a layer that cannot be read lazily; its message
-// says why.
-var ErrNotLazy = errors.New("not lazily readable")
 
 // Request asks for a layer as an image names it.
 type Request struct {
@@ -30,29 +27,38 @@ type Request struct {
 // identity: its index is verified and in the store. It opens the siblings, too,
 // in the background. Without network it succeeds if the store has the layer.
 //
-// A layer whose manifest names no digest for its TOC is not lazily readable:
-// nothing would tie the files that it shows to the image that names it.
+// An error matches one of ErrNotLazy, ErrUnverified and ErrInvalid, or is one
+// of package fetch, of the store, or the cause of ctx's end.
 func (s *Set) Open(ctx context.Context, req Request) (store.ID, error) {
+	id, how, err := s.open(ctx, req)
+	if err != nil {
+		how, err = outcome(err), fmt.Errorf("open layer: %w", err)
+	}
+	s.opts.Layers.Opened(how)
+	return id, err
+}
+
+func (s *Set) open(ctx context.Context, req Request) (store.ID, metrics.Opened, error) {
 	s.openAhead(req)
 	if req.TOC != "" {
 		if l, err := s.Layer(store.ID{Blob: req.Source.Digest, TOC: req.TOC}); err == nil {
-			return l.ID(), errors.Join(s.reopened(l, req), l.Close())
+			return l.ID(), metrics.OpenedStored, errors.Join(s.reopened(l, req), l.Close())
 		}
 	}
 	o := s.opening(req.Source)
-	claim, err := s.expect(ctx, req)
+	claim, unclaimed := s.expect(ctx, req)
+	idx, err := s.wait(ctx, req.Source, o)
+	if err == nil {
+		err = unclaimed // what the blob is matters more
+	}
+	if err == nil {
+		err = check(claim, idx)
+	}
 	if err != nil {
-		return store.ID{}, err
+		return store.ID{}, "", err
 	}
-	idx, err := o.wait(ctx)
-	s.forget(req.Source, o)
-	if err != nil {
-		return store.ID{}, err
-	}
-	if err := check(claim, idx); err != nil {
-		return store.ID{}, err
-	}
-	return s.add(req, idx)
+	id, err := s.add(req, idx)
+	return id, metrics.OpenedFetched, err
 }
 
 // openAhead starts to open the siblings that the store does not have.
@@ -86,7 +92,7 @@ func (s *Set) add(req Request, idx *index.Index) (store.ID, error) {
 		return store.ID{}, err
 	}
 	defer data.Close()
-	s.trees.Add(id, idx.Root)
+	s.trees.add(id, idx.Root)
 	l, err := s.Layer(id)
 	if err != nil {
 		return store.ID{}, err
@@ -100,9 +106,8 @@ func (s *Set) reopened(l *Layer, req Request) error {
 	s.mu.Lock()
 	first := !s.mu.prefetched[l.ID()]
 	s.mu.prefetched[l.ID()] = true
-	if first && !s.opts.NoPrefetch {
+	if first && !s.opts.NoPrefetch && s.goLocked(func() { l.prefetch(s.opts.PrefetchSize) }) {
 		l.refs++ // given back by prefetch
-		s.wg.Go(func() { l.prefetch(s.opts.PrefetchSize) })
 	}
 	s.mu.Unlock()
 	return l.data.AddSource(req.Source.Ref)
@@ -126,31 +131,38 @@ func (s *Set) opening(src fetch.Source) *opening {
 		return o
 	}
 	o := &opening{done: make(chan struct{})}
-	s.mu.openings[src] = o
-	s.wg.Go(func() {
+	started := s.goLocked(func() {
 		ctx, cancel := context.WithTimeout(s.ctx, s.opts.OpenTimeout)
 		defer cancel()
 		o.idx, o.err = s.readIndex(ctx, src)
 		close(o.done)
 		time.AfterFunc(openingKept, func() { s.forget(src, o) })
 	})
+	if !started {
+		o.err = errClosed
+		close(o.done)
+		return o
+	}
+	s.mu.openings[src] = o
 	return o
 }
 
-// forget lets the next Open of src start anew.
+// wait waits for the end of o, the opening of src. The next Open of src starts
+// anew.
+func (s *Set) wait(ctx context.Context, src fetch.Source, o *opening) (*index.Index, error) {
+	select {
+	case <-o.done:
+		s.forget(src, o)
+		return o.idx, o.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
 func (s *Set) forget(src fetch.Source, o *opening) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.mu.openings[src] == o {
 		delete(s.mu.openings, src)
-	}
-}
-
-func (o *opening) wait(ctx context.Context) (*index.Index, error) {
-	select {
-	case <-o.done:
-		return o.idx, o.err
-	case <-ctx.Done():
-		return nil, fmt.Errorf("open layer: %w", context.Cause(ctx))
 	}
 }

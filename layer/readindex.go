@@ -18,38 +18,58 @@ const firstTail = 64 << 10
 // readIndex fetches and parses the index of src: with one request, two where
 // the TOC is large, and more only where it is external.
 func (s *Set) readIndex(ctx context.Context, src fetch.Source) (*index.Index, error) {
-	blob := s.fetch.Blob(src)
-	tail, size, err := blob.Tail(ctx, firstTail)
+	end := blobEnd{blob: s.fetch.Blob(src)}
+	var err error
+	if end.tail, end.size, err = end.blob.Tail(ctx, firstTail); err != nil {
+		return nil, err
+	}
+	footer, err := index.ParseFooter(end.tail, end.size)
+	if err != nil {
+		return nil, invalid(err)
+	}
+	var toc []byte
+	if footer.TOCOffset < 0 {
+		toc, err = s.externalTOC(ctx, src)
+	} else {
+		toc, err = end.read(ctx, footer.TOCOffset, footer.TOCSize)
+	}
 	if err != nil {
 		return nil, err
 	}
-	footer, err := index.ParseFooter(tail, size)
-	if errors.Is(err, index.ErrNoTOC) {
-		return nil, fmt.Errorf("%w: %w", ErrNotLazy, err)
-	} else if err != nil {
-		return nil, err
-	}
-	toc, err := s.readTOC(ctx, src, blob, footer, tail, size)
+	idx, err := index.Parse(toc, footer)
 	if err != nil {
-		return nil, err
+		return nil, invalid(err)
 	}
-	return index.Parse(toc, footer)
+	return idx, nil
 }
 
-func (s *Set) readTOC(ctx context.Context, src fetch.Source, blob *fetch.Blob, footer index.Footer, tail []byte, size int64) ([]byte, error) {
-	if footer.TOCOffset < 0 {
-		return s.externalTOC(ctx, src)
+// invalid tells blobs that have no TOC from those with a bad one.
+func invalid(err error) error {
+	if errors.Is(err, index.ErrNoTOC) {
+		return fmt.Errorf("%w: %w", ErrNotLazy, err)
 	}
-	from, end := footer.TOCOffset, footer.TOCOffset+footer.TOCSize
-	have := size - int64(len(tail))
-	if from >= have {
-		return tail[from-have : end-have], nil
+	return fmt.Errorf("%w: %w", ErrInvalid, err)
+}
+
+// blobEnd is a blob whose last bytes are known.
+type blobEnd struct {
+	blob *fetch.Blob
+	tail []byte
+	size int64 // of the blob, in bytes
+}
+
+// read returns the n bytes at off of the blob and asks only for those that are
+// not in the tail.
+func (b blobEnd) read(ctx context.Context, off, n int64) ([]byte, error) {
+	known := b.size - int64(len(b.tail))
+	if off >= known {
+		return b.tail[off-known:][:n], nil
 	}
-	head, err := readRange(ctx, blob, from, min(end, have)-from)
-	if err != nil || end <= have {
+	head, err := readRange(ctx, b.blob, off, min(n, known-off))
+	if err != nil || off+n <= known {
 		return head, err
 	}
-	return append(head, tail[:end-have]...), nil
+	return append(head, b.tail[:off+n-known]...), nil
 }
 
 // externalTOC fetches the TOC of src from the image that holds the TOCs of
@@ -57,7 +77,7 @@ func (s *Set) readTOC(ctx context.Context, src fetch.Source, blob *fetch.Blob, f
 func (s *Set) externalTOC(ctx context.Context, src fetch.Source) ([]byte, error) {
 	ref, err := index.ExternalTOCRef(src.Ref)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: its table of contents is external: %w", ErrNotLazy, err)
 	}
 	manifest, _, err := s.fetch.ManifestByTag(ctx, ref)
 	if err != nil {
@@ -65,7 +85,7 @@ func (s *Set) externalTOC(ctx context.Context, src fetch.Source) ([]byte, error)
 	}
 	toc, size, err := index.ExternalTOC(manifest, src.Digest)
 	if err != nil {
-		return nil, err
+		return nil, invalid(err)
 	}
 	return readRange(ctx, s.fetch.Blob(fetch.Source{Ref: ref, Digest: toc}), 0, size)
 }

@@ -8,7 +8,8 @@ import (
 // run is one request for a span of chunks. Chunks become present in order.
 type run struct {
 	span
-	mu struct {
+	inMemory int64 // bytes that the disk did not take; of the run's goroutine
+	mu       struct {
 		sync.Mutex
 		ready   int           // chunks [first, ready) are present
 		err     error         // why the run ended early

@@ -7,13 +7,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hashicorp/golang-lru/v2/expirable"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/ladle-dev/ladle/fetch"
 	"github.com/ladle-dev/ladle/index"
+	"github.com/ladle-dev/ladle/metrics"
 	"github.com/ladle-dev/ladle/store"
-	"github.com/ladle-dev/ladle/tree"
 )
 
 // Options say how layers are opened and read. Zero fields mean the defaults
@@ -25,34 +24,43 @@ type Options struct {
 	NoPrefetch   bool          // ignore landmarks and PrefetchSize
 	NoFill       bool          // do not fetch the rest of the layers while nobody reads
 	FillDelay    time.Duration // without any reader before layers are filled [5 s]
+	FillRetry    time.Duration // a layer is left alone that could not be filled [60 s]
+
+	Layers *metrics.Layers // layers that were opened; nil: not counted
+	Chunks *metrics.Chunks // chunks that were verified; nil: not counted
+	Reads  *metrics.Reads  // reads of layers; nil: not counted
 }
 
 func (o Options) withDefaults() Options {
-	if o.ReadTimeout == 0 {
-		o.ReadTimeout = time.Minute
-	}
-	if o.OpenTimeout == 0 {
-		o.OpenTimeout = 30 * time.Second
-	}
-	if o.FillDelay == 0 {
-		o.FillDelay = 5 * time.Second
+	for _, d := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{
+		{&o.ReadTimeout, time.Minute},
+		{&o.OpenTimeout, 30 * time.Second},
+		{&o.FillDelay, 5 * time.Second},
+		{&o.FillRetry, time.Minute},
+	} {
+		if *d.field == 0 {
+			*d.field = d.value
+		}
 	}
 	return o
 }
 
 // Set is all layers of a daemon. It may be used concurrently.
 type Set struct {
-	store *store.Store
-	fetch *fetch.Client
-	opts  Options
-	// trees are those that were used lately; tree images are made of them.
-	trees *expirable.LRU[store.ID, *tree.Inode]
+	store  *store.Store
+	fetch  *fetch.Client
+	opts   Options
+	trees  trees
+	memory *memory
 
 	manifests singleflight.Group // by reference and digest
 
 	ctx    context.Context // lives from NewSet to Close
 	cancel context.CancelFunc
-	wg     sync.WaitGroup // openings and the filler
+	wg     sync.WaitGroup // openings, prefetches and the filler
 
 	mu struct {
 		sync.Mutex
@@ -66,22 +74,10 @@ type Set struct {
 	}
 }
 
-// Trees that were used lately are kept for those who make tree images of
-// them: a pull makes one over all layers soon after it opened them.
-const (
-	treesKept    = 256
-	treeLifetime = 30 * time.Second
-)
-
 // NewSet returns the set of the layers in st, whose blobs client fetches. Its
 // background work lasts until Close.
 func NewSet(st *store.Store, client *fetch.Client, opts Options) *Set {
-	s := &Set{
-		store: st,
-		fetch: client,
-		opts:  opts.withDefaults(),
-		trees: expirable.NewLRU[store.ID, *tree.Inode](treesKept, nil, treeLifetime),
-	}
+	s := &Set{store: st, fetch: client, opts: opts.withDefaults(), trees: newTrees(), memory: newMemory()}
 	// The set is where the lifetime of all background work starts.
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.mu.layers = map[store.ID]*Layer{}
@@ -96,18 +92,33 @@ func NewSet(st *store.Store, client *fetch.Client, opts Options) *Set {
 // Layer returns a layer that the store has. It needs no network. All callers
 // share one *Layer; each closes it.
 func (s *Set) Layer(id store.ID) (*Layer, error) {
+	if l := s.share(id, nil); l != nil {
+		return l, nil
+	}
+	mine, err := s.load(id)
+	if err != nil {
+		return nil, fmt.Errorf("layer %s: %w", id.Blob, err)
+	}
+	l := s.share(id, mine)
+	if l != mine {
+		err = mine.stop() // another caller was faster
+	}
+	return l, err
+}
+
+// share returns the layer id with one reference more, or mine, which has one,
+// if nobody has it.
+func (s *Set) share(id store.ID, mine *Layer) *Layer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if l := s.mu.layers[id]; l != nil {
 		l.refs++
-		return l, nil
+		return l
 	}
-	l, err := s.load(id)
-	if err != nil {
-		return nil, fmt.Errorf("layer %s: %w", id.Blob, err)
+	if mine != nil {
+		s.mu.layers[id] = mine
 	}
-	s.mu.layers[id] = l
-	return l, nil
+	return mine
 }
 
 func (s *Set) load(id store.ID) (*Layer, error) {
@@ -116,6 +127,9 @@ func (s *Set) load(id store.ID) (*Layer, error) {
 		return nil, err
 	}
 	table, err := index.DecodeTable(data.Chunks())
+	if err == nil {
+		err = checkFits(table, data.DataSize())
+	}
 	if err != nil {
 		return nil, errors.Join(err, data.Close())
 	}
@@ -128,14 +142,31 @@ func (s *Set) load(id store.ID) (*Layer, error) {
 	return l, nil
 }
 
+// checkFits makes sure that the chunks lie in a data file of size bytes.
+func checkFits(t index.Table, size int64) error {
+	if n := t.Len(); n > 0 {
+		if c := t.At(n - 1); c.DataOffset+c.Size > size {
+			return fmt.Errorf("%w: a chunk ends at %d of a data file of %d", ErrInvalid, c.DataOffset+c.Size, size)
+		}
+	}
+	return nil
+}
+
 func (s *Set) addSource(l *Layer, ref string) {
 	l.sources.add(ref, func() *fetch.Blob {
 		return s.fetch.Blob(fetch.Source{Ref: ref, Digest: l.ID().Blob})
 	})
 }
 
+// errClosed is returned for what was closed already.
+var errClosed = errors.New("closed")
+
 func (s *Set) close(l *Layer) error {
 	s.mu.Lock()
+	if l.refs == 0 {
+		s.mu.Unlock()
+		return fmt.Errorf("layer %s: %w", l.ID().Blob, errClosed)
+	}
 	l.refs--
 	last := l.refs == 0
 	if last {
@@ -148,27 +179,28 @@ func (s *Set) close(l *Layer) error {
 	return l.stop()
 }
 
-// tree returns the tree of a layer of the store.
-func (s *Set) tree(data *store.Layer) (*tree.Inode, error) {
-	if root, ok := s.trees.Get(data.ID()); ok {
-		return root, nil
+// Usage returns the bytes and inodes that a layer takes on disk, or
+// store.ErrNotFound.
+func (s *Set) Usage(id store.ID) (bytes, inodes int64, err error) { return s.store.Usage(id) }
+
+// goLocked does work in the background; it reports false when the set is
+// closed.
+func (s *Set) goLocked(work func()) bool {
+	if s.ctx.Err() != nil {
+		return false
 	}
-	b, err := data.Entries()
-	if err != nil {
-		return nil, err
-	}
-	root, err := index.DecodeTree(b)
-	if err != nil {
-		return nil, fmt.Errorf("layer %s: %w", data.ID().Blob, err)
-	}
-	s.trees.Add(data.ID(), root)
-	return root, nil
+	s.wg.Go(work)
+	return true
 }
 
 // Close ends all background work. Layers that are still open return errors
 // for what is not present.
 func (s *Set) Close() error {
+	s.mu.Lock()
 	s.cancel()
+	s.mu.Unlock()
+	s.trees.purge.Stop()
+	s.memory.purge.Stop()
 	s.wg.Wait()
 	return nil
 }

@@ -14,26 +14,27 @@ const maxGap = 64 << 10
 // planner decides which chunks one request fetches.
 type planner struct {
 	table index.Table
-	// absent says whether a chunk must be fetched and nobody fetches it.
+	// absent says whether a chunk must be fetched and no run fetches it.
 	absent func(n int) bool
+	// coming says whether a run fetches it.
+	coming func(n int) bool
 }
 
-// around returns the span of a run for the chunks [n, end), n being absent: it
-// takes absent chunks along up to window bytes of the blob from the start of
-// the n-th chunk's stream on, and those before that would be left as a small
-// gap. It starts and ends where streams do.
+// around returns the span of a run for the chunks [n, end), n being absent. It
+// starts and ends where streams do. It has
+//   - the absent chunks of [n, end), and then others that end within window
+//     bytes of the blob from the start of the n-th chunk's stream on,
+//   - as far as no gap of more than maxGap bytes is between them, and none is
+//     coming,
+//   - and those before n that would be left as a small gap.
 func (p planner) around(n, end int, window int64) span {
 	s := span{p.gapStart(p.streamStart(n), window/4), n + 1}
 	limit := p.table.At(n).BlobOffset + window
 	keep := s.end
 	for s.end < p.table.Len() {
-		c := p.table.At(s.end)
-		last := p.table.At(keep - 1)
+		c, last := p.table.At(s.end), p.table.At(keep-1)
 		inStream := c.BlobOffset == last.BlobOffset
-		if !inStream && s.end >= end && c.BlobEnd > limit {
-			break
-		}
-		if c.BlobOffset-last.BlobEnd > maxGap {
+		if !inStream && (p.coming(s.end) || c.BlobOffset-last.BlobEnd > maxGap || s.end >= end && c.BlobEnd > limit) {
 			break
 		}
 		s.end++

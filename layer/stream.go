@@ -23,78 +23,91 @@ func verify(c index.Chunk, p []byte) error {
 	return nil
 }
 
-// input is the bytes of a blob from somewhere on.
+// input is the bytes of a blob from somewhere on. Its buffer is of the type for
+// which decompressors have a fast path.
 type input struct {
-	r   *bufio.Reader
+	*bufio.Reader
+	body *body
+}
+
+func newInput(r io.Reader, off int64) input {
+	b := &body{r: r, pos: off}
+	return input{bufio.NewReaderSize(b, 64<<10), b}
+}
+
+// body counts what is read of a request's answer.
+type body struct {
+	r   io.Reader
 	pos int64 // in the blob, of the next byte
+	err error // why no more bytes come, but for io.EOF
 }
 
-func (in *input) skipTo(off int64) error {
-	n, err := io.CopyN(io.Discard, in.r, off-in.pos)
-	in.pos += n
-	return err
-}
-
-// stream is one compressed stream of a blob, which ends before the byte at
-// end. It reads no further, so that the next stream can be found behind it.
-type stream struct {
-	in          *input
-	end         int64
-	compression index.Compression
-	plain       io.ReadCloser // nil before the first read
-	pos         int64         // in the decompressed bytes
-}
-
-// Read and ReadByte make a stream the input of its decompressor. With both, a
-// decompressor needs no buffer of its own.
-func (s *stream) Read(p []byte) (int, error) {
-	if s.in.pos >= s.end {
-		return 0, io.EOF
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	b.pos += int64(n)
+	if err != nil && err != io.EOF {
+		b.err = err
 	}
-	n, err := s.in.r.Read(p[:min(int64(len(p)), s.end-s.in.pos)])
-	s.in.pos += int64(n)
 	return n, err
 }
 
-func (s *stream) ReadByte() (byte, error) {
-	if s.in.pos >= s.end {
-		return 0, io.EOF
+// left returns how many bytes there are before the one at off of the blob.
+func (in input) left(off int64) int64 { return off - in.body.pos + int64(in.Buffered()) }
+
+// skipTo goes on to the byte at off of the blob. It is an error of the blob, or
+// of its index, if a stream has reached behind it.
+func (in input) skipTo(off int64) error {
+	n := in.left(off)
+	if n < 0 {
+		return fmt.Errorf("%w: a stream reaches behind %d of the blob", errWrongBytes, off)
 	}
-	b, err := s.in.r.ReadByte()
-	if err == nil {
-		s.in.pos++
+	if _, err := io.CopyN(io.Discard, in, n); err != nil {
+		return in.fault(err)
 	}
-	return b, err
+	return nil
+}
+
+// fault returns why the connection broke, if that is the reason for err, and
+// else that the bytes are wrong.
+func (in input) fault(err error) error {
+	if in.body.err != nil {
+		return in.body.err
+	}
+	return fmt.Errorf("%w: %w", errWrongBytes, err)
+}
+
+// stream is one compressed stream of a blob.
+type stream struct {
+	in          input
+	compression index.Compression
+	plain       io.ReadCloser // nil before the first read
+	pos         int64         // in the decompressed bytes
 }
 
 // read fills p with the decompressed bytes at off, which is not before the
 // end of the last read. Bytes that cannot be decompressed are wrong bytes;
 // an error of the connection is returned as it is.
 func (s *stream) read(p []byte, off int64) error {
-	if s.plain == nil {
-		plain, err := s.compression.NewReader(s)
-		if err != nil {
-			return s.fault(err)
-		}
-		s.plain = plain
+	if err := s.decompress(p, off); err != nil {
+		return s.in.fault(err)
 	}
-	if n, err := io.CopyN(io.Discard, s.plain, off-s.pos); err != nil {
-		s.pos += n
-		return s.fault(err)
-	}
-	if _, err := io.ReadFull(s.plain, p); err != nil {
-		return s.fault(err)
-	}
-	s.pos = off + int64(len(p))
 	return nil
 }
 
-// fault tells errors of the decompressor from those of what it reads.
-func (s *stream) fault(err error) error {
-	if _, broken := s.in.r.Peek(1); broken != nil && broken != io.EOF && s.in.pos < s.end {
-		return broken
+func (s *stream) decompress(p []byte, off int64) (err error) {
+	if s.plain == nil {
+		if s.plain, err = s.compression.NewReader(s.in.Reader); err != nil {
+			return err
+		}
 	}
-	return fmt.Errorf("%w: %w", errWrongBytes, err)
+	if off > s.pos {
+		if _, err := io.CopyN(io.Discard, s.plain, off-s.pos); err != nil {
+			return err
+		}
+	}
+	s.pos = off + int64(len(p))
+	_, err = io.ReadFull(s.plain, p)
+	return err
 }
 
 func (s *stream) close() {

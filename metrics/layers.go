@@ -7,15 +7,18 @@ type Opened string
 
 // How an attempt to open a layer ends.
 const (
-	OpenedStored  Opened = "stored"   // its index was in the store
-	OpenedFetched Opened = "fetched"  // its index was fetched and verified
-	OpenedNotLazy Opened = "not_lazy" // the blob is in no lazily readable format
-	OpenedInvalid Opened = "invalid"  // its index is wrong or not the one that the image names
-	OpenedError   Opened = "error"    // the index could not be had
+	OpenedStored     Opened = "stored"     // its index was in the store
+	OpenedFetched    Opened = "fetched"    // its index was fetched and verified
+	OpenedNotLazy    Opened = "not_lazy"   // the blob is in no lazily readable format
+	OpenedUnverified Opened = "unverified" // the image names no index for it, or another one
+	OpenedInvalid    Opened = "invalid"    // its index breaks the rules of its format
+	OpenedError      Opened = "error"      // the index could not be had
 )
 
 // AllOpened is every value of Opened.
-var AllOpened = []Opened{OpenedStored, OpenedFetched, OpenedNotLazy, OpenedInvalid, OpenedError}
+var AllOpened = []Opened{
+	OpenedStored, OpenedFetched, OpenedNotLazy, OpenedUnverified, OpenedInvalid, OpenedError,
+}
 
 // Layers counts layers that were opened.
 type Layers struct{ opened *prometheus.CounterVec }
@@ -40,17 +43,20 @@ type Reason string
 
 // Why a snapshot is prepared as it is.
 const (
-	ReasonLazy     Reason = "lazy"      // remote: its layer is lazily readable
-	ReasonNoLabels Reason = "no_labels" // local: the client did not say of which image it is
-	ReasonFormat   Reason = "format"    // local: the blob is in no format that can be read lazily and verified
-	ReasonRegistry Reason = "registry"  // local: the index could not be had, or is wrong
-	ReasonTimeout  Reason = "timeout"   // local: it took too long
-	ReasonOther    Reason = "other"     // local: anything else; the log has it
+	ReasonLazy       Reason = "lazy"       // remote: its layer is lazily readable
+	ReasonNoLabels   Reason = "no_labels"  // local: the client did not say of which image it is
+	ReasonFormat     Reason = "format"     // local: the blob is in no format that can be read lazily
+	ReasonUnverified Reason = "unverified" // local: the image names no index for it, or another one
+	ReasonInvalid    Reason = "invalid"    // local: its index breaks the rules of its format
+	ReasonRegistry   Reason = "registry"   // local: the index could not be had
+	ReasonTimeout    Reason = "timeout"    // local: it took too long
+	ReasonOther      Reason = "other"      // local: anything else; the log has it
 )
 
 // AllReasons is every value of Reason.
 var AllReasons = []Reason{
-	ReasonLazy, ReasonNoLabels, ReasonFormat, ReasonRegistry, ReasonTimeout, ReasonOther,
+	ReasonLazy, ReasonNoLabels, ReasonFormat, ReasonUnverified, ReasonInvalid,
+	ReasonRegistry, ReasonTimeout, ReasonOther,
 }
 
 // Prepares counts layers that a client asked for.

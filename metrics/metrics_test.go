@@ -32,6 +32,7 @@ func exercise(m *Metrics) {
 	for _, how := range append(slices.Clone(AllReads), "quick") {
 		m.Reads.Done(how, 512, time.Millisecond)
 	}
+	m.Reads.Local(512)
 	for _, op := range append(slices.Clone(AllOps), "ioctl") {
 		m.Requests.Add(op)
 	}
@@ -181,10 +182,10 @@ func requests(t *testing.T, g prometheus.Gatherer, status string) uint64 {
 
 func TestReadsCountBytesAndTime(t *testing.T) {
 	m := New(prometheus.NewRegistry())
-	m.Reads.Done(ReadLocal, 100, time.Millisecond)
-	m.Reads.Done(ReadLocal, 50, time.Millisecond)
+	m.Reads.Local(100)
+	m.Reads.Local(50)
 	m.Reads.Done(ReadWaited, 7, time.Second)
-	if got := testutil.ToFloat64(m.Reads.bytes[ReadLocal]); got != 150 {
+	if got := testutil.ToFloat64(m.Reads.local); got != 150 {
 		t.Errorf("%v bytes local, want 150", got)
 	}
 	if got := testutil.ToFloat64(m.Reads.bytes[ReadWaited]); got != 7 {

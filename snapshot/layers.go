@@ -2,13 +2,12 @@ package snapshot
 
 import (
 	"context"
-	"errors"
 
 	"github.com/ladle-dev/ladle/layer"
 	"github.com/ladle-dev/ladle/store"
 )
 
-// Layers opens layers. It is used concurrently.
+// Layers opens layers, as *layer.Set does. It is used concurrently.
 type Layers interface {
 	// Open makes the layer that req asks for readable and returns its
 	// identity. An error, layer.ErrNotLazy among them, leaves the layer to
@@ -30,30 +29,4 @@ type Trees interface {
 	Release(ctx context.Context, owner string) error
 	// Warm makes the tree over layers ready in the background.
 	Warm(layers []store.ID)
-}
-
-// Opened is what LayersOf needs of a layer.
-type Opened interface {
-	Usage() (bytes, inodes int64, err error)
-	Close() error
-}
-
-// LayersOf makes Layers of a set like *layer.Set.
-func LayersOf[L Opened](set Set[L]) Layers { return layersOf[L]{set} }
-
-// Set is what LayersOf needs of a set of layers.
-type Set[L Opened] interface {
-	Open(ctx context.Context, req layer.Request) (store.ID, error)
-	Layer(id store.ID) (L, error)
-}
-
-type layersOf[L Opened] struct{ Set[L] }
-
-func (s layersOf[L]) Usage(id store.ID) (bytes, inodes int64, err error) {
-	l, err := s.Layer(id)
-	if err != nil {
-		return 0, 0, err
-	}
-	bytes, inodes, err = l.Usage()
-	return bytes, inodes, errors.Join(err, l.Close())
 }

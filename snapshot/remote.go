@@ -10,6 +10,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
 
+	"github.com/ladle-dev/ladle/fetch"
 	"github.com/ladle-dev/ladle/layer"
 	"github.com/ladle-dev/ladle/metrics"
 	"github.com/ladle-dev/ladle/store"
@@ -143,15 +144,23 @@ func remoteName(ctx context.Context, target, parent string, id store.ID) (name s
 
 // reasonOf returns what is counted for a layer that is not remote.
 func reasonOf(err error) metrics.Reason {
-	switch {
-	case errors.Is(err, errNoLayer):
-		return metrics.ReasonNoLabels
-	case errors.Is(err, layer.ErrNotLazy):
-		return metrics.ReasonFormat
-	case errors.Is(err, context.DeadlineExceeded):
-		return metrics.ReasonTimeout
-	case errors.Is(err, errTaken):
-		return metrics.ReasonOther
+	for _, r := range []struct {
+		sign   error
+		reason metrics.Reason
+	}{
+		{errNoLayer, metrics.ReasonNoLabels},
+		{layer.ErrNotLazy, metrics.ReasonFormat},
+		{layer.ErrUnverified, metrics.ReasonUnverified},
+		{layer.ErrInvalid, metrics.ReasonInvalid},
+		{context.DeadlineExceeded, metrics.ReasonTimeout},
+		{fetch.ErrNotFound, metrics.ReasonRegistry},
+		{fetch.ErrUnauthorized, metrics.ReasonRegistry},
+		{fetch.ErrUnavailable, metrics.ReasonRegistry},
+		{fetch.ErrNoRanges, metrics.ReasonRegistry},
+	} {
+		if errors.Is(err, r.sign) {
+			return r.reason
+		}
 	}
-	return metrics.ReasonRegistry
+	return metrics.ReasonOther
 }

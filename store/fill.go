@@ -80,3 +80,7 @@ func (l *Layer) Mark(n int, s State) error {
 
 // State returns the state of the n-th chunk. It takes no lock.
 func (l *Layer) State(n int) State { return l.marks.get(n) }
+
+// Full reports whether all chunks are present. Like State it takes no lock, and
+// like it must be asked after a read, too.
+func (l *Layer) Full() bool { return l.marks.missing.Load() == 0 }

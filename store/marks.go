@@ -13,6 +13,9 @@ type marks struct {
 	n     int
 	words []atomic.Uint32 // the state of chunk i is byte i%4 of word i/4
 
+	// missing is how many chunks are not present. It is never too small.
+	missing atomic.Int64
+
 	// losses counts how often all chunks became absent because the kernel
 	// could not write some of them to disk.
 	losses atomic.Uint64
@@ -36,6 +39,7 @@ func openMarks(path, temp, bootID string, n int) (*marks, error) {
 	}
 	m := &marks{n: n, words: make([]atomic.Uint32, (n+3)/4)}
 	m.mu.file = f
+	m.missing.Store(int64(n))
 	for i, s := range states {
 		m.putLocked(i, s)
 	}
@@ -48,7 +52,14 @@ func (m *marks) get(i int) State {
 
 func (m *marks) putLocked(i int, s State) {
 	word, shift := &m.words[i/4], i%4*8
+	was := m.get(i)
+	if was == Present && s != Present {
+		m.missing.Add(1)
+	}
 	word.Store(word.Load()&^(0xff<<shift) | uint32(s)<<shift)
+	if was != Present && s == Present {
+		m.missing.Add(-1)
+	}
 }
 
 // setLocked sets the state of chunk i. If it fails the state is the lower of the
@@ -93,6 +104,7 @@ func (m *marks) mark(i int, s State) error {
 
 // loseLocked sets all chunks absent.
 func (m *marks) loseLocked() error {
+	m.missing.Store(int64(m.n))
 	for i := range m.words {
 		m.words[i].Store(0)
 	}

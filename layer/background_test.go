@@ -1,0 +1,215 @@
+package layer_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/containerd/stargz-snapshotter/estargz"
+
+	"github.com/ladle-dev/ladle/fetch"
+	"github.com/ladle-dev/ladle/index"
+	"github.com/ladle-dev/ladle/internal/registrytest"
+	"github.com/ladle-dev/ladle/layer"
+	"github.com/ladle-dev/ladle/store"
+)
+
+// restart opens the bench's store with other options.
+func (b *bench) restart(t testing.TB, opts layer.Options) {
+	t.Helper()
+	b.stop(t)
+	b.start(t, opts, store.Options{})
+}
+
+// index parses the index of the bench's blob.
+func (b *bench) index(t testing.TB) *index.Index {
+	t.Helper()
+	footer, err := index.ParseFooter(b.blob, int64(len(b.blob)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, err := index.Parse(b.blob[footer.TOCOffset:][:footer.TOCSize], footer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+// holdBack lets only requests for what is not payload through until release is
+// called.
+func (b *bench) holdBack(t testing.TB) (release func()) {
+	held := make(chan struct{})
+	payload := b.index(t).Chunks[0].BlobOffset
+	b.SetFault(func(q registrytest.Request) registrytest.Fault {
+		var first int64
+		if n, _ := fmt.Sscanf(q.Range, "bytes=%d-", &first); n == 1 && first == payload {
+			<-held
+		}
+		return registrytest.Fault{}
+	})
+	return func() { close(held) }
+}
+
+// What is to be prefetched is one request, which nobody who opens the layer
+// waits for, once.
+func TestPrefetch(t *testing.T) {
+	for name, test := range map[string]struct {
+		opts  layer.Options
+		build []estargz.Option
+		size  func(*index.Index) int64
+	}{
+		"landmark": {
+			layer.Options{NoFill: true}, []estargz.Option{estargz.WithPrioritizedFiles([]string{"large"})},
+			func(x *index.Index) int64 { return x.PrefetchSize },
+		},
+		"landmark and option": {
+			layer.Options{NoFill: true, PrefetchSize: 100 << 20}, []estargz.Option{estargz.WithPrioritizedFiles([]string{"large"})},
+			func(x *index.Index) int64 { return x.PrefetchSize },
+		},
+		"option": {
+			layer.Options{NoFill: true, PrefetchSize: 2 << 20}, []estargz.Option{estargz.WithAllowPrioritizeNotFound(new([]string))},
+			func(*index.Index) int64 { return 2 << 20 },
+		},
+		"option larger than the blob": {
+			layer.Options{NoFill: true, PrefetchSize: 1 << 40}, nil,
+			func(x *index.Index) int64 { return x.Chunks[len(x.Chunks)-1].BlobEnd },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, registrytest.Options{}, someFiles(40, 100), test.build...)
+			b.restart(t, test.opts)
+			release := b.holdBack(t)
+			l := b.open(t) // does not wait for what is held back
+			size := test.size(b.index(t))
+			if size < 1<<20 {
+				t.Fatalf("%d bytes are to be prefetched", size)
+			}
+			waitFor(t, func() bool { return b.Count() == 2 })
+			first, last := rangeOf(t, b.Log()[1])
+			if first != b.index(t).Chunks[0].BlobOffset || last >= size || last < size-(256<<10) {
+				t.Errorf("bytes %d to %d were asked for, want up to %d", first, last, size)
+			}
+			release()
+			for off := int64(0); off < l.DataSize(); off += 4096 {
+				c := chunkAt(b.index(t), off)
+				if c == nil || c.BlobEnd > size {
+					continue
+				}
+				if _, err := l.ReadAt(context.Background(), make([]byte, 1), off); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b.open(t)
+			if n := b.Count(); n != 2 {
+				t.Errorf("%d requests, want 2", n)
+			}
+		})
+	}
+}
+
+func TestNoPrefetch(t *testing.T) {
+	b := newBench(t, registrytest.Options{}, someFiles(41, 10), estargz.WithPrioritizedFiles([]string{"large"}))
+	b.restart(t, layer.Options{NoFill: true, NoPrefetch: true, PrefetchSize: 1 << 20})
+	b.open(t)
+	b.stop(t)
+	if n := b.Count(); n != 1 {
+		t.Errorf("%d requests, want 1", n)
+	}
+}
+
+func rangeOf(t *testing.T, q registrytest.Request) (first, last int64) {
+	t.Helper()
+	if n, err := fmt.Sscanf(q.Range, "bytes=%d-%d", &first, &last); n != 2 {
+		t.Fatalf("%s: %v", q.Range, err)
+	}
+	return first, last
+}
+
+// chunkAt returns the chunk with the byte at off, or nil.
+func chunkAt(x *index.Index, off int64) *index.Chunk {
+	for i, c := range x.Chunks {
+		if c.DataOffset <= off && off < c.DataOffset+c.Size {
+			return &x.Chunks[i]
+		}
+	}
+	return nil
+}
+
+func waitFor(t testing.TB, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not happen")
+		}
+	}
+}
+
+// While nobody reads, all layers become full, and then need no registry. One
+// that cannot be had does not hold up the others.
+func TestFill(t *testing.T) {
+	b := newBench(t, registrytest.Options{}, someFiles(42, 300))
+	b.restart(t, layer.Options{NoPrefetch: true, FillDelay: time.Millisecond, FillRetry: time.Hour})
+	gone := *b
+	blob, toc := convert(t, someFiles(43, 10))
+	gone.req.Source.Digest, gone.req.TOC = b.AddBlob(blob), toc
+	b.SetFault(func(q registrytest.Request) registrytest.Fault {
+		if q.Digest == gone.req.Source.Digest && q.Range != "bytes=-65536" {
+			return registrytest.Fault{Status: http.StatusNotFound}
+		}
+		return registrytest.Fault{}
+	})
+	id, err := b.set.Open(t.Context(), gone.req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	never, err := b.set.Layer(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.opened = append(b.opened, never)
+	l := b.open(t)
+	waitFor(t, l.Full)
+	if never.Full() {
+		t.Error("a layer that is gone is full")
+	}
+	b.Close()
+	b.checkAll(t, l)
+}
+
+// Whoever needs a chunk that is far behind in a long answer does not wait for
+// all that is before it.
+func TestFarMiss(t *testing.T) {
+	b := newBench(t, registrytest.Options{}, someFiles(44, 1))
+	b.restart(t, layer.Options{NoFill: true, PrefetchSize: 1 << 30, ReadTimeout: time.Minute})
+	b.SetFault(func(q registrytest.Request) registrytest.Fault {
+		if q.Nth == 1 { // the prefetch
+			return registrytest.Fault{Stall: registrytest.After(300_000)}
+		}
+		return registrytest.Fault{}
+	})
+	patient := fetch.New(fetch.Hosts(context.Background(), fetch.HostsOptions{}), fetch.Options{Timeout: time.Hour})
+	b.stop(t)
+	b.startWith(t, patient, layer.Options{NoFill: true, PrefetchSize: 1 << 30, ReadTimeout: 5 * time.Second}, store.Options{})
+	l := b.open(t)
+	at := extents(t, l)["large"]
+	waitFor(t, func() bool { return b.Count() == 2 })
+	want := b.files[len(b.files)-1].data
+	for _, off := range []int64{0, 2 << 20, 2<<20 + 70_000, 3<<20 - 70_000} {
+		if got := readAll(t, l, at+off, 70_000); string(got) != string(want[off:off+70_000]) {
+			t.Errorf("wrong bytes at %d", off)
+		}
+	}
+	sent := b.Sent()
+	// The chunk that the long answer is at, though, is waited for.
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := l.ReadAt(ctx, make([]byte, 1), at+350_000); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("near: %v", err)
+	}
+	if more := b.Sent() - sent; more > 0 {
+		t.Errorf("%d bytes were fetched twice", more)
+	}
+}

@@ -1,0 +1,161 @@
+package layer_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ladle-dev/ladle/internal/registrytest"
+	"github.com/ladle-dev/ladle/layer"
+	"github.com/ladle-dev/ladle/store"
+)
+
+func run(t *testing.T, name string, args ...string) {
+	t.Helper()
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%s %q: %v\n%s", name, args, err, out)
+	}
+}
+
+// mount mounts a filesystem on a directory that it returns, until the test ends.
+func mount(t *testing.T, args ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	run(t, "mount", append(args, dir)...)
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Errorf("unmount %s: %v", dir, errors.Join(err, unix.Unmount(dir, unix.MNT_DETACH)))
+		}
+	})
+	return dir
+}
+
+// ext4 mounts an ext4 of size bytes whose image is in dir.
+func ext4(t *testing.T, dir string, size int64, args ...string) string {
+	t.Helper()
+	image := filepath.Join(dir, "disk")
+	if err := os.WriteFile(image, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(image, size); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "mkfs.ext4", append(append([]string{"-q"}, args...), image)...)
+	return mount(t, "-o", "loop", image)
+}
+
+// exhaust takes all space of the filesystem at dir until free is called.
+func exhaust(t *testing.T, dir string) (free func()) {
+	t.Helper()
+	ballast := filepath.Join(dir, "ballast")
+	f, err := os.Create(ballast)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for size, taken := int64(256<<20), int64(0); size >= 4096; {
+		err := unix.Fallocate(int(f.Fd()), 0, taken, size)
+		if errors.Is(err, unix.ENOSPC) {
+			size /= 2
+		} else if err != nil {
+			t.Fatal(err)
+		} else {
+			taken += size
+		}
+	}
+	return func() {
+		if err := os.Remove(ballast); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// moveTo goes on with a new store at root.
+func (b *bench) moveTo(t *testing.T, root string) *layer.Layer {
+	t.Helper()
+	b.stop(t)
+	b.root = root
+	b.start(t, layer.Options{NoFill: true, NoPrefetch: true, ReadTimeout: 5 * time.Second}, store.Options{})
+	return b.open(t)
+}
+
+// While the disk is full reads go on, without a request for each of them, and
+// nothing is damaged. When there is space again it is used.
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	dir := ext4(t, t.TempDir(), 16<<20)
+	b := newBench(t, registrytest.Options{}, someFiles(30, 300))
+	l := b.moveTo(t, filepath.Join(dir, "store"))
+	large := extents(t, l)["large"]
+	readAll(t, l, large, 200_000) // some chunks are on the disk
+	free := exhaust(t, dir)
+
+	b.Reset()
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() { b.checkAll(t, l) })
+	}
+	wg.Wait()
+	if n, chunks := b.Count(), len(b.files); n > chunks/4 {
+		t.Errorf("%d requests for %d files", n, chunks)
+	}
+	if l.Full() {
+		t.Error("the disk was not full")
+	}
+	free()
+	// What was kept in memory comes to the disk only when it is forgotten.
+	waitFor(t, func() bool {
+		b.checkAll(t, l)
+		return l.Full()
+	})
+	b.stop(t)
+	b.Close()
+	b.start(t, layer.Options{NoFill: true}, store.Options{})
+	b.checkAll(t, b.open(t))
+}
+
+// A disk that takes bytes and then cannot keep them, such as a thin volume
+// without space, costs requests, but gives no zeros.
+func TestLostWrites(t *testing.T) {
+	t.Parallel()
+	thin := mount(t, "-t", "tmpfs", "-o", "size=32m", "none")
+	dir := ext4(t, thin, 64<<20, "-O", "^has_journal", "-E", "lazy_itable_init=0")
+	b := newBench(t, registrytest.Options{}, someFiles(31, 100))
+	l := b.moveTo(t, filepath.Join(dir, "store"))
+	readAll(t, l, extents(t, l)["large"], 100_000)
+	unix.Sync()
+	free := exhaust(t, thin)
+	b.checkAll(t, l)
+	if syncFile(t, dataFile(t, b.root)) == nil {
+		t.Fatal("the disk kept what it had no space for")
+	}
+	b.Reset()
+	b.checkAll(t, l)
+	if b.Count() == 0 {
+		t.Error("nothing was lost")
+	}
+	free()
+	waitFor(t, func() bool {
+		b.checkAll(t, l)
+		return l.Full()
+	})
+	if err := syncFile(t, dataFile(t, b.root)); err != nil {
+		t.Error(err)
+	}
+}
+
+func syncFile(t *testing.T, path string) error {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	return f.Sync()
+}

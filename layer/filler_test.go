@@ -1,0 +1,97 @@
+package layer
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/ladle-dev/ladle/fetch"
+	"github.com/ladle-dev/ladle/index"
+	"github.com/ladle-dev/ladle/store"
+)
+
+// sourceless returns a set with one layer open that no image names: every
+// attempt to fetch of it fails at once and without a network.
+func sourceless(t *testing.T, opts Options) (*Set, *Layer) {
+	t.Helper()
+	st, err := store.Open(t.Context(), t.TempDir(), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := &index.Index{Compression: index.Gzip, DataSize: 4096, Chunks: []index.Chunk{{Size: 100, BlobEnd: 50}}}
+	id := store.ID{Blob: digest.FromString("blob"), TOC: digest.FromString("toc")}
+	data, err := st.Add(id, store.Content{DataSize: x.DataSize, Chunks: index.EncodeTable(x), NChunks: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := NewSet(st, fetch.New(nil, fetch.Options{}), opts)
+	l, err := s.Layer(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, close := range []func() error{l.Close, data.Close, s.Close, st.Close} {
+			if err := close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	return s, l
+}
+
+// The filler begins when nobody has waited for FillDelay, and leaves a layer
+// that fails alone for FillRetry.
+func TestFillerWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, l := sourceless(t, Options{FillDelay: 5 * time.Second, FillRetry: time.Minute})
+		for range 20 {
+			if _, err := l.ReadAt(context.Background(), make([]byte, 10), 0); err == nil {
+				t.Fatal("read what nobody has")
+			}
+			time.Sleep(4 * time.Second)
+			synctest.Wait()
+			if !l.filling.after.IsZero() {
+				t.Fatal("filled while a reader is active")
+			}
+		}
+		time.Sleep(6 * time.Second)
+		synctest.Wait()
+		first := l.filling.after
+		if first.IsZero() {
+			t.Fatal("not tried although nobody reads")
+		}
+		time.Sleep(time.Until(first))
+		synctest.Wait()
+		if l.filling.after != first {
+			t.Error("tried again too early")
+		}
+		time.Sleep(s.opts.FillDelay)
+		synctest.Wait()
+		if l.filling.after == first {
+			t.Error("not tried again")
+		}
+	})
+}
+
+// With a full disk there is nothing to fill.
+func TestFillerNeedsRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, l := sourceless(t, Options{FillDelay: time.Second})
+		for range 10 {
+			s.memory.put(chunkID{7, 7}, []byte("no room"))
+			time.Sleep(memoryLife / 2)
+			synctest.Wait()
+			if !l.filling.after.IsZero() {
+				t.Fatal("filled although the disk is full")
+			}
+		}
+		time.Sleep(2 * memoryLife)
+		synctest.Wait()
+		if l.filling.after.IsZero() {
+			t.Error("not filled when there is room again")
+		}
+	})
+}

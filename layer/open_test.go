@@ -1,0 +1,163 @@
+package layer_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"testing"
+
+	"github.com/containerd/stargz-snapshotter/estargz"
+	"github.com/containerd/stargz-snapshotter/estargz/externaltoc"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ladle-dev/ladle/fetch"
+	"github.com/ladle-dev/ladle/index"
+	"github.com/ladle-dev/ladle/internal/registrytest"
+	"github.com/ladle-dev/ladle/layer"
+	"github.com/ladle-dev/ladle/store"
+)
+
+// convertExternal makes a layer of files whose TOC is a blob of its own.
+func convertExternal(t testing.TB, files []file) (blob, toc []byte, dgst digest.Digest) {
+	t.Helper()
+	c := externaltoc.NewGzipCompressor()
+	var b, tocBlob bytes.Buffer
+	w := estargz.NewWriterWithCompressor(&b, c)
+	w.ChunkSize = 128 << 10
+	if err := w.AppendTar(bytes.NewReader(tarOf(t, files))); err != nil {
+		t.Fatal(err)
+	}
+	dgst, err := w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.WriteTOCTo(&tocBlob); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes(), tocBlob.Bytes(), dgst
+}
+
+// newExternal returns a bench whose layer has an external TOC; its TOC image
+// says that toc is the TOC of layer.
+func newExternal(t testing.TB, toc func(real []byte) []byte, layer func(real digest.Digest) digest.Digest) *bench {
+	t.Helper()
+	b := newBench(t, registrytest.Options{Token: true}, someFiles(50, 30))
+	blob, real, dgst := convertExternal(t, b.files)
+	b.blob, b.req.TOC, b.req.Source.Digest = blob, dgst, b.AddBlob(blob)
+	tocBlob := toc(real)
+	m, err := json.Marshal(ocispec.Manifest{Layers: []ocispec.Descriptor{{
+		Digest: b.AddBlob(tocBlob), Size: int64(len(tocBlob)),
+		Annotations: map[string]string{"containerd.io/snapshot/stargz/layer.digest": layer(b.req.Source.Digest).String()},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.AddManifest("app:1-esgztoc", ocispec.MediaTypeImageManifest, m)
+	return b
+}
+
+func same[T any](v T) T { return v }
+
+func TestExternalTOC(t *testing.T) {
+	b := newExternal(t, same, same)
+	b.checkAll(t, b.open(t))
+	b.restart(t, layer.Options{NoFill: true})
+	b.SetFault(registrytest.Always(registrytest.Manifest, registrytest.Fault{Status: http.StatusInternalServerError}))
+	b.checkAll(t, b.open(t))
+}
+
+func TestExternalTOCErrors(t *testing.T) {
+	other := func(digest.Digest) digest.Digest { return digest.FromString("other") }
+	damaged := func(b []byte) []byte { return append(slices.Clone(b[:len(b)/2]), 'x') }
+	for name, test := range map[string]struct {
+		b    *bench
+		ref  string
+		want error
+	}{
+		"none":        {newExternal(t, same, same), "app:2", fetch.ErrNotFound},
+		"no tag":      {newExternal(t, same, same), "app@" + digest.FromString("x").String(), layer.ErrNotLazy},
+		"of no layer": {newExternal(t, same, other), "app:1", layer.ErrNotLazy},
+		"damaged":     {newExternal(t, damaged, same), "app:1", layer.ErrInvalid},
+		"of another":  {newExternal(t, func([]byte) []byte { _, toc, _ := convertExternal(t, someFiles(51, 2)); return toc }, same), "app:1", layer.ErrUnverified},
+	} {
+		test.b.req.Source.Ref = test.b.Ref(test.ref)
+		if _, err := test.b.set.Open(t.Context(), test.b.req); !errors.Is(err, test.want) {
+			t.Errorf("%s: %v, want %v", name, err, test.want)
+		}
+	}
+}
+
+// Each reason why a layer cannot be opened has its error.
+func TestOpenErrors(t *testing.T) {
+	fault := func(f registrytest.Fault) func(*testing.T, *bench) {
+		return func(_ *testing.T, b *bench) { b.SetFault(registrytest.Always(registrytest.Blob, f)) }
+	}
+	for name, test := range map[string]struct {
+		spoil func(*testing.T, *bench)
+		want  error
+	}{
+		"404":     {fault(registrytest.Fault{Status: http.StatusNotFound}), fetch.ErrNotFound},
+		"401":     {fault(registrytest.Fault{Status: http.StatusUnauthorized}), fetch.ErrUnauthorized},
+		"500":     {fault(registrytest.Fault{Status: http.StatusInternalServerError}), fetch.ErrUnavailable},
+		"stalled": {fault(registrytest.Fault{Stall: registrytest.After(-1)}), fetch.ErrUnavailable},
+		"plain layer": {func(t *testing.T, b *bench) {
+			b.req.Source.Digest = b.AddBlob(tarOf(t, b.files))
+		}, layer.ErrNotLazy},
+		"plain layer, nothing known": {func(t *testing.T, b *bench) {
+			b.req.Source.Digest, b.req.TOC = b.AddBlob(tarOf(t, b.files)), ""
+		}, layer.ErrNotLazy},
+		"damaged TOC": {func(t *testing.T, b *bench) {
+			footer, err := index.ParseFooter(b.blob, int64(len(b.blob)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			damaged := slices.Clone(b.blob)
+			damaged[footer.TOCOffset+footer.TOCSize/2] ^= 1
+			b.req.Source.Digest = b.AddBlob(damaged)
+		}, layer.ErrInvalid},
+		"another TOC": {func(_ *testing.T, b *bench) { b.req.TOC = digest.FromString("another") }, layer.ErrUnverified},
+		"no TOC and no manifest": {func(_ *testing.T, b *bench) {
+			b.req.TOC = ""
+		}, layer.ErrUnverified},
+		"a manifest without TOC": {func(_ *testing.T, b *bench) {
+			b.req.TOC = ""
+			b.req.Manifest = b.AddManifest("app:1", ocispec.MediaTypeImageManifest,
+				[]byte(`{"layers":[{"digest":"`+b.req.Source.Digest.String()+`"}]}`))
+		}, layer.ErrUnverified},
+		"a manifest without the layer": {func(_ *testing.T, b *bench) {
+			b.req.TOC, b.req.Manifest = "", b.AddManifest("app:1", ocispec.MediaTypeImageManifest, []byte(`{}`))
+		}, layer.ErrUnverified},
+		"no manifest": {func(_ *testing.T, b *bench) {
+			b.req.TOC, b.req.Manifest = "", digest.FromString("none")
+		}, fetch.ErrNotFound},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, registrytest.Options{}, someFiles(52, 5))
+			test.spoil(t, b)
+			id, err := b.set.Open(t.Context(), b.req)
+			if !errors.Is(err, test.want) || id != (store.ID{}) {
+				t.Errorf("%v, %v, want %v", id, err, test.want)
+			}
+			if n := len(b.store.Layers()); n > 0 {
+				t.Errorf("%d layers in the store", n)
+			}
+		})
+	}
+}
+
+func TestUsage(t *testing.T) {
+	b := newBench(t, registrytest.Options{}, someFiles(53, 10))
+	l := b.open(t)
+	b.checkAll(t, l)
+	bytes, inodes, err := b.set.Usage(l.ID())
+	if err != nil || bytes < 3<<20 || inodes == 0 {
+		t.Errorf("%d bytes, %d inodes, %v", bytes, inodes, err)
+	}
+	if _, _, err := b.set.Usage(store.ID{Blob: "sha256:no", TOC: "sha256:no"}); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("%v, want ErrNotFound", err)
+	}
+}

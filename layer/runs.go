@@ -1,0 +1,115 @@
+package layer
+
+import (
+	"slices"
+	"time"
+
+	"github.com/ladle-dev/ladle/store"
+)
+
+// join returns the run that fetches the n-th chunk, starting one if there is
+// none, or nil if the chunk is no longer absent. A run that is started fetches
+// the chunks before end, too. Who would have to wait for more than a window of
+// other bytes gets a request of his own, for no more than he needs.
+func (l *Layer) join(n, end int) *run {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mu.used = time.Now()
+	r, line := l.comingLocked(n)
+	if r != nil && line <= l.firstWindow() {
+		return r
+	}
+	if l.data.State(n) != store.Absent {
+		return nil
+	}
+	if r != nil {
+		return l.runLocked(planner{l.table, l.isAbsent, none}.around(n, end, 0))
+	}
+	return l.startLocked(n, end)
+}
+
+// startLocked starts the run for an absent chunk.
+func (l *Layer) startLocked(n, end int) *run {
+	offset := l.table.At(n).BlobOffset
+	window := l.mu.ahead.miss(n, offset, l.firstWindow())
+	if l.set.memory.inUse() {
+		window = minFirst
+	}
+	r := l.runLocked(l.planLocked(n, end, window))
+	last := l.table.At(r.end - 1)
+	l.mu.ahead.fetched(r.end, last.BlobEnd)
+	return r
+}
+
+// planLocked returns the span of a run of up to window bytes of the blob from
+// chunk n on.
+func (l *Layer) planLocked(n, end int, window int64) span {
+	coming := func(n int) bool {
+		r, _ := l.comingLocked(n)
+		return r != nil
+	}
+	return planner{l.table, l.absentLocked, coming}.around(n, end, window)
+}
+
+// runLocked starts a run.
+func (l *Layer) runLocked(s span) *run {
+	r := newRun(s)
+	l.mu.runs = append(l.mu.runs, r)
+	l.wg.Go(func() {
+		err := l.fetch(r)
+		l.mu.Lock()
+		l.mu.runs = slices.DeleteFunc(l.mu.runs, func(o *run) bool { return o == r })
+		l.mu.Unlock()
+		r.finish(err)
+	})
+	return r
+}
+
+// comingLocked returns the run that is going to have the n-th chunk first, and
+// how many bytes of the blob come before it. There is none if r is nil.
+func (l *Layer) comingLocked(n int) (r *run, line int64) {
+	for _, o := range l.mu.runs {
+		at := o.at()
+		if n < at || n >= o.end {
+			continue
+		}
+		if before := l.table.At(n).BlobOffset - l.table.At(at).BlobOffset; r == nil || before < line {
+			r, line = o, before
+		}
+	}
+	return r, line
+}
+
+func (l *Layer) isAbsent(n int) bool { return l.data.State(n) == store.Absent }
+
+func none(int) bool { return false }
+
+// absentLocked reports whether the n-th chunk is absent and in no run.
+func (l *Layer) absentLocked(n int) bool {
+	r, _ := l.comingLocked(n)
+	return r == nil && l.isAbsent(n)
+}
+
+// firstWindow is twice what the link carries during one round trip: with much
+// less a request costs more than its bytes, with much more the bytes that
+// nobody asked for hold up those that somebody will.
+func (l *Layer) firstWindow() int64 {
+	link := l.sources.link()
+	return min(max(int64(2*link.RoundTrip.Seconds()*link.Bandwidth), minFirst), maxFirst)
+}
+
+// readAhead starts the next run of a sequential reader that has read the
+// chunks of s.
+func (l *Layer) readAhead(s span) {
+	if s.first == s.end {
+		return
+	}
+	n := s.end - 1
+	offset := l.table.At(n).BlobOffset
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	next, ok := l.mu.ahead.ahead(n, offset)
+	if ok && next < l.table.Len() && l.absentLocked(next) {
+		l.startLocked(next, next+1)
+	}
+}
