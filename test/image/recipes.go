@@ -4,12 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
 // Recipes lists everything that Cache.Image can make.
 func Recipes() []Recipe {
-	return append([]Recipe{debianPython, debianScipy, busybox, pause}, hostileRecipes...)
+	return slices.Concat([]Recipe{debianPython, debianScipy, busybox, pause}, hostileRecipes, steadyRecipes)
 }
 
 func recipeNamed(name string) (Recipe, error) {

@@ -16,8 +16,8 @@ var steadyRecipes = []Recipe{
 	steadyRecipe("steady-small", "300 files of 4 KiB, and one of 8 MiB", func() []Layer {
 		return []Layer{smallFiles(300, 4<<10), largeFile(8 << 20)}
 	}),
-	steadyRecipe("flat", "30,000 files in one layer", func() []Layer { return []Layer{flattened(spread(60, 500))} }),
-	steadyRecipe("flat-small", "200 files in one layer", func() []Layer { return []Layer{flattened(spread(10, 20))} }),
+	steadyRecipe("flat", "30,000 files in one layer", func() []Layer { return flat(60, 500) }),
+	steadyRecipe("flat-small", "200 files in one layer", func() []Layer { return flat(10, 20) }),
 	steadyRecipe("spread", "the files of flat in 60 layers", func() []Layer { return spread(60, 500) }),
 	steadyRecipe("spread-small", "the files of flat-small in 10 layers", func() []Layer { return spread(10, 20) }),
 }
@@ -36,6 +36,9 @@ func steadyRecipe(name, about string, layers func() []Layer) Recipe {
 func smallFiles(n, size int) Layer {
 	return func(w *tar.Writer) error {
 		content := newProse(1)
+		if err := put(w, dir(SmallFiles, 0o755), ""); err != nil {
+			return err
+		}
 		for i := range n {
 			in := fmt.Sprintf("%s/%03d", SmallFiles, i/50)
 			if i%50 == 0 {
@@ -55,39 +58,39 @@ func largeFile(size int64) Layer {
 	return func(w *tar.Writer) error { return putFrom(w, reg(LargeFile, 0o644, size), newProse(2)) }
 }
 
-// spread is n layers of files each in directories that all layers share.
+// spreadDirs is how many directories all layers of a spread image share.
+const spreadDirs = 50
+
+// spread is n layers of as many files each.
 func spread(n, files int) []Layer {
-	const dirs = 50
 	layers := make([]Layer, n)
 	for i := range layers {
-		layers[i] = func(w *tar.Writer) error {
-			for d := range dirs {
-				if err := put(w, dir(fmt.Sprintf("spread/%02d", d), 0o755), ""); err != nil {
-					return err
-				}
-			}
-			for f := range files {
-				name := fmt.Sprintf("spread/%02d/%02d-%04d", f%dirs, i, f)
-				if err := put(w, reg(name, 0o644, 0), name); err != nil {
-					return err
-				}
-			}
-			return nil
-		}
+		layers[i] = func(w *tar.Writer) error { return spreadFiles(w, i*files, (i+1)*files) }
 	}
 	return layers
 }
 
-// flattened is one layer with the entries of all.
-func flattened(layers []Layer) Layer {
-	return func(w *tar.Writer) error {
-		for _, l := range layers {
-			if err := l(w); err != nil {
-				return err
-			}
-		}
-		return nil
+// flat is one layer with the files of spread(n, files).
+func flat(n, files int) []Layer {
+	return []Layer{func(w *tar.Writer) error { return spreadFiles(w, 0, n*files) }}
+}
+
+func spreadFiles(w *tar.Writer, from, to int) error {
+	if err := put(w, dir("spread", 0o755), ""); err != nil {
+		return err
 	}
+	for d := range spreadDirs {
+		if err := put(w, dir(fmt.Sprintf("spread/%02d", d), 0o755), ""); err != nil {
+			return err
+		}
+	}
+	for f := from; f < to; f++ {
+		name := fmt.Sprintf("spread/%02d/%05d", f%spreadDirs, f)
+		if err := put(w, reg(name, 0o644, 0), name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // prose is an endless reader of bytes that compress to about half, the same

@@ -1,0 +1,97 @@
+package e2e
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/errdefs"
+	godigest "github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/identity"
+
+	"github.com/ladle-dev/ladle/test/image"
+	"github.com/ladle-dev/ladle/test/sametree"
+)
+
+// A view, which stacks a tree for each layer, shows what overlayfs shows: for
+// the whole image, and for each of its lower layers alone.
+func TestViewsEqualOverlayfs(t *testing.T) {
+	l := newLab(t, oneOfEach("")...)
+	for _, recipe := range []string{"debian-python", "hostile-whiteouts"} {
+		ref := l.Push(recipe, image.Gzip)
+		began := time.Now()
+		l.Pull("overlayfs", ref)
+		plain := l.chains(l.image(recipe, image.Gzip))
+		lazyRef := l.Push(recipe, image.EStargz)
+		lazy := l.chains(l.image(recipe, image.EStargz))
+		for n := range plain {
+			want := l.listView("overlayfs", plain[n])
+			for _, driver := range drivers {
+				t.Run(recipe+"/"+string(rune('1'+n))+"/"+driver, func(t *testing.T) {
+					l := l.as(t)
+					l.Pull("ladle-"+driver, lazyRef)
+					l.same(began, want, l.listView("ladle-"+driver, lazy[n]))
+				})
+			}
+		}
+	}
+}
+
+// chains are the names of the snapshots of an image's layers, lowest first.
+func (l lab) chains(img *image.Image) []string {
+	l.Helper()
+	config, err := img.ConfigFile()
+	if err != nil {
+		l.Fatal(err)
+	}
+	var diffIDs []godigest.Digest
+	var chains []string
+	for _, d := range config.RootFS.DiffIDs {
+		diffIDs = append(diffIDs, godigest.Digest(d.String()))
+		chains = append(chains, identity.ChainID(diffIDs).String())
+	}
+	return chains
+}
+
+// listView lists what a view of a committed snapshot shows.
+func (l lab) listView(snapshotter, parent string) (listing sametree.Listing) {
+	l.Helper()
+	ctx, c := l.client()
+	sn := c.SnapshotService(snapshotter)
+	mounts, err := sn.View(ctx, "view-of-"+parent, parent)
+	if err != nil {
+		l.Fatal(err)
+	}
+	defer l.remove(ctx, sn, "view-of-"+parent)
+	return l.listMounted(ctx, mounts)
+}
+
+func (l lab) remove(ctx context.Context, sn snapshots.Snapshotter, key string) {
+	l.Helper()
+	if err := sn.Remove(context.WithoutCancel(ctx), key); err != nil && !errdefs.IsNotFound(err) {
+		l.Error(err)
+	}
+}
+
+// listMounted lists what mounts show.
+func (l lab) listMounted(ctx context.Context, mounts []mount.Mount) (listing sametree.Listing) {
+	l.Helper()
+	err := mount.WithTempMount(ctx, mounts, func(root string) error {
+		var b strings.Builder
+		err := sametree.List(&b, root, sametree.Options{})
+		if err == nil {
+			listing, err = sametree.Parse(b.String())
+		}
+		return err
+	})
+	if err != nil {
+		l.Fatal(err)
+	}
+	if failed := listing.Failures(); len(failed) > 0 {
+		l.Errorf("%d paths cannot be read:\n%s", len(failed), strings.Join(failed[:min(20, len(failed))], "\n"))
+	}
+	return listing
+}
