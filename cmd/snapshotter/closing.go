@@ -29,6 +29,17 @@ func (c *closers) add(name string, close func(context.Context) error) {
 	*c = append(*c, closer{name, close})
 }
 
+// above returns the parts that were started after the part name; all, if it
+// was not started.
+func (c closers) above(name string) closers {
+	for i := range c {
+		if c[i].name == name {
+			return c[i+1:]
+		}
+	}
+	return c
+}
+
 // close stops all parts, the last one first. When ctx ends it waits for no
 // more of them.
 func (c closers) close(ctx context.Context) error {

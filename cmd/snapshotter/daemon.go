@@ -21,10 +21,16 @@ import (
 
 // daemon puts the packages together, from the bottom to the top.
 type daemon struct {
-	cfg    config.Config
-	counts *metrics.Metrics
-	open   *closers // each part is added as soon as it is there
+	cfg      config.Config
+	counts   *metrics.Metrics
+	handover *handover
+	servers  map[string]*server // by endpoint
+	open     *closers           // each part is added as soon as it is there
 }
+
+// treesPart is the part on which containers depend. It stands on those that
+// were started before it.
+const treesPart = "trees"
 
 // start opens the store and what stands on it, and returns the snapshotter of
 // each endpoint.
@@ -41,7 +47,7 @@ func (d *daemon) start(ctx context.Context) (map[string]snapshots.Snapshotter, e
 	set := layer.NewSet(st, d.client(ctx), d.layerOptions())
 	d.open.add("layers", func(context.Context) error { return set.Close() })
 
-	trees, err := fs.New(ctx, fs.Options{
+	trees, err := d.handover.open(ctx, fs.Options{
 		Root:     d.cfg.Root,
 		Images:   st,
 		Layers:   fs.LayersOf(set),
@@ -52,7 +58,7 @@ func (d *daemon) start(ctx context.Context) (map[string]snapshots.Snapshotter, e
 	if err != nil {
 		return nil, err
 	}
-	d.open.add("trees", trees.Close)
+	d.open.add(treesPart, trees.Close)
 	return d.endpoints(ctx, usableLayers{set, st}, trees)
 }
 

@@ -7,30 +7,28 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
-
-	"github.com/coreos/go-systemd/v22/activation"
 )
 
 // sockets makes listening unix sockets, or has them from systemd.
 type sockets struct {
-	inherited map[string]net.Listener // by path
+	inherited map[string]net.Listener      // systemd's own, by path
+	left      map[string]*net.UnixListener // of an earlier process, by endpoint
 }
 
-// inheritedSockets takes the sockets over that systemd passed, if any
-// (sd_listen_fds(3)).
-func inheritedSockets() (sockets, error) {
-	listeners, err := activation.Listeners()
-	if err != nil {
-		return sockets{}, fmt.Errorf("sockets from systemd: %w", err)
+// add adds a listener that systemd has under name.
+func (s sockets) add(name string, l net.Listener) {
+	socket, ok := l.(*net.UnixListener)
+	if !ok {
+		return
 	}
-	s := sockets{map[string]net.Listener{}}
-	for _, l := range listeners {
-		if l != nil && l.Addr().Network() == "unix" {
-			s.inherited[l.Addr().String()] = l
-		}
+	if endpoint, ours := strings.CutPrefix(name, endpointPrefix); ours {
+		socket.SetUnlinkOnClose(true)
+		s.left[endpoint] = socket
+		return
 	}
-	return s, nil
+	s.inherited[l.Addr().String()] = l
 }
 
 // listen returns a listener at path that users with perm can connect to. A

@@ -81,7 +81,7 @@ func TestListenTakesAnInheritedSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	s := sockets{map[string]net.Listener{path: l}}
+	s := sockets{inherited: map[string]net.Listener{path: l}}
 	if got, err := s.listen(path, 0o600); err != nil || got != l {
 		t.Errorf("listen returned %v, %v", got, err)
 	}

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/containerd/log"
 )
@@ -30,9 +28,7 @@ const (
 func (r reported) Error() string { return fmt.Sprintf("exit code %d", int(r)) }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	// From the first signal on, the next one has its default effect.
-	context.AfterFunc(ctx, stop)
+	ctx := untilSignal(context.Background())
 	os.Exit(exitCode(run(ctx, os.Args[1:], os.Stdout, os.Stderr), os.Stderr))
 }
 
@@ -57,11 +53,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	switch args[0] {
 	case "serve":
+		got := receive(ctx)
 		cfg, err := serveConfig(args[1:], stderr)
 		if err != nil {
 			return err
 		}
-		if err := serve(ctx, cfg); err != nil {
+		if err := serve(ctx, cfg, got); err != nil {
 			log.G(ctx).Error(err)
 			return failed
 		}

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,15 +18,29 @@ import (
 	"github.com/moby/sys/mountinfo"
 )
 
-// asLadle in the environment makes the test program run as ladle.
-const asLadle = "LADLE_TEST_RUN_AS_LADLE"
+// In the environment these make the test program run as ladle, with another
+// patience or export format.
+const (
+	asLadle      = "LADLE_TEST_RUN_AS_LADLE"
+	testPatience = "LADLE_TEST_PATIENCE"
+	testFormat   = "LADLE_TEST_FORMAT"
+)
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asLadle) != "" {
-		main()
+	if os.Getenv(asReader) != "" {
+		readerMain(os.Stdin, os.Stdout)
 		return
 	}
-	os.Exit(m.Run())
+	if os.Getenv(asLadle) == "" {
+		os.Exit(m.Run())
+	}
+	if d, err := time.ParseDuration(os.Getenv(testPatience)); err == nil {
+		patience = d
+	}
+	if n, err := strconv.Atoi(os.Getenv(testFormat)); err == nil {
+		exportFormat = n
+	}
+	main()
 }
 
 // ladle returns a command that runs ladle with args.

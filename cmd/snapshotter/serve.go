@@ -13,23 +13,20 @@ import (
 )
 
 // serve runs the daemon until ctx ends or a part of it fails, and stops it.
-func serve(ctx context.Context, cfg config.Config) (err error) {
+func serve(ctx context.Context, cfg config.Config, got received) (err error) {
 	if err := setLog(cfg.Log); err != nil {
 		return err
 	}
 	log.G(ctx).WithField("version", version()).WithField("root", cfg.Root).Info("ladle starts")
 	var open closers
-	defer func() { err = errors.Join(err, stop(ctx, open)) }()
+	d := &daemon{cfg: cfg, handover: got.handover, servers: map[string]*server{}, open: &open}
+	defer func() { err = errors.Join(err, d.stop(ctx)) }()
 
-	inherited, err := inheritedSockets()
-	if err != nil {
-		return err
-	}
 	counts, registry := newMetrics(cfg.Observation)
-	if err := observe(ctx, cfg.Observation, registry, inherited, &open); err != nil {
+	if err := observe(ctx, cfg.Observation, registry, got.sockets, &open); err != nil {
 		return err
 	}
-	d := &daemon{cfg: cfg, counts: counts, open: &open}
+	d.counts = counts
 	endpoints, err := d.start(ctx)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil // told to stop before it was ready
@@ -40,12 +37,11 @@ func serve(ctx context.Context, cfg config.Config) (err error) {
 	if !cfg.NoPrometheus {
 		metrics.WatchStore(registry, d.storeBytes)
 	}
-	failed := make(chan error, len(endpoints))
-	for _, e := range cfg.AllEndpoints() {
-		srv, err := d.listen(ctx, inherited, e, endpoints[e.Name])
-		if err != nil {
-			return err
-		}
+	if err := d.listen(ctx, got.sockets, endpoints); err != nil {
+		return err
+	}
+	failed := make(chan error, len(d.servers))
+	for _, srv := range d.servers {
 		go func() { failed <- srv.serve() }()
 	}
 	if err := notifyReady(ctx); err != nil {
@@ -59,27 +55,56 @@ func serve(ctx context.Context, cfg config.Config) (err error) {
 	}
 }
 
-// listen makes the server of an endpoint, on whose socket clients can already
+// listen makes the servers of all endpoints.
+func (d *daemon) listen(ctx context.Context, s sockets, endpoints map[string]snapshots.Snapshotter) error {
+	all := d.cfg.AllEndpoints()
+	if err := s.retain(all); err != nil {
+		return err
+	}
+	for _, e := range all {
+		if err := d.listenFor(ctx, s, e, endpoints[e.Name]); err != nil {
+			return fmt.Errorf("endpoint %s: %w", e.Name, err)
+		}
+	}
+	return nil
+}
+
+// listenFor makes the server of an endpoint, on whose socket clients can already
 // connect.
-func (d *daemon) listen(ctx context.Context, s sockets, e config.Endpoint, sn snapshots.Snapshotter) (*server, error) {
-	l, err := s.listen(e.Address, 0o660)
+func (d *daemon) listenFor(ctx context.Context, s sockets, e config.Endpoint, sn snapshots.Snapshotter) error {
+	l, err := s.endpoint(ctx, e)
 	if err != nil {
-		return nil, fmt.Errorf("endpoint %s: %w", e.Name, err)
+		return err
 	}
 	srv := newServer(l, sn, d.counts.Calls)
+	d.servers[e.Name] = srv
 	d.open.add("server of endpoint "+e.Name, srv.drain)
 	log.G(ctx).WithField("endpoint", e.Name).WithField("address", e.Address).Info("endpoint is served")
-	return srv, nil
+	return nil
 }
 
 // stop stops what is open, within stopTimeout, after ctx ended or something
-// failed.
-func stop(ctx context.Context, open closers) error {
+// failed. If the next process can have the mounts it leaves them and the
+// endpoints' sockets. What the mounts stand on is then not stopped, so that
+// the kernel is served until this process ends.
+func (d *daemon) stop(ctx context.Context) error {
 	notifyStopping(ctx)
-	log.G(ctx).Info("ladle stops")
+	leave := !errors.Is(context.Cause(ctx), errStop) && d.handover.kept()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
-	return open.close(ctx)
+	if leave {
+		log.G(ctx).Info("ladle stops and leaves its mounts to the next process")
+		for _, srv := range d.servers {
+			srv.leave()
+		}
+		return d.open.above(treesPart).close(ctx)
+	}
+	log.G(ctx).Info("ladle stops")
+	err := errors.Join(d.open.close(ctx), d.handover.withdraw())
+	for endpoint := range d.servers {
+		err = errors.Join(err, forget(endpointPrefix+endpoint))
+	}
+	return err
 }
 
 func setLog(cfg config.Log) error {

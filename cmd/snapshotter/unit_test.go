@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -64,6 +65,8 @@ func TestUnitSaysWhatCountsOn(t *testing.T) {
 		"Before":                 "containerd.service",
 		"Restart":                "always",
 		"KillMode":               "mixed",
+		"KillSignal":             "SIGINT",  // a clean stop
+		"RestartKillSignal":      "SIGTERM", // a handover
 		"Delegate":               "no",
 		"FileDescriptorStoreMax": "64",
 		"ExecStart":              "/usr/local/bin/ladle serve --config " + config.DefaultPath,
@@ -178,5 +181,28 @@ func TestDropInNamesTheDefaults(t *testing.T) {
 	}
 	if !slices.Equal(unpacked, []string{"overlayfs", "ladle"}) {
 		t.Errorf("unpacked for %v", unpacked)
+	}
+}
+
+// TestUnitGivesUp: what cannot start is given up, or readers would wait for
+// ever (see patience). But what takes its time is not.
+func TestUnitGivesUp(t *testing.T) {
+	unit := directives(readUnit(t))
+	number := func(name string) int {
+		n, err := strconv.Atoi(strings.Join(unit[name], " "))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		return n
+	}
+	interval, burst, pause := number("StartLimitIntervalSec"), number("StartLimitBurst"), number("RestartSec")
+	if fast := burst * pause; fast >= interval || fast > 180 {
+		t.Errorf("what fails at once is given up after %d s, of %d", fast, interval)
+	}
+	if slow := burst * (pause + 2); slow <= interval {
+		t.Errorf("what fails after 2 s is given up after %d s", slow)
+	}
+	if _, ok := unit["FileDescriptorStorePreserve"]; ok {
+		t.Error("descriptors are kept of a service that is stopped")
 	}
 }
