@@ -44,6 +44,15 @@ func (f *FileSystem) drivers() []driver {
 	}
 }
 
+// try finds out whether d works, unless it did before a takeover: a probe
+// needs room on the disk, which may be full by now, and trees are mounted.
+func (f *FileSystem) try(d driver) error {
+	if f.opts.Takeover != nil && string(d.name()) == f.opts.Driver {
+		return nil
+	}
+	return f.probe(d)
+}
+
 // choose returns the driver that the options ask for, and logs why. A driver
 // works if a small tree was mounted with it and read.
 func (f *FileSystem) choose(ctx context.Context) (driver, error) {
@@ -53,7 +62,7 @@ func (f *FileSystem) choose(ctx context.Context) (driver, error) {
 		if !auto && string(d.name()) != f.opts.Driver {
 			continue
 		}
-		if err := f.probe(d); err != nil {
+		if err := f.try(d); err != nil {
 			refused = append(refused, fmt.Sprintf("%s: %v", d.name(), err))
 			continue
 		}

@@ -190,6 +190,9 @@ func (f *FileSystem) Close(ctx context.Context) error {
 	f.end()
 	f.warming.Wait()
 	err := f.unmountAll(ctx)
+	if f.opts.Takeover != nil { // trees of before that nobody mounted again
+		err = errors.Join(err, removeStale(ctx, f.treesDir()))
+	}
 	if f.conn != nil {
 		err = errors.Join(err, f.conn.close(ctx))
 	}

@@ -12,6 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// ConnectionFormat is raised when node ids or the terms of a connection
+// (serverOptions) change their meaning: only a process with the same format can
+// take a connection over.
+const ConnectionFormat = 1
+
 // Connection is what it takes to serve a FUSE mount that another process made.
 type Connection struct {
 	Device *os.File // of /dev/fuse

@@ -78,7 +78,8 @@ func receiveConnection(t *testing.T, socket int) Connection {
 }
 
 // childSuccessor takes descriptor 3 over, and says when everything is mounted.
-// It closes the file system when the pipe at descriptor 4 ends.
+// It closes the file system when the pipe at descriptor 4 ends. With a fourth
+// argument it mounts nothing.
 func childSuccessor(args []string) error {
 	root, driver := args[0], args[1]
 	init, err := hex.DecodeString(args[2])
@@ -90,9 +91,11 @@ func childSuccessor(args []string) error {
 	if err != nil {
 		return err
 	}
-	path, err := f.Mount(ctx, "child", ids)
-	if err != nil {
-		return err
+	var path string
+	if len(args) == 3 {
+		if path, err = f.Mount(ctx, "child", ids); err != nil {
+			return err
+		}
 	}
 	fmt.Println(path)
 	_, _ = os.NewFile(4, "pipe").Read(make([]byte, 1))
@@ -148,6 +151,34 @@ func TestTakeover(t *testing.T) {
 			}
 			_, roots, data := daemonLayers()
 			compare(t, path, tree.Merge(roots...), data...)
+			stop.Close()
+			if line := second.line(t); line != "closed" {
+				t.Error(line)
+			}
+		})
+	}
+}
+
+// TestUnwantedTrees stops a successor that had no use for a tree of before.
+func TestUnwantedTrees(t *testing.T) {
+	for _, driver := range drivers {
+		t.Run(driver, func(t *testing.T) {
+			root := testDir(t)
+			t.Cleanup(func() { checkNothingLeft(t, root) })
+			ours, theirs := socketpair(t)
+			first := startChild(t, "daemon", []*os.File{theirs}, root, driver, "keep")
+			connection := receiveConnection(t, int(ours.Fd()))
+			first.line(t)
+			first.kill(t)
+			pipe, stop, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer pipe.Close()
+			second := startChild(t, "successor", []*os.File{connection.Device, pipe},
+				root, driver, hex.EncodeToString(connection.Init), "mount nothing")
+			connection.Device.Close()
+			second.line(t)
 			stop.Close()
 			if line := second.line(t); line != "closed" {
 				t.Error(line)

@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ladle-dev/ladle/fs"
 )
 
-// exportFormat says what the ids of the export mean, and how its connection
-// was set up. It is raised when package fs changes either.
-var exportFormat = 1
+// exportFormat is a variable for tests.
+var exportFormat = fs.ConnectionFormat
 
 // terms are what must be known of a FUSE connection to take it over. They are
 // in a memory file that systemd keeps beside the connection, so that they last
