@@ -26,6 +26,7 @@
 //	snapshots/ID/work    overlayfs's work directory, of active snapshots
 //	snapshots/ID/usage   size of fs, once somebody asked for it, of committed snapshots
 //	snapshots/new-*      being made, within a write transaction
+//	snapshots/l          link to where trees are mounted
 //
 // A directory that belongs to no snapshot is deleted by Cleanup. A remote
 // snapshot has no directory; which layer it shows is in its labels, which no

@@ -89,7 +89,9 @@ func noStrays(t testing.TB, s *Snapshotter) {
 	}
 	var found []string
 	for _, e := range entries {
-		found = append(found, e.Name())
+		if e.Name() != treesLink {
+			found = append(found, e.Name())
+		}
 	}
 	slices.Sort(dirs)
 	slices.Sort(found)

@@ -3,6 +3,8 @@ package snapshot
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/mount"
@@ -68,8 +70,11 @@ func (s *Snapshotter) mountLowers(ctx context.Context, u usable) ([]string, erro
 			dirs[i] = s.upper(l.id)
 			continue
 		}
-		group.Go(func() (err error) {
-			dirs[i], err = s.opts.Trees.Mount(mountCtx, s.owner(u.id), l.layers)
+		group.Go(func() error {
+			tree, err := s.opts.Trees.Mount(mountCtx, s.owner(u.id), l.layers)
+			if err == nil {
+				dirs[i], err = s.beside(mountCtx, tree)
+			}
 			return err
 		})
 	}
@@ -77,6 +82,42 @@ func (s *Snapshotter) mountLowers(ctx context.Context, u usable) ([]string, erro
 		return nil, fmt.Errorf("layers of snapshot %s: %w: %w", s.owner(u.id), errdefs.ErrUnavailable, err)
 	}
 	return dirs, nil
+}
+
+// treesLink is the name, beside the directories of snapshots, of a symbolic
+// link to the directory in which trees are mounted.
+const treesLink = "l"
+
+// beside returns the path of a mounted tree that begins as those of upper
+// directories do. The options of mount(2) must fit into one page, and what all
+// lowerdirs begin with need not be in it: clients change to that directory
+// (containerd core/mount, compactLowerdirOption). With two places for lowerdirs
+// a chain of 130 local snapshots would be too long. The link is no part of the
+// last element, since walks of a differ do not follow that.
+func (s *Snapshotter) beside(ctx context.Context, tree string) (string, error) {
+	link, trees := filepath.Join(s.dir, treesLink), filepath.Dir(tree)
+	if to, err := os.Readlink(link); err != nil || to != trees {
+		// Not while somebody sweeps.
+		err := s.meta.WithTransaction(ctx, true, func(context.Context) error { return replaceLink(link, trees) })
+		if err != nil {
+			return "", fmt.Errorf("link to trees: %w", err)
+		}
+	}
+	return filepath.Join(link, filepath.Base(tree)), nil
+}
+
+// replaceLink makes a link point to target, whatever it was before.
+func replaceLink(link, target string) error {
+	dir, err := os.MkdirTemp(filepath.Dir(link), "new-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	made := filepath.Join(dir, "link")
+	if err := os.Symlink(target, made); err != nil {
+		return err
+	}
+	return os.Rename(made, link)
 }
 
 // mounts returns one mount, of type overlay or bind, with the options that

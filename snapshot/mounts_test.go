@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -165,7 +166,7 @@ func (c *testChain) lowerdirs(t *testing.T, lowers []string) string {
 
 func (c *testChain) tree(places ...int) string {
 	layers := idsOf(c.names, places)
-	return c.disk.tree(layers...)
+	return filepath.Join(c.s.dir, treesLink, filepath.Base(c.disk.tree(layers...)))
 }
 
 func checkMounts(t *testing.T, got []mount.Mount, want ...mount.Mount) {
@@ -267,23 +268,46 @@ func TestMountsOfWhatCannotBeMounted(t *testing.T) {
 // mount(2) takes, through containerd's way of mounting.
 func TestLongChain(t *testing.T) {
 	d := newDisk(t)
-	s := newEndpoint(t, d, func(o *Options) { o.Root = filepath.Join(d.root, "e", "ladle") })
+	s := newEndpoint(t, d, func(o *Options) { o.Root = filepath.Join(d.root, "e", "an-endpoint-with-a-name-of-32-chr") })
+	const remote, local = 60, 300
 	top := ""
-	for i := range 60 {
-		name := "r" + strings.Repeat("x", i)
+	for i := range remote {
+		name := fmt.Sprint("r", i)
 		top = prepareRemote(t, s, name, top, d.addLayer(t, name, map[string]string{name: name}))
 	}
-	for i := range 60 {
-		top = commitLocal(t, s, "l"+strings.Repeat("x", i), top)
+	for i := range local {
+		top = commitUpper(t, s, fmt.Sprint("l", i), top)
 	}
 	view, err := s.View(t.Context(), "view", top)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(viewLayers(t, view)); n != 120 {
-		t.Errorf("%d layers, want 120", n)
+	active, err := s.Prepare(t.Context(), "active", top)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if n := len(files(t, view)); n != 120 {
-		t.Errorf("%d files, want 120", n)
+	if n := len(viewLayers(t, view)); n != remote+local {
+		t.Errorf("%d layers, want %d", n, remote+local)
 	}
+	for _, mounts := range [][]mount.Mount{view, active} {
+		if n := len(files(t, mounts)); n != remote+local {
+			t.Errorf("%d files, want %d", n, remote+local)
+		}
+	}
+}
+
+// commitUpper makes a local committed snapshot with one file of its name,
+// which it writes into the upper directory.
+func commitUpper(t *testing.T, s *Snapshotter, name, parent string) string {
+	t.Helper()
+	if _, err := s.Prepare(t.Context(), name+"-active", parent); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(s.upper(idOfKey(t, s, name+"-active")), name), []byte(name), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Commit(t.Context(), name, name+"-active"); err != nil {
+		t.Fatal(err)
+	}
+	return name
 }

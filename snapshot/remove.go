@@ -91,7 +91,7 @@ func (s *Snapshotter) strays(keys map[string]string) ([]string, error) {
 	}
 	var stray []string
 	for _, e := range entries {
-		if _, ok := keys[e.Name()]; !ok {
+		if _, ok := keys[e.Name()]; !ok && e.Name() != treesLink {
 			stray = append(stray, filepath.Join(s.dir, e.Name()))
 		}
 	}
