@@ -91,7 +91,7 @@ func gone(t *testing.T, away func(l lab) (back func())) {
 			ref := l.Push("debian-python", image.EStargz)
 			l.Pull("ladle", ref)
 			id := l.detached("ladle", ref)
-			const local = "sha256sum < " + readFile + " && ls -lR /usr > /tree && wc -l < /tree"
+			const local = "cat " + readFile + " | sha256sum && ls -lR /usr > /tree && wc -l < /tree"
 			before := l.shell(id, local)
 			back := away(l)
 			if after := l.shell(id, local); after != before {

@@ -28,20 +28,20 @@ func TestRemovedImageIsFreed(t *testing.T) {
 			if sum := l.shell(id, "sha256sum < "+unreadFile); !strings.HasPrefix(sum, unreadSum) {
 				t.Errorf("after the removal of its image, the file has digest %s; want %s", sum, unreadSum)
 			}
-			if n := len(entries(t, root, "store/layers")); n != 3 {
+			if n := len(subdirs(t, root, "store/layers")); n != 3 {
 				t.Errorf("the store has %d layers", n)
 			}
 			if err := l.Node.Remove(t.Context(), id); err != nil {
 				t.Fatal(err)
 			}
 			l.collect()
-			wait(t, "no layer, no tree and no snapshot is left", func() bool {
-				return len(entries(t, root, "store/layers"))+len(entries(t, root, "store/trees"))+len(entries(t, root, "e/main/snapshots")) == 0
-			})
+			for _, dir := range []string{"store/layers", "store/trees", "e/main/snapshots"} {
+				wait(t, dir+" is empty", func() bool { return len(subdirs(t, root, dir)) == 0 })
+			}
 			if left := mountsBelow(t, filepath.Join(root, "l")); len(left) > 0 {
 				t.Errorf("left mounted: %q", left)
 			}
-			if left := entries(t, root, "l"); len(left) > 0 {
+			if left := subdirs(t, root, "l"); len(left) > 0 {
 				t.Errorf("left in l: %q", left)
 			}
 		})
@@ -71,7 +71,7 @@ func TestImagesShareLayers(t *testing.T) {
 			t.Errorf("the shared layer is asked for again: %s %s %s", request.Method, request.Path, request.Range)
 		}
 	}
-	layers := func() int { return len(entries(t, root, "store/layers")) }
+	layers := func() int { return len(subdirs(t, root, "store/layers")) }
 	if n := layers(); n != 4 {
 		t.Errorf("the store has %d layers; want the shared one, two and one", n)
 	}
@@ -95,7 +95,7 @@ func TestUsageIsWhatIsOnDisk(t *testing.T) {
 			total += l.usage("ladle", chain)
 		}
 		var disk int64
-		for _, layer := range entries(t, root, "store/layers") {
+		for _, layer := range subdirs(t, root, "store/layers") {
 			disk += allocated(t, filepath.Join(root, "store/layers", layer))
 		}
 		t.Logf("%d bytes", total)
@@ -135,7 +135,8 @@ func (l lab) collect() {
 	l.Ctr("images", "rm", "--sync", ref)
 }
 
-func entries(t testing.TB, elem ...string) []string {
+// subdirs are the names of the directories in a directory.
+func subdirs(t testing.TB, elem ...string) []string {
 	t.Helper()
 	list, err := os.ReadDir(filepath.Join(elem...))
 	if err != nil {
@@ -143,7 +144,9 @@ func entries(t testing.TB, elem ...string) []string {
 	}
 	var names []string
 	for _, e := range list {
-		names = append(names, e.Name())
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
 	}
 	return names
 }

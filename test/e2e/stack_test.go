@@ -61,27 +61,37 @@ func wait(t testing.TB, what string, done func() bool) {
 	}
 }
 
-// list runs a container and lists its root filesystem from inside. It has
-// CAP_SYS_ADMIN, without which attributes of the class trusted are hidden.
+// listing is a container's flags and arguments to list its root filesystem. It
+// has CAP_SYS_ADMIN, without which attributes of the class trusted are hidden.
+func listing() (flags, args []string) {
+	return []string{"--cap-add", "CAP_SYS_ADMIN", "--mount", "type=bind,src=" + listtree + ",dst=/dev/listtree,options=rbind:ro"},
+		[]string{"/dev/listtree", "-since", strconv.FormatInt(time.Now().UnixNano(), 10)}
+}
+
+// list runs a container that lists its root filesystem from inside.
 func (l lab) list(snapshotter, ref string) sametree.Listing {
 	l.Helper()
 	began := time.Now()
-	out, err := l.Node.Run(l.Context(), stack.Container{
-		Snapshotter: snapshotter, Ref: ref,
-		Flags: []string{"--cap-add", "CAP_SYS_ADMIN", "--mount", "type=bind,src=" + listtree + ",dst=/dev/listtree,options=rbind:ro"},
-		Args:  []string{"/dev/listtree", "-since", strconv.FormatInt(began.UnixNano(), 10)},
-	})
+	flags, args := listing()
+	out, err := l.Node.Run(l.Context(), stack.Container{Snapshotter: snapshotter, Ref: ref, Flags: flags, Args: args})
 	if err != nil {
 		l.Fatal(err)
 	}
+	return l.parse(fmt.Sprintf("%s on %s", ref, snapshotter), began, out)
+}
+
+// parse reads what a listing printed that began at some time. That something
+// cannot be read fails the test.
+func (l lab) parse(what string, began time.Time, out string) sametree.Listing {
+	l.Helper()
 	listing, err := sametree.Parse(out)
 	if err != nil {
 		l.Fatal(err)
 	}
 	if failed := listing.Failures(); len(failed) > 0 {
-		l.Errorf("%s on %s: %d paths cannot be read:\n%s", ref, snapshotter, len(failed), strings.Join(failed[:min(20, len(failed))], "\n"))
+		l.Errorf("%s: %d paths cannot be read:\n%s", what, len(failed), strings.Join(failed[:min(20, len(failed))], "\n"))
 	}
-	l.Logf("%s on %s: %s, in %.1f s", ref, snapshotter, listing.Counts(), time.Since(began).Seconds())
+	l.Logf("%s: %s, in %.1f s", what, listing.Counts(), time.Since(began).Seconds())
 	return listing
 }
 

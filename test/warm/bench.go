@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/ladle-dev/ladle/test/image"
 	"github.com/ladle-dev/ladle/test/stack"
@@ -187,14 +188,15 @@ func (b *bench) prepare(ctx context.Context) error {
 	if !slices.Contains(b.Steps, Reads) {
 		return nil
 	}
-	for _, subject := range b.Subjects {
-		b.Say("%s: reading everything once", subject)
-		err := b.in(ctx, b.Steady, subject, func(r *rootfs) error { return readAll(r.path) })
-		if err != nil {
-			return err
+	return b.inAll(ctx, b.Steady, b.Subjects, func(all []*rootfs) error {
+		for _, r := range all {
+			b.Say("%s: reading everything once", r.subject)
+			if err := readAll(r.path); err != nil {
+				return err
+			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 func (b *bench) pull(ctx context.Context, recipe, subject string) error {
@@ -207,26 +209,26 @@ func (b *bench) pull(ctx context.Context, recipe, subject string) error {
 		return err
 	}
 	b.Say("%s: pulling %s", subject, name)
-	took, err := timed(func() error { return b.node.Pull(ctx, subject, b.registry.Addr+"/"+name) })
+	began := time.Now()
+	err = b.node.Pull(ctx, subject, b.registry.Addr+"/"+name)
 	if err != nil || recipe != b.Spread {
 		return err
 	}
-	b.figures.add(spreadPull, subject, took)
-	return b.in(ctx, recipe, subject, func(r *rootfs) error {
-		b.figures.add(spreadFirst, subject, (r.prepared + r.mounted).Seconds())
-		return nil
-	})
+	b.figures.add(spreadPull, subject, time.Since(began).Seconds())
+	r, err := b.mount(ctx, recipe, subject)
+	if err != nil {
+		return err
+	}
+	b.figures.add(spreadFirst, subject, (r.prepared + r.mounted).Seconds())
+	return r.close(context.WithoutCancel(ctx))
 }
 
-// in runs f in a new root filesystem of a pulled image.
-func (b *bench) in(ctx context.Context, recipe, subject string, f func(*rootfs) error) error {
+// mount prepares and mounts a root filesystem of a pulled image, which the
+// caller closes.
+func (b *bench) mount(ctx context.Context, recipe, subject string) (*rootfs, error) {
 	img, err := b.image(ctx, recipe, subject)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	r, err := b.containerd.rootfs(ctx, subject, img)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f(r), r.close(context.WithoutCancel(ctx)))
+	return b.containerd.rootfs(ctx, subject, img)
 }

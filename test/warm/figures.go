@@ -32,7 +32,8 @@ const (
 	daemonPSS figure = "memory of the daemon, PSS"
 )
 
-// figures are samples by figure and subject: seconds, bytes or a number.
+// figures are samples by figure and subject, one for each round: seconds, bytes
+// or a number.
 type figures map[figure]map[string][]float64
 
 func (f figures) add(to figure, subject string, sample float64) {
@@ -52,4 +53,18 @@ func (f figures) median(of figure, subject string) float64 {
 
 func (f figures) span(of figure, subject string) (lowest, highest float64) {
 	return slices.Min(f[of][subject]), slices.Max(f[of][subject])
+}
+
+// ratio is the median of the rounds' ratios of one subject's figure to
+// another's; NaN if there are none.
+func (f figures) ratio(of figure, subject string, to figure, other string) float64 {
+	above, below := f[of][subject], f[to][other]
+	var ratios []float64
+	for i := range min(len(above), len(below)) {
+		ratios = append(ratios, above[i]/below[i])
+	}
+	if len(ratios) == 0 {
+		return math.NaN()
+	}
+	return median(ratios)
 }

@@ -45,11 +45,10 @@ func (u unit) digits(sample float64) string {
 
 // compare is ladle's figure divided by that of overlayfs, as they are shown.
 func (u unit) compare(f figures, of figure) float64 {
-	ratio := f.median(of, Ladle) / f.median(of, Overlayfs)
 	if u.inverse {
-		return 1 / ratio
+		return f.ratio(of, Overlayfs, of, Ladle)
 	}
-	return ratio
+	return f.ratio(of, Ladle, of, Overlayfs)
 }
 
 // times writes a ratio; NaN stands for what was not measured.
@@ -86,7 +85,7 @@ func asFast(limit float64) goal {
 func atMostTimes(limit float64, another figure) goal {
 	return goal{
 		text:    fmt.Sprintf("at most %v x one layer", limit),
-		reached: func(f figures, of figure) float64 { return f.median(of, Ladle) / f.median(another, Ladle) },
+		reached: func(f figures, of figure) float64 { return f.ratio(of, Ladle, another, Ladle) },
 		limit:   limit, show: times,
 	}
 }

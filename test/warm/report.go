@@ -42,7 +42,8 @@ var rows = []row{
 	{daemonPSS, mebi, none},
 }
 
-// Print writes the table: the median of each figure, and its range.
+// Print writes the table: the median of each figure and its range, and medians
+// of the rounds' ratios.
 func (r *Report) Print(w io.Writer) {
 	var t report.Table
 	heading := append([]string{fmt.Sprintf("median of %d (range)", r.Rounds)}, r.Subjects...)

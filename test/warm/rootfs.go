@@ -48,7 +48,8 @@ func connect(n *stack.Node) (*containerd, error) {
 
 // rootfs is a mounted root filesystem.
 type rootfs struct {
-	path string
+	subject string
+	path    string
 	// prepared and mounted are how long Prepare and mount(2) took.
 	prepared, mounted time.Duration
 	close             func(context.Context) error
@@ -57,7 +58,7 @@ type rootfs struct {
 // rootfs prepares and mounts a root filesystem of a pulled image. The caller
 // closes it. What a daemon mounts for it is then unmounted: containerd has the
 // snapshot removed when its lease ends, and by then it was.
-func (c *containerd) rootfs(ctx context.Context, snapshotter string, img *image.Image) (_ *rootfs, err error) {
+func (c *containerd) rootfs(ctx context.Context, subject string, img *image.Image) (_ *rootfs, err error) {
 	parent, err := topSnapshot(img)
 	if err != nil {
 		return nil, err
@@ -68,8 +69,8 @@ func (c *containerd) rootfs(ctx context.Context, snapshotter string, img *image.
 		return nil, fmt.Errorf("warm: %w", err)
 	}
 	key := "rootfs-" + rand.Text()
-	r := &rootfs{path: filepath.Join(c.dir, key)}
-	s := proxy.NewSnapshotter(c.snapshots, snapshotter)
+	r := &rootfs{subject: subject, path: filepath.Join(c.dir, key)}
+	s := proxy.NewSnapshotter(c.snapshots, subject)
 	r.close = func(ctx context.Context) error {
 		ctx = namespaces.WithNamespace(ctx, namespaces.Default)
 		return errors.Join(mount.UnmountAll(r.path, 0), os.RemoveAll(r.path),
@@ -77,7 +78,7 @@ func (c *containerd) rootfs(ctx context.Context, snapshotter string, img *image.
 	}
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("warm: %s: %w", snapshotter, errors.Join(err, r.close(context.WithoutCancel(ctx))))
+			err = fmt.Errorf("warm: %s: %w", subject, errors.Join(err, r.close(context.WithoutCancel(ctx))))
 		}
 	}()
 	if err := os.Mkdir(r.path, 0o700); err != nil {

@@ -2,67 +2,93 @@ package warm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/ladle-dev/ladle/test/image"
 )
 
 // round measures every subject once, another one first in each round.
 func (b *bench) round(ctx context.Context, n int) error {
-	steps := []struct {
-		key, images string
-		of          func(context.Context, string) error
+	subjects := slices.Concat(b.Subjects[n%len(b.Subjects):], b.Subjects[:n%len(b.Subjects)])
+	for _, step := range []struct {
+		name string
+		do   func(context.Context, []string) error
 	}{
-		{Walk, b.Walk, b.walk},
-		{Reads, b.Steady, b.reads},
-		{Layers, b.Flat + " and " + b.Spread, b.layers},
-	}
-	for _, step := range steps {
-		if !slices.Contains(b.Steps, step.key) {
+		{Walk, b.walk},
+		{Reads, b.reads},
+		{Layers, b.layers},
+	} {
+		if !slices.Contains(b.Steps, step.name) {
 			continue
 		}
-		for i := range b.Subjects {
-			subject := b.Subjects[(i+n)%len(b.Subjects)]
-			took, err := timed(func() error { return step.of(ctx, subject) })
-			if err != nil {
-				return fmt.Errorf("%s of %s, %s: %w", step.key, step.images, subject, err)
-			}
-			b.Say("round %d of %d: %s of %s: %s, %.0f s", n+1, b.Rounds, step.key, step.images, subject, took)
+		began := time.Now()
+		if err := step.do(ctx, subjects); err != nil {
+			return fmt.Errorf("%s: %w", step.name, err)
 		}
+		b.Say("round %d of %d: %s took %.0f s", n+1, b.Rounds, step.name, time.Since(began).Seconds())
 	}
 	return nil
 }
 
-// probe runs a probe in a rootfs and adds to figures what it measured.
-func (b *bench) probe(ctx context.Context, name, path, subject string, to map[string]figure) error {
-	times, err := probe(ctx, b.Probe, name, path, b.Touches)
-	if err != nil {
-		return err
-	}
-	for state, f := range to {
-		b.figures.add(f, subject, times[state])
-	}
-	return nil
-}
-
-func (b *bench) walk(ctx context.Context, subject string) error {
-	return b.in(ctx, b.Walk, subject, func(r *rootfs) error {
-		err := b.probe(ctx, "walk", r.path, subject, map[string]figure{
-			allCold: walkAllCold, namesCold: walkNamesCold, warmed: walkWarm})
+// inAll runs f with a root filesystem of the image for each subject.
+func (b *bench) inAll(ctx context.Context, recipe string, subjects []string, f func([]*rootfs) error) (err error) {
+	var all []*rootfs
+	defer func() {
+		for _, r := range all {
+			err = errors.Join(err, r.close(context.WithoutCancel(ctx)))
+		}
+	}()
+	for _, subject := range subjects {
+		r, err := b.mount(ctx, recipe, subject)
 		if err != nil {
 			return err
 		}
-		return b.requests(r, subject)
+		all = append(all, r)
+	}
+	return f(all)
+}
+
+// probe runs a probe at a place in root filesystems and adds to figures what it
+// measured.
+func (b *bench) probe(ctx context.Context, name, place string, all []*rootfs, to map[string]figure) error {
+	var paths []string
+	for _, r := range all {
+		paths = append(paths, filepath.Join(r.path, place))
+	}
+	times, err := runProbe(ctx, b.Probe, name, b.Touches, paths)
+	if err != nil {
+		return err
+	}
+	for i, r := range all {
+		for state, f := range to {
+			b.figures.add(f, r.subject, times[i][state])
+		}
+	}
+	return nil
+}
+
+func (b *bench) walk(ctx context.Context, subjects []string) error {
+	return b.inAll(ctx, b.Walk, subjects, func(all []*rootfs) error {
+		err := b.probe(ctx, "walk", "", all, map[string]figure{
+			allCold: walkAllCold, namesCold: walkNamesCold, warmed: walkWarm})
+		if err != nil || b.tracing == nil || len(b.figures[walkRequests]) > 0 {
+			return err
+		}
+		for _, r := range all {
+			if err := b.requests(r); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
 // requests counts what one more cold walk sends to FUSE.
-func (b *bench) requests(r *rootfs, subject string) error {
-	if b.tracing == nil || len(b.figures[walkRequests][subject]) > 0 {
-		return nil
-	}
+func (b *bench) requests(r *rootfs) error {
 	if err := dropCaches(dropNames); err != nil {
 		return err
 	}
@@ -74,23 +100,22 @@ func (b *bench) requests(r *rootfs, subject string) error {
 	for _, n := range counts {
 		total += n
 	}
-	b.Say("%s: requests of the walk %v", subject, counts)
-	b.figures.add(walkRequests, subject, float64(total))
+	b.Say("%s: requests of a walk: %v", r.subject, counts)
+	b.figures.add(walkRequests, r.subject, float64(total))
 	return nil
 }
 
-func (b *bench) reads(ctx context.Context, subject string) error {
-	return b.in(ctx, b.Steady, subject, func(r *rootfs) error {
-		large := filepath.Join(r.path, image.LargeFile)
+func (b *bench) reads(ctx context.Context, subjects []string) error {
+	return b.inAll(ctx, b.Steady, subjects, func(all []*rootfs) error {
 		for _, p := range []struct {
-			name, path string
-			to         map[string]figure
+			name, place string
+			to          map[string]figure
 		}{
-			{"opens", filepath.Join(r.path, image.SmallFiles), map[string]figure{allCold: opensCold, warmed: opensWarm}},
-			{"stream", large, map[string]figure{allCold: streamCold, warmed: streamWarm}},
-			{"touch", large, map[string]figure{allCold: touchCold}},
+			{"opens", image.SmallFiles, map[string]figure{allCold: opensCold, warmed: opensWarm}},
+			{"stream", image.LargeFile, map[string]figure{allCold: streamCold, warmed: streamWarm}},
+			{"touch", image.LargeFile, map[string]figure{allCold: touchCold}},
 		} {
-			if err := b.probe(ctx, p.name, p.path, subject, p.to); err != nil {
+			if err := b.probe(ctx, p.name, p.place, all, p.to); err != nil {
 				return err
 			}
 		}
@@ -99,46 +124,45 @@ func (b *bench) reads(ctx context.Context, subject string) error {
 }
 
 // layers walks the same files in one layer and in many, and mounts both.
-func (b *bench) layers(ctx context.Context, subject string) error {
-	for _, l := range []struct {
-		recipe         string
-		walk           figure
-		mount, prepare figure
-	}{
-		{b.Flat, flatNamesCold, flatMount, ""},
-		{b.Spread, spreadNamesCold, spreadMount, spreadPrepare},
-	} {
-		if err := b.mount(ctx, subject, l.recipe, l.mount, l.prepare); err != nil {
-			return err
-		}
-		if l.recipe == b.Spread && subject == Stargz && len(b.figures[l.walk][subject]) > 0 {
-			continue // it takes a minute
-		}
-		err := b.in(ctx, l.recipe, subject, func(r *rootfs) error {
-			return b.probe(ctx, "rewalk", r.path, subject, map[string]figure{namesCold: l.walk})
-		})
-		if err != nil {
-			return err
-		}
+func (b *bench) layers(ctx context.Context, subjects []string) error {
+	if err := b.mountAgain(ctx, b.Flat, subjects, flatMount, ""); err != nil {
+		return err
 	}
-	return nil
+	if err := b.mountAgain(ctx, b.Spread, subjects, spreadMount, spreadPrepare); err != nil {
+		return err
+	}
+	err := b.inAll(ctx, b.Flat, subjects, func(all []*rootfs) error {
+		return b.probe(ctx, "rewalk", "", all, map[string]figure{namesCold: flatNamesCold})
+	})
+	if err != nil {
+		return err
+	}
+	if len(b.figures[spreadNamesCold][Stargz]) > 0 { // it takes a minute
+		subjects = slices.DeleteFunc(slices.Clone(subjects), func(s string) bool { return s == Stargz })
+	}
+	return b.inAll(ctx, b.Spread, subjects, func(all []*rootfs) error {
+		return b.probe(ctx, "rewalk", "", all, map[string]figure{namesCold: spreadNamesCold})
+	})
 }
 
-// mount prepares and mounts a root filesystem, as a second container of the
-// image would have it done: after the first has ended.
-func (b *bench) mount(ctx context.Context, subject, recipe string, both, prepare figure) error {
-	for _, counted := range []bool{false, true} {
-		err := b.in(ctx, recipe, subject, func(r *rootfs) error {
+// mountAgain measures how long it takes to prepare and mount a root filesystem
+// for another container, after one has ended.
+func (b *bench) mountAgain(ctx context.Context, recipe string, subjects []string, both, prepare figure) error {
+	for _, subject := range subjects {
+		for _, counted := range []bool{false, true} {
+			r, err := b.mount(ctx, recipe, subject)
+			if err != nil {
+				return err
+			}
 			if counted {
 				b.figures.add(both, subject, (r.prepared + r.mounted).Seconds())
 			}
 			if counted && prepare != "" {
 				b.figures.add(prepare, subject, r.prepared.Seconds())
 			}
-			return nil
-		})
-		if err != nil {
-			return err
+			if err := r.close(context.WithoutCancel(ctx)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

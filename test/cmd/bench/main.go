@@ -3,9 +3,9 @@
 //
 //	bench [-n 5] [-quick] [-subjects overlayfs,stargz,ladle] [-steps walk,reads,layers] [-config TOML]
 //
-// All subjects run at the same time on one containerd and are measured in turns:
-// each round measures each of them once, on the mounted root filesystem of an
-// active snapshot. overlayfs pulls the images in their ordinary form, stargz and
+// All subjects run at the same time on one containerd and are measured in turns,
+// on the mounted root filesystems of active snapshots: each round measures each
+// of them once, what is warm pass by pass. overlayfs pulls the images in their ordinary form, stargz and
 // ladle as eStargz; what is read later is read once before, and background
 // fetching is off for both. Package warm says what cold means. The images:
 //
@@ -16,8 +16,8 @@
 //	flat, spread  the same 30,000 files in one layer and in 60, walked; how long
 //	              Prepare (through containerd) and mount(2) take
 //
-// The table shows medians with ranges, ladle as a multiple of overlayfs, and
-// whether the goals are met. A missed goal is no error. -quick does one round
+// The table shows medians with ranges, ladle as a multiple of overlayfs (the
+// median of the rounds' ratios), and whether the goals are met. A missed goal is no error. -quick does one round
 // with small images, as a smoke test; its figures mean nothing.
 //
 // It needs root, what script/components.sh installs, bin/ladle, and Go for the
