@@ -1,0 +1,7 @@
+// Package e2e has no code: its tests build with BuildKit's own daemon on
+// ladle, through both kinds of workers, from images in a real registry, and
+// beside BuildKit on overlayfs.
+//
+//	go test ./e2e             everything; root, bin/ladle, script/components.sh
+//	go test -run Same ./e2e   compares results with those of overlayfs
+package e2e

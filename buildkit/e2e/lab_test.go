@@ -1,0 +1,225 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ladle-dev/ladle/buildkit/worker"
+	"github.com/ladle-dev/ladle/test/image"
+	"github.com/ladle-dev/ladle/test/link"
+	"github.com/ladle-dev/ladle/test/stack"
+	"github.com/ladle-dev/ladle/test/stacktest"
+)
+
+// The kinds of workers. Those on ladle share one daemon: the containerd worker
+// has its main endpoint, by way of containerd, and the OCI worker another one.
+const (
+	onOverlayfs  = "overlayfs"
+	onOCI        = "oci"
+	onContainerd = "containerd"
+)
+
+// onLadle are the kinds of workers that run on ladle.
+var onLadle = []string{onOCI, onContainerd}
+
+func everyKind() []string { return append([]string{onOverlayfs}, onLadle...) }
+
+// plugin is the name of ladle in containerd and in BuildKit, which asks for
+// lazy layers only by this name.
+const plugin = "stargz"
+
+// onlyDemand lets nothing be fetched but what somebody reads.
+const onlyDemand = "noprefetch = true\nno_background_fetch = true\n"
+
+// lab is a stack with BuildKit's workers.
+type lab struct {
+	*stacktest.T
+	dir     string // of the workers
+	base    string // reference of the lazy image that builds start from
+	workers map[string]*worker.Worker
+}
+
+// labOptions say what a lab has besides ladle and an image.
+type labOptions struct {
+	kinds   []string     // of workers
+	profile link.Profile // of the link; zero: as fast as the machine
+	config  string       // of ladle
+}
+
+// newLab starts a stack and workers.
+func newLab(t *testing.T, o labOptions) lab {
+	t.Helper()
+	// On a disk, and short: the address of a socket has at most 107 bytes.
+	dir, err := os.MkdirTemp("/var/tmp", "ladle-buildkit-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := lab{dir: dir, workers: map[string]*worker.Worker{}}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	config := fmt.Sprintf("%s%s[[endpoint]]\nname = \"buildkit\"\naddress = %q\n", onlyDemand, o.config, l.endpoint())
+	l.T = stacktest.New(t, stack.Options{Profile: o.profile, Daemons: []stack.Daemon{stack.Ladle(plugin, config)}})
+	l.base = l.Push("debian-python", image.EStargz)
+	for _, kind := range o.kinds {
+		l.start(kind)
+	}
+	return l
+}
+
+// endpoint is the socket of the OCI worker's endpoint.
+func (l lab) endpoint() string { return filepath.Join(l.dir, "ladle.sock") }
+
+// start starts a worker. It stops before the stack does.
+func (l lab) start(kind string) {
+	l.Helper()
+	o := worker.Options{Dir: filepath.Join(l.dir, kind), Registries: []string{l.Link.Addr()}}
+	switch kind {
+	case onOverlayfs:
+		o.Snapshotter = "overlayfs"
+	case onOCI:
+		o.Snapshotter, o.Proxy = plugin, l.endpoint()
+	case onContainerd:
+		o.Snapshotter, o.Containerd = plugin, l.Node.Address
+	}
+	w, err := worker.Start(l.Context(), o)
+	if err != nil {
+		l.Fatal(err)
+	}
+	l.workers[kind] = w
+	l.Cleanup(func() {
+		if l.Failed() {
+			l.Log(w.Log())
+		}
+		if err := w.Close(); err != nil {
+			l.Error(err)
+		}
+	})
+}
+
+// restart calls the Start of a daemon or worker.
+func (l lab) restart(start func(context.Context) error) {
+	l.Helper()
+	// Not the context of a subtest: what is started lives on.
+	if err := start(context.WithoutCancel(l.Context())); err != nil {
+		l.Fatal(err)
+	}
+}
+
+// restartLadle starts ladle again and waits until its clients have noticed: for
+// three seconds after they found nobody they do not try again.
+func (l lab) restartLadle() {
+	l.Helper()
+	l.restart(l.Node.Daemon(plugin).Start)
+	dir := l.project(map[string]string{"Dockerfile": "FROM scratch\nCOPY Dockerfile /\n"})
+	for kind := range l.workers {
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+			_, err := l.tryBuild(kind, dir, "", "")
+			if err == nil {
+				break
+			}
+			if time.Now().After(deadline) || !strings.Contains(err.Error(), "connection refused") {
+				l.Fatal(err)
+			}
+		}
+	}
+}
+
+// cut takes the registry away from the node, and mend gives it back.
+func (l lab) cut() {
+	l.Helper()
+	if err := l.Link.Close(); err != nil {
+		l.Fatal(err)
+	}
+}
+
+func (l lab) mend() {
+	l.Helper()
+	var err error
+	if l.Link, err = link.ListenOn(l.Link.Addr(), l.Registry.Addr, link.Profile{}); err != nil {
+		l.Fatal(err)
+	}
+}
+
+// as is l, failing another test: a subtest.
+func (l lab) as(t *testing.T) lab {
+	l.T = &stacktest.T{Stack: l.Stack, TB: t}
+	return l
+}
+
+// project writes the files of a build, a Dockerfile among them, and returns
+// their directory.
+func (l lab) project(files map[string]string) string {
+	l.Helper()
+	dir := l.TempDir()
+	for name, content := range files {
+		write(l.TB, filepath.Join(dir, name), content)
+	}
+	return dir
+}
+
+func write(t testing.TB, name, content string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// build builds a project on one worker, with BASE as a build argument, and
+// pushes the image as name unless that is "". It returns the reference.
+func (l lab) build(kind, dir, name string) (ref string) {
+	l.Helper()
+	return l.buildTo(kind, dir, name, "rewrite-timestamp=true")
+}
+
+// buildTo is build with options of the output.
+func (l lab) buildTo(kind, dir, name, options string) (ref string) {
+	l.Helper()
+	ref, err := l.tryBuild(kind, dir, name, options)
+	if err != nil {
+		l.Fatal(err)
+	}
+	return ref
+}
+
+func (l lab) tryBuild(kind, dir, name, options string) (ref string, err error) {
+	b := worker.Build{Dir: dir, Args: l.args()}
+	if name != "" {
+		ref = fmt.Sprintf("%s/%s:%s", l.Link.Addr(), name, kind)
+		// Without store=false the containerd worker's output includes an image
+		// in containerd, which is complete: all layers are pulled for it.
+		b.Output = "type=image,push=true,store=false,name=" + ref + "," + options
+	}
+	began := time.Now()
+	_, err = l.workers[kind].Build(l.Context(), b)
+	c := l.Link.Counters()
+	l.Logf("%s on %s: %.2f s; link since the last reset: %d requests, %d bytes down, %d up",
+		name, kind, time.Since(began).Seconds(), c.Requests, c.BytesDown, c.BytesUp)
+	return ref, err
+}
+
+func (l lab) args() map[string]string {
+	return map[string]string{"BASE": l.base, "SOURCE_DATE_EPOCH": "1700000000"}
+}
+
+// fetched is how many bytes passed the link towards the node since its
+// counters were reset, and size what an image's layers have.
+func (l lab) fetched() int64 { return l.Link.Counters().BytesDown }
+
+func (l lab) size(ref string) (size int64) {
+	l.Helper()
+	for _, s := range l.layers(ref) {
+		size += s
+	}
+	return size
+}

@@ -1,0 +1,96 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/ladle-dev/ladle/test/place"
+)
+
+// Options say what a worker is.
+type Options struct {
+	Dir        string   // for state, socket and log; made, and left to the caller
+	Registries []string // host:port of registries that speak plain HTTP
+	// Snapshotter is the name of the snapshotter. Without Containerd and
+	// Proxy it is one that is built into BuildKit.
+	Snapshotter string
+	Proxy       string // socket of the snapshotter; "" for none; OCI worker only
+	Containerd  string // containerd's socket: a containerd worker; "": an OCI worker
+}
+
+// Worker is a running buildkitd.
+type Worker struct {
+	Options
+	address string
+	*process
+}
+
+// Start starts a worker. The caller closes it.
+func Start(ctx context.Context, o Options) (*Worker, error) {
+	w := &Worker{Options: o, address: "unix://" + filepath.Join(o.Dir, "buildkitd.sock")}
+	if err := os.MkdirAll(w.tempDir(), 0o711); err != nil {
+		return nil, fmt.Errorf("worker: %w", err)
+	}
+	if err := w.writeConfig(); err != nil {
+		return nil, err
+	}
+	return w, w.Start(ctx)
+}
+
+// Start starts the worker again, after Close or Kill.
+func (w *Worker) Start(ctx context.Context) error {
+	program, err := place.Component("buildkitd")
+	if err != nil {
+		return err
+	}
+	// It mounts below its directory for temporary files, too.
+	env := []string{"TMPDIR=" + w.tempDir()}
+	w.process, err = startProcess(w.logFile(), env, append([]string{program}, w.args()...))
+	if err != nil {
+		return err
+	}
+	if err := w.ready(ctx, w.answers); err != nil {
+		return errors.Join(err, w.Close())
+	}
+	return nil
+}
+
+func (w *Worker) answers(ctx context.Context) error {
+	_, err := w.Buildctl(ctx, "debug", "workers")
+	return err
+}
+
+// args are buildkitd's flags, as docs/buildkit.md has them, and what a test
+// needs besides: state and socket of its own, the host's network, and nothing
+// collected unless the test asks for it.
+func (w *Worker) args() []string {
+	args := []string{"--root", filepath.Join(w.Dir, "root"), "--addr", w.address, "--config", w.configFile()}
+	if w.Containerd != "" {
+		return append(args, "--oci-worker=false", "--containerd-worker=true", "--containerd-worker-addr="+w.Containerd,
+			"--containerd-worker-snapshotter="+w.Snapshotter, "--containerd-worker-net=host", "--containerd-worker-gc=false")
+	}
+	args = append(args, "--containerd-worker=false", "--oci-worker=true",
+		"--oci-worker-snapshotter="+w.Snapshotter, "--oci-worker-net=host", "--oci-worker-gc=false")
+	if w.Proxy != "" {
+		args = append(args, "--oci-worker-proxy-snapshotter-path="+w.Proxy)
+	}
+	return args
+}
+
+func (w *Worker) writeConfig() error {
+	text := "debug = true\n"
+	for _, r := range w.Registries {
+		text += fmt.Sprintf("[registry.%q]\nhttp = true\n", r)
+	}
+	if err := os.WriteFile(w.configFile(), []byte(text), 0o644); err != nil {
+		return fmt.Errorf("worker: %w", err)
+	}
+	return nil
+}
+
+func (w *Worker) configFile() string { return filepath.Join(w.Dir, "buildkitd.toml") }
+func (w *Worker) tempDir() string    { return filepath.Join(w.Dir, "tmp") }
+func (w *Worker) logFile() string    { return filepath.Join(w.Dir, "buildkitd.log") }
