@@ -32,12 +32,12 @@ func TestMemoryForgets(t *testing.T) {
 		m := newMemory()
 		for range 3 {
 			m.put(chunkID{1, 1}, []byte("bytes"))
-			time.Sleep(memoryLife - 1)
+			time.Sleep(memoryLife - time.Second)
 			if !bytes.Equal(m.get(chunkID{1, 1}), []byte("bytes")) || !m.inUse() {
 				t.Error("forgotten too early")
 			}
 		}
-		time.Sleep(1)
+		time.Sleep(time.Second)
 		synctest.Wait()
 		if m.inUse() || m.mu.bytes != 0 {
 			t.Errorf("%d bytes are kept", m.mu.bytes)

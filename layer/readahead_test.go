@@ -27,7 +27,7 @@ func TestReadahead(t *testing.T) {
 			has 20: fetch 28
 			miss 28: 2048 KiB, sequential
 			miss 60: 4096 KiB, sequential
-			miss 124: 4096 KiB, sequential
+			miss 124: 6144 KiB, sequential
 			has 160: fetch 188`,
 		"far apart": `
 			miss 0: 256 KiB
