@@ -28,7 +28,8 @@ func TestReadahead(t *testing.T) {
 			miss 28: 2048 KiB, sequential
 			miss 60: 4096 KiB, sequential
 			miss 124: 6144 KiB, sequential
-			has 160: fetch 188`,
+			has 160: nothing
+			has 180: fetch 220`,
 		"far apart": `
 			miss 0: 256 KiB
 			miss 1000: 256 KiB
