@@ -7,6 +7,15 @@
 // for and its absent neighbours. Chunks become readable one by one as the run
 // streams in, each after its digest was compared.
 //
+// How much a run fetches is its window: the first one at a place is about what
+// the link carries in two round trips, and each that follows there has twice as
+// much. A reader who seems to be sequential is fetched for before he asks. What
+// the image's author marked as needed first is prefetched as one run, and what
+// nobody has asked for is filled in while nobody reads.
+//
+// While the disk takes no chunks, or loses them, the newest are kept in memory:
+// reads go on, and none gives a hole of the data file for bytes.
+//
 // The set is all layers that a daemon has open. Layers that are siblings in an
 // image are opened ahead of being asked for, all at once.
 package layer

@@ -52,7 +52,7 @@ func (l *Layer) fillFrom(s span, window int64) (int, error) {
 	return r.span.end, r.wait(l.ctx, r.span.end-1)
 }
 
-// filling is how far the filler is with a layer. It is the filler's own.
+// filling is how far the filler is with a layer.
 type filling struct {
 	next  int       // chunk to go on from
 	after time.Time // not before
@@ -94,21 +94,23 @@ func (s *Set) idle() bool {
 
 // fillOne does one request's worth of work; it returns false if there is none.
 func (s *Set) fillOne() bool {
-	l := s.unfilled()
+	l, from := s.unfilled()
 	if l == nil {
 		return false
 	}
 	defer l.Close()
-	f := &l.filling
-	next, err := l.fillFrom(span{f.next, l.table.Len()}, fillWindow)
+	next, err := l.fillFrom(span{from, l.table.Len()}, fillWindow)
 	if err == nil {
 		// Nobody asked for these bytes: memory has better uses.
 		err = l.data.DropCache(0, 0)
 	}
-	f.next = next
+	f := filling{next: next}
 	if err != nil || next == l.table.Len() {
-		*f = filling{after: time.Now().Add(s.opts.FillRetry)}
+		f = filling{after: time.Now().Add(s.opts.FillRetry)}
 	}
+	s.mu.Lock()
+	l.filling = f
+	s.mu.Unlock()
 	if err != nil && l.ctx.Err() == nil {
 		log.G(s.ctx).WithError(err).WithField("layer", l.ID().Blob).Warn("background fetch")
 	}
@@ -116,18 +118,18 @@ func (s *Set) fillOne() bool {
 }
 
 // unfilled returns the open layer with the lowest number that has work left,
-// for the caller to close, or nil.
-func (s *Set) unfilled() *Layer {
+// for the caller to close, and the chunk to go on from; or nil.
+func (s *Set) unfilled() (first *Layer, from int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var first *Layer
 	for _, l := range s.mu.layers {
 		if !l.data.Full() && time.Now().After(l.filling.after) && (first == nil || l.Number() < first.Number()) {
 			first = l
 		}
 	}
-	if first != nil {
-		first.refs++
+	if first == nil {
+		return nil, 0
 	}
-	return first
+	first.refs++
+	return first, first.filling.next
 }

@@ -42,6 +42,14 @@ func sourceless(t *testing.T, opts Options) (*Set, *Layer) {
 	return s, l
 }
 
+// tried returns until when the filler leaves l alone.
+func tried(s *Set, l *Layer) time.Time {
+	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return l.filling.after
+}
+
 // The filler begins when nobody has waited for FillDelay, and leaves a layer
 // that fails alone for FillRetry.
 func TestFillerWaits(t *testing.T) {
@@ -52,25 +60,21 @@ func TestFillerWaits(t *testing.T) {
 				t.Fatal("read what nobody has")
 			}
 			time.Sleep(4 * time.Second)
-			synctest.Wait()
-			if !l.filling.after.IsZero() {
+			if !tried(s, l).IsZero() {
 				t.Fatal("filled while a reader is active")
 			}
 		}
 		time.Sleep(6 * time.Second)
-		synctest.Wait()
-		first := l.filling.after
+		first := tried(s, l)
 		if first.IsZero() {
 			t.Fatal("not tried although nobody reads")
 		}
 		time.Sleep(time.Until(first))
-		synctest.Wait()
-		if l.filling.after != first {
+		if tried(s, l) != first {
 			t.Error("tried again too early")
 		}
 		time.Sleep(s.opts.FillDelay)
-		synctest.Wait()
-		if l.filling.after == first {
+		if tried(s, l) == first {
 			t.Error("not tried again")
 		}
 	})
@@ -83,14 +87,12 @@ func TestFillerNeedsRoom(t *testing.T) {
 		for range 10 {
 			s.memory.put(chunkID{7, 7}, []byte("no room"))
 			time.Sleep(memoryLife / 2)
-			synctest.Wait()
-			if !l.filling.after.IsZero() {
+			if !tried(s, l).IsZero() {
 				t.Fatal("filled although the disk is full")
 			}
 		}
 		time.Sleep(2 * memoryLife)
-		synctest.Wait()
-		if l.filling.after.IsZero() {
+		if tried(s, l).IsZero() {
 			t.Error("not filled when there is room again")
 		}
 	})

@@ -125,7 +125,7 @@ func TestReopenRaces(t *testing.T) {
 
 // Siblings that nobody asked for do not outlive the set.
 func TestCloseDuringOpenings(t *testing.T) {
-	b := newBench(t, registrytest.Options{}, someFiles(72, 3))
+	b := newBench(t, registrytest.Options{}, someFiles(72, 3)[:3])
 	b.SetFault(registrytest.Always(registrytest.Blob, registrytest.Fault{Stall: registrytest.After(-1)}))
 	for i := range byte(20) {
 		b.req.Siblings = append(b.req.Siblings, b.AddBlob([]byte{i}))

@@ -77,6 +77,13 @@ func (m *memory) put(id chunkID, p []byte) {
 	m.purge.Reset(memoryLife)
 }
 
+// has reports whether a chunk is kept.
+func (m *memory) has(id chunkID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.mu.chunks.Contains(id)
+}
+
 // inUse reports whether chunks are kept: the disk did not take them lately.
 func (m *memory) inUse() bool {
 	m.mu.Lock()

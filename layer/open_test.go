@@ -44,7 +44,7 @@ func convertExternal(t testing.TB, files []file) (blob, toc []byte, dgst digest.
 // says that toc is the TOC of layer.
 func newExternal(t testing.TB, toc func(real []byte) []byte, layer func(real digest.Digest) digest.Digest) *bench {
 	t.Helper()
-	b := newBench(t, registrytest.Options{Token: true}, someFiles(50, 30))
+	b := newBench(t, registrytest.Options{Token: true}, someFiles(50, 30)[:30])
 	blob, real, dgst := convertExternal(t, b.files)
 	b.blob, b.req.TOC, b.req.Source.Digest = blob, dgst, b.AddBlob(blob)
 	tocBlob := toc(real)
@@ -81,7 +81,7 @@ func TestExternalTOCErrors(t *testing.T) {
 		"no tag":      {newExternal(t, same, same), "app@" + digest.FromString("x").String(), layer.ErrNotLazy},
 		"of no layer": {newExternal(t, same, other), "app:1", layer.ErrNotLazy},
 		"damaged":     {newExternal(t, damaged, same), "app:1", layer.ErrInvalid},
-		"of another":  {newExternal(t, func([]byte) []byte { _, toc, _ := convertExternal(t, someFiles(51, 2)); return toc }, same), "app:1", layer.ErrUnverified},
+		"of another":  {newExternal(t, func([]byte) []byte { _, toc, _ := convertExternal(t, someFiles(51, 2)[:2]); return toc }, same), "app:1", layer.ErrUnverified},
 	} {
 		test.b.req.Source.Ref = test.b.Ref(test.ref)
 		if _, err := test.b.set.Open(t.Context(), test.b.req); !errors.Is(err, test.want) {
@@ -136,7 +136,7 @@ func TestOpenErrors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := newBench(t, registrytest.Options{}, someFiles(52, 5))
+			b := newBench(t, registrytest.Options{}, someFiles(52, 5)[:5])
 			test.spoil(t, b)
 			id, err := b.set.Open(t.Context(), b.req)
 			if !errors.Is(err, test.want) || id != (store.ID{}) {

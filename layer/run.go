@@ -14,27 +14,21 @@ type run struct {
 		ready   int           // chunks [first, ready) are present
 		err     error         // why the run ended early
 		ended   bool          // no more chunks come
-		changed chan struct{} // closed when any of the above changes
+		changed chan struct{} // closed when any of the above changes; nil if nobody waits
 	}
 }
 
 func newRun(s span) *run {
 	r := &run{span: s}
 	r.mu.ready = s.first
-	r.mu.changed = make(chan struct{})
 	return r
 }
 
 // wait returns when the n-th chunk, one of the run's, is present or will not be.
 func (r *run) wait(ctx context.Context, n int) error {
 	for {
-		r.mu.Lock()
-		ready, ended, err, changed := r.mu.ready, r.mu.ended, r.mu.err, r.mu.changed
-		r.mu.Unlock()
-		switch {
-		case n < ready:
-			return nil
-		case ended:
+		changed, err := r.look(n)
+		if changed == nil {
 			return err
 		}
 		select {
@@ -45,13 +39,36 @@ func (r *run) wait(ctx context.Context, n int) error {
 	}
 }
 
+// look returns nil if the n-th chunk is present, the error if it will not be,
+// or what is closed when there is news.
+func (r *run) look(n int) (changed <-chan struct{}, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case n < r.mu.ready:
+		return nil, nil
+	case r.mu.ended:
+		return nil, r.mu.err
+	case r.mu.changed == nil:
+		r.mu.changed = make(chan struct{})
+	}
+	return r.mu.changed, nil
+}
+
+// changedLocked wakes those who wait.
+func (r *run) changedLocked() {
+	if r.mu.changed != nil {
+		close(r.mu.changed)
+		r.mu.changed = nil
+	}
+}
+
 // advance says that the chunks before n are present.
 func (r *run) advance(n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.mu.ready = n
-	close(r.mu.changed)
-	r.mu.changed = make(chan struct{})
+	r.changedLocked()
 }
 
 // finish says that no more chunks come, err telling why if some are missing.
@@ -59,8 +76,7 @@ func (r *run) finish(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.mu.ended, r.mu.err = true, err
-	close(r.mu.changed)
-	r.mu.changed = nil
+	r.changedLocked()
 }
 
 // at returns the first chunk that is not present yet.

@@ -10,13 +10,13 @@ import (
 // join returns the run that fetches the n-th chunk, starting one if there is
 // none, or nil if the chunk is no longer absent. A run that is started fetches
 // the chunks before end, too. Who would have to wait for more than a window of
-// other bytes gets a request of his own, for no more than he needs.
+// other bytes, in a long prefetch, gets a request of his own for what he needs.
 func (l *Layer) join(n, end int) *run {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.mu.used = time.Now()
 	r, line := l.comingLocked(n)
-	if r != nil && line <= l.firstWindow() {
+	if r != nil && line <= maxWindow {
 		return r
 	}
 	if l.data.State(n) != store.Absent {
@@ -80,7 +80,10 @@ func (l *Layer) comingLocked(n int) (r *run, line int64) {
 	return r, line
 }
 
-func (l *Layer) isAbsent(n int) bool { return l.data.State(n) == store.Absent }
+// isAbsent reports whether the n-th chunk is neither on disk nor in memory.
+func (l *Layer) isAbsent(n int) bool {
+	return l.data.State(n) == store.Absent && !l.set.memory.has(chunkID{l.Number(), n})
+}
 
 func none(int) bool { return false }
 

@@ -74,7 +74,7 @@ func (f field) reachable(from, m int) bool {
 
 // TestPlannerPromises compares plans with what planner.around promises.
 func TestPlannerPromises(t *testing.T) {
-	for seed := range uint64(20_000) {
+	for seed := range uint64(5000) {
 		r := rand.New(rand.NewPCG(seed, 0))
 		f := randomField(t, r)
 		n := r.IntN(f.Len())

@@ -61,7 +61,7 @@ func (in input) skipTo(off int64) error {
 	if n < 0 {
 		return fmt.Errorf("%w: a stream reaches behind %d of the blob", errWrongBytes, off)
 	}
-	if _, err := io.CopyN(io.Discard, in, n); err != nil {
+	if _, err := in.Discard(int(n)); err != nil {
 		return in.fault(err)
 	}
 	return nil
