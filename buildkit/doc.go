@@ -4,4 +4,5 @@
 //	daemon   a module that pins BuildKit's programs
 //	worker   starts a buildkitd and builds with buildctl
 //	e2e      the tests
+//	cmd      the benchmark
 package buildkit

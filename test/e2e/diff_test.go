@@ -115,7 +115,7 @@ func (l lab) apply(ctx context.Context, c *client.Client, sn snapshots.Snapshott
 	if _, err := c.DiffService().Apply(ctx, layer, mounts); err != nil {
 		l.Fatal(err)
 	}
-	return l.listMounted(ctx, mounts)
+	return l.listMounted(ctx, mounts, sametree.Options{NoContent: true}) // the entries have it
 }
 
 // readLayer describes each entry of a layer. Times from began on are those of

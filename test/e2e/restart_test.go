@@ -22,8 +22,9 @@ func TestKilledDaemonComesBack(t *testing.T) {
 		t.Run(driver, func(t *testing.T) {
 			l := newLab(t, stack.Ladle("ladle", fmt.Sprintf("driver = %q\n%s", driver, onlyDemand)))
 			d := l.Node.Daemon("ladle")
-			local, unread := l.Push("debian-python", image.EStargz), l.Push("debian-python", image.EStargzExternalTOC)
+			local, unread := l.Push("debian-python", image.EStargz), l.Push("hostile-whiteouts", image.EStargz)
 			l.Pull("ladle", local)
+			l.Pull("ladle", unread)
 			want := l.list("ladle", local)
 			id := l.detached("ladle", local)
 			l.shell(id, "echo kept > /root/kept; rm /etc/issue/text")
@@ -42,8 +43,8 @@ func TestKilledDaemonComesBack(t *testing.T) {
 			}
 
 			l.giveRegistry()
-			l.Pull("ladle", unread)
-			l.same(time.Now(), want, l.list("ladle", unread))
+			want, began := l.overlayfs("hostile-whiteouts")
+			l.same(began, want, l.list("ladle", unread))
 		})
 	}
 }
@@ -92,7 +93,7 @@ func TestStoppedDaemonComesBack(t *testing.T) {
 		t.Run(driver, func(t *testing.T) {
 			l := newLab(t, stack.Ladle("ladle", fmt.Sprintf("driver = %q\n%s", driver, onlyDemand)))
 			d := l.Node.Daemon("ladle")
-			ref := l.Push("debian-python", image.EStargz)
+			ref := l.Push("hostile-whiteouts", image.EStargz)
 			l.Pull("ladle", ref)
 			want := l.list("ladle", ref)
 			if err := d.Stop(); err != nil {

@@ -18,23 +18,23 @@ import (
 )
 
 // A view, which stacks a tree for each layer, shows what overlayfs shows: for
-// the whole image, and for each of its lower layers alone.
+// the whole image and, since a differ compares those, for its lower layers.
 func TestViewsEqualOverlayfs(t *testing.T) {
 	l := newLab(t, oneOfEach("")...)
-	for _, recipe := range []string{"debian-python", "hostile-whiteouts"} {
+	for recipe, lowest := range map[string]int{"hostile-whiteouts": 1, "debian-python": 3} {
 		ref := l.Push(recipe, image.Gzip)
 		began := time.Now()
 		l.Pull("overlayfs", ref)
 		plain := l.chains(l.image(recipe, image.Gzip))
 		lazyRef := l.Push(recipe, image.EStargz)
 		lazy := l.chains(l.image(recipe, image.EStargz))
-		for n := range plain {
-			want := l.listView("overlayfs", plain[n])
+		for n := lowest; n <= len(plain); n++ {
+			want := l.listView("overlayfs", plain[n-1])
 			for _, driver := range drivers {
-				t.Run(recipe+"/"+string(rune('1'+n))+"/"+driver, func(t *testing.T) {
+				t.Run(fmt.Sprintf("%s/%d/%s", recipe, n, driver), func(t *testing.T) {
 					l := l.as(t)
 					l.Pull("ladle-"+driver, lazyRef)
-					l.same(began, want, l.listView("ladle-"+driver, lazy[n]))
+					l.same(began, want, l.listView("ladle-"+driver, lazy[n-1]))
 				})
 			}
 		}
@@ -67,7 +67,7 @@ func (l lab) listView(snapshotter, parent string) sametree.Listing {
 		l.Fatal(err)
 	}
 	defer l.remove(ctx, sn, "view-of-"+parent)
-	return l.listMounted(ctx, mounts)
+	return l.listMounted(ctx, mounts, sametree.Options{})
 }
 
 func (l lab) remove(ctx context.Context, sn snapshots.Snapshotter, key string) {
@@ -78,12 +78,12 @@ func (l lab) remove(ctx context.Context, sn snapshots.Snapshotter, key string) {
 }
 
 // listMounted lists what mounts show.
-func (l lab) listMounted(ctx context.Context, mounts []mount.Mount) sametree.Listing {
+func (l lab) listMounted(ctx context.Context, mounts []mount.Mount, options sametree.Options) sametree.Listing {
 	l.Helper()
 	began := time.Now()
 	var b strings.Builder
 	err := mount.WithTempMount(ctx, mounts, func(root string) error {
-		return sametree.List(&b, root, sametree.Options{})
+		return sametree.List(&b, root, options)
 	})
 	if err != nil {
 		l.Fatal(err)
