@@ -42,12 +42,17 @@ fuzz: ## Each fuzz target for FUZZTIME (30s)
 .PHONY: bench
 bench: build ## Walks, opens, reads: ladle beside overlayfs and stargz (root)
 	script/components.sh
-	cd bench && go run ./cmd/bench
+	cd test && go run ./cmd/bench
 
 .PHONY: bench-cold
 bench-cold: build ## Time to ready over three simulated links (root)
 	script/components.sh
 	cd test && go run ./cmd/bench-cold
+
+.PHONY: bench-buildkit
+bench-buildkit: build ## Builds on a lazy base: ladle beside overlayfs and stargz (root)
+	script/components.sh
+	cd buildkit && go run ./cmd/bench-buildkit
 
 .PHONY: cover
 cover: ## Test coverage of the packages (root), in .cache/cover.html
