@@ -100,10 +100,13 @@ func (s *Set) Layer(id store.ID) (*Layer, error) {
 		return nil, fmt.Errorf("layer %s: %w", id.Blob, err)
 	}
 	l := s.share(id, mine)
-	if l != mine {
-		err = mine.stop() // another caller was faster
+	if l == mine {
+		return l, nil
 	}
-	return l, err
+	if err := mine.stop(); err != nil { // another caller was faster
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
 }
 
 // share returns the layer id with one reference more, or mine, which has one,

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -71,6 +70,9 @@ func (d *daemon) layerOptions() layer.Options {
 		PrefetchSize: d.cfg.PrefetchSize,
 		NoPrefetch:   d.cfg.NoPrefetch,
 		NoFill:       d.cfg.NoBackgroundFetch,
+		Layers:       d.counts.Layers,
+		Chunks:       d.counts.Chunks,
+		Reads:        d.counts.Reads,
 	}
 }
 
@@ -112,16 +114,6 @@ func (d *daemon) endpoints(ctx context.Context, layers usableLayers, trees snaps
 type usableLayers struct {
 	*layer.Set
 	store *store.Store
-}
-
-// Usage returns the bytes and inodes that a layer takes on disk.
-func (l usableLayers) Usage(id store.ID) (bytes, inodes int64, err error) {
-	opened, err := l.store.Layer(id)
-	if err != nil {
-		return 0, 0, err
-	}
-	bytes, inodes, err = opened.Usage()
-	return bytes, inodes, errors.Join(err, opened.Close())
 }
 
 // drop drops the layers that no endpoint claims.
