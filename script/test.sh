@@ -21,4 +21,4 @@ fi
 mkdir -p .cache/bin
 go build -o .cache/bin/testsum ./internal/testsum
 # One package at a time: they share two cores, loop devices and page cache.
-exec .cache/bin/testsum "${noskip[@]}" "${modules[@]}" -- -p=1 -timeout=20m "$@"
+exec .cache/bin/testsum "${noskip[@]}" "${modules[@]}" -- -p=1 -timeout=40m "$@"
