@@ -9,8 +9,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/ladle-dev/ladle/test/image"
+	"github.com/ladle-dev/ladle/test/link"
 	"github.com/ladle-dev/ladle/test/stack"
 )
 
@@ -44,6 +46,41 @@ func TestRemovedImageIsFreed(t *testing.T) {
 			if left := subdirs(t, root, "l"); len(left) > 0 {
 				t.Errorf("left in l: %q", left)
 			}
+		})
+	}
+}
+
+// Containers are removed while they wait for bytes: that neither holds up their
+// removal nor harms the daemon or the next container.
+func TestReadingContainerIsRemoved(t *testing.T) {
+	for _, driver := range drivers {
+		t.Run(driver, func(t *testing.T) {
+			l := newLab(t, stack.Ladle("ladle", fmt.Sprintf("driver = %q\n%s", driver, onlyDemand)))
+			d := l.Node.Daemon("ladle")
+			pid := d.PID()
+			ref := l.Push("debian-python", image.EStargz)
+			l.Pull("ladle", ref)
+			for range 3 {
+				l.Link.SetProfile(link.Profile{})
+				id := l.detachedWith("ladle", ref, "sh", "-c", `for dir in /usr/lib/* /usr/share/* /usr/bin /opt; do find $dir -type f -exec cat {} + > /dev/null & done; wait`)
+				l.Link.SetProfile(link.Profile{RTT: 200 * time.Millisecond, Bandwidth: 20e6})
+				l.Link.Reset()
+				wait(t, "the container reads", func() bool { return l.Link.Counters().Requests > 3 })
+				if err := l.Node.Remove(t.Context(), id); err != nil {
+					t.Fatal(err)
+				}
+				l.Ctr("images", "rm", "--sync", ref)
+				if left := l.snapshots("ladle"); len(left) > 0 {
+					t.Errorf("%d snapshots are left", len(left))
+				}
+				l.Link.SetProfile(link.Profile{})
+				l.Pull("ladle", ref)
+			}
+			if d.PID() != pid || syscall.Kill(pid, 0) != nil {
+				t.Error("the daemon did not survive")
+			}
+			want, began := l.overlayfs("debian-python")
+			l.same(began, want, l.list("ladle", ref))
 		})
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/errdefs"
 
 	"github.com/ladle-dev/ladle/test/image"
 	"github.com/ladle-dev/ladle/test/link"
@@ -115,11 +116,19 @@ func TestStoppedDaemonComesBack(t *testing.T) {
 	}
 }
 
+// start runs a daemon again, and waits until containerd has noticed: it dials a
+// proxy plugin that was gone anew only after a pause (gRPC's connection backoff),
+// and answers with errors until then.
 func (l lab) start(d *stack.RunningDaemon) {
 	l.Helper()
 	if err := d.Start(l.Context()); err != nil {
 		l.Fatal(err)
 	}
+	ctx, c := l.client()
+	wait(l, "containerd reaches the daemon "+d.Name, func() bool {
+		_, err := c.SnapshotService(d.Name).Stat(ctx, "none")
+		return !errdefs.IsUnavailable(err)
+	})
 }
 
 // restart ends the processes of a container, if there are any, and starts it
