@@ -5,7 +5,8 @@
 // for each however many readers wait, and then to read the data file. A run is
 // a range of the blob that one request fetches: the chunk that a reader waits
 // for and its absent neighbours. Chunks become readable one by one as the run
-// streams in, each after its digest was compared.
+// streams in, each after its digest was compared; its parts are unpacked side by
+// side, since a core inflates less than a link carries.
 //
 // How much a run fetches is its window: the first one at a place is about what
 // the link carries in two round trips, and each that follows there has twice as

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/containerd/log"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ladle-dev/ladle/fetch"
 	"github.com/ladle-dev/ladle/store"
@@ -37,51 +38,56 @@ func (l *Layer) fetch(r *run) error {
 // maxLies is from how many hosts of one source a run takes wrong bytes.
 const maxLies = 3
 
-// stream fetches what r still lacks in one request.
+// stream fetches what r still lacks in one request. What it has read is
+// unpacked while it reads on.
 func (l *Layer) stream(r *run, blob *fetch.Blob) error {
-	first, last := l.table.At(r.at()), l.table.At(r.span.end-1)
-	body, err := blob.Range(l.ctx, first.BlobOffset, last.BlobEnd-first.BlobOffset)
+	lacks := span{r.at(), r.end}
+	from := l.table.At(lacks.first).BlobOffset
+	body, err := blob.Range(l.ctx, from, l.table.At(lacks.end-1).BlobEnd-from)
 	if err != nil {
 		return err
 	}
 	defer body.Close()
-	in := newInput(body, first.BlobOffset)
-	for n := r.at(); n < r.span.end; n = r.at() {
-		if err := l.unpack(in, r, n); err != nil {
-			if errors.Is(err, errWrongBytes) {
-				l.set.opts.Chunks.Mismatched()
-				body.Blame()
-			}
-			return err
-		}
+	unpackers, ctx := errgroup.WithContext(l.ctx)
+	unpackers.SetLimit(parallelParts)
+	for lacks.first < lacks.end && err == nil {
+		p := l.part(lacks)
+		unpackers.Go(func() error { return l.unpackPart(r, p) })
+		err = p.feed(ctx, body)
+		lacks.first = p.end
 	}
-	// A connection is used again if its answer was read to the end: that of the
-	// last stream, which no chunk needs.
-	if in.left(last.BlobEnd) <= maxGap {
-		_ = in.skipTo(last.BlobEnd)
+	if wrong := unpackers.Wait(); wrong != nil {
+		err = wrong
 	}
-	return nil
+	if r.at() == r.end {
+		return nil // what broke is behind the last chunk
+	}
+	if errors.Is(err, errWrongBytes) {
+		l.set.opts.Chunks.Mismatched()
+		body.Blame()
+	}
+	return err
 }
 
-// unpack reads the stream at which the n-th chunk starts and makes all its
-// chunks present. Since r.at() may be in the middle of a stream when a run is
-// tried again, chunks of the stream before the n-th are skipped.
-func (l *Layer) unpack(in input, r *run, n int) error {
+// unpack reads the stream that the n-th chunk is in and makes that chunk and
+// those behind it present, where they are not. It returns the first chunk of
+// the next stream.
+func (l *Layer) unpack(in input, r *run, n int) (next int, err error) {
 	head := l.table.At(n)
 	if err := in.skipTo(head.BlobOffset); err != nil {
-		return err
+		return 0, err
 	}
 	s := &stream{in: in, compression: l.table.Compression()}
 	defer s.close()
-	for ; n < r.span.end && l.table.At(n).BlobOffset == head.BlobOffset; n++ {
+	for ; n < r.end && l.table.At(n).BlobOffset == head.BlobOffset; n++ {
 		if l.data.State(n) != store.Present {
 			if err := l.fill(s, r, n); err != nil {
-				return err
+				return 0, err
 			}
 		}
-		r.advance(n + 1)
+		r.done(n)
 	}
-	return nil
+	return n, nil
 }
 
 // fill reads the n-th chunk from its stream, verifies and keeps it.
@@ -106,7 +112,7 @@ func (l *Layer) fill(s *stream, r *run, n int) error {
 		}
 	}
 	l.set.memory.put(chunkID{l.Number(), n}, p)
-	if r.inMemory += c.Size; r.inMemory > runMemory {
+	if r.inMemory.Add(c.Size) > runMemory {
 		return errNoRoom
 	}
 	return nil

@@ -3,14 +3,17 @@ package layer
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 )
 
-// run is one request for a span of chunks. Chunks become present in order.
+// run is one request for a span of chunks. Its parts are unpacked side by side,
+// so that chunks become present in order only within a part.
 type run struct {
 	span
-	inMemory int64 // bytes that the disk did not take; of the run's goroutine
+	inMemory atomic.Int64 // bytes that the disk did not take
 	mu       struct {
 		sync.Mutex
+		present []bool        // of the chunks of span
 		ready   int           // chunks [first, ready) are present
 		err     error         // why the run ended early
 		ended   bool          // no more chunks come
@@ -20,6 +23,7 @@ type run struct {
 
 func newRun(s span) *run {
 	r := &run{span: s}
+	r.mu.present = make([]bool, s.end-s.first)
 	r.mu.ready = s.first
 	return r
 }
@@ -45,7 +49,7 @@ func (r *run) look(n int) (changed <-chan struct{}, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
-	case n < r.mu.ready:
+	case r.mu.present[n-r.first]:
 		return nil, nil
 	case r.mu.ended:
 		return nil, r.mu.err
@@ -63,11 +67,14 @@ func (r *run) changedLocked() {
 	}
 }
 
-// advance says that the chunks before n are present.
-func (r *run) advance(n int) {
+// done says that the n-th chunk is present.
+func (r *run) done(n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.mu.ready = n
+	r.mu.present[n-r.first] = true
+	for r.mu.ready < r.end && r.mu.present[r.mu.ready-r.first] {
+		r.mu.ready++
+	}
 	r.changedLocked()
 }
 

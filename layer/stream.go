@@ -30,9 +30,11 @@ type input struct {
 	body *body
 }
 
-func newInput(r io.Reader, off int64) input {
+// newInput returns the bytes of r, the first of which is at off of the blob.
+func newInput(buffer *bufio.Reader, r io.Reader, off int64) input {
 	b := &body{r: r, pos: off}
-	return input{bufio.NewReaderSize(b, 64<<10), b}
+	buffer.Reset(b)
+	return input{buffer, b}
 }
 
 // body counts what is read of a request's answer.
