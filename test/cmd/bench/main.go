@@ -1,7 +1,7 @@
 // Command bench measures what is left of the cost of a snapshotter when all
 // data is local: ladle beside overlayfs, and stargz-snapshotter as the peer.
 //
-//	bench [-n 5] [-quick] [-subjects overlayfs,stargz,ladle] [-steps walk,reads,layers] [-config TOML]
+//	bench [-n 3] [-quick] [-subjects overlayfs,stargz,ladle] [-steps walk,reads,layers] [-config TOML]
 //
 // All subjects run at the same time on one containerd and are measured in turns,
 // on the mounted root filesystems of active snapshots: each round measures each
@@ -53,7 +53,7 @@ func run(ctx context.Context) error {
 	if len(os.Args) > 1 && os.Args[1] == probeCommand {
 		return warm.Probe(os.Args[2:])
 	}
-	rounds := flag.Int("n", 5, "rounds")
+	rounds := flag.Int("n", 3, "rounds")
 	quick := flag.Bool("quick", false, "one round with small images")
 	subjects := flag.String("subjects", "overlayfs,stargz,ladle", "what to measure, comma-separated")
 	steps := flag.String("steps", "walk,reads,layers", "what to do in a round, comma-separated")
