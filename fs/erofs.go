@@ -12,7 +12,10 @@ import (
 )
 
 // erofsDriver mounts tree images from their files (Linux 6.12; root only).
-type erofsDriver struct{ export string }
+type erofsDriver struct {
+	export    string
+	readahead readahead
+}
 
 func (d *erofsDriver) name() metrics.Driver { return metrics.DriverEROFS }
 
@@ -23,7 +26,9 @@ func (d *erofsDriver) mount(p *plan) error {
 	for i, l := range p.layers {
 		devices[i] = filepath.Join(d.export, dataName(l))
 	}
-	return mountEROFS(p.image, devices, p.target)
+	return mountEROFS(p.image, devices, p.target, func(create func() error) error {
+		return d.readahead.during(p.image, create)
+	})
 }
 
 func (d *erofsDriver) adopt(*plan) error { return nil }
@@ -36,13 +41,21 @@ func (d *erofsDriver) release(*plan) error { return nil }
 //
 // The mount is neither nosuid nor nodev: it may itself be what a container
 // runs on, like a directory of overlayfs.
-func mountEROFS(source string, devices []string, target string) error {
+//
+// around is called with what creates the filesystem, and calls it.
+func mountEROFS(source string, devices []string, target string, around func(create func() error) error) error {
 	fsfd, err := unix.Fsopen("erofs", unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return fmt.Errorf("fsopen erofs: %w", err)
 	}
 	defer unix.Close(fsfd)
-	if err := configureEROFS(fsfd, source, devices); err != nil {
+	err = configureEROFS(fsfd, source, devices)
+	if err == nil {
+		err = around(func() error {
+			return again(func() error { return unix.FsconfigCreate(fsfd) })
+		})
+	}
+	if err != nil {
 		return fmt.Errorf("erofs %s: %w%s", source, err, kernelSays(fsfd))
 	}
 	mfd, err := unix.Fsmount(fsfd, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_RDONLY)
@@ -69,7 +82,7 @@ func configureEROFS(fsfd int, source string, devices []string) error {
 			return fmt.Errorf("device %s: %w", device, err)
 		}
 	}
-	return again(func() error { return unix.FsconfigCreate(fsfd) })
+	return nil
 }
 
 // kernelSays returns what the kernel has to say about why fsfd failed

@@ -60,7 +60,7 @@ func (d *loopDriver) mount(p *plan) (err error) {
 		}
 		devices = append(devices, device)
 	}
-	if err := mountEROFS(image.Name(), devices, p.target); err != nil {
+	if err := mountEROFS(image.Name(), devices, p.target, plainly); err != nil {
 		return errors.Join(err, d.giveAll(p.layers))
 	}
 	return nil
@@ -136,3 +136,6 @@ func attachLoop(path string) (*os.File, error) {
 	}
 	return file, nil
 }
+
+// plainly creates a filesystem on a loop device, whose own readahead it has.
+func plainly(create func() error) error { return create() }
