@@ -28,6 +28,7 @@ type Daemon struct {
 	Endpoints []Endpoint `toml:"endpoint"` // more of them
 	HostsDir  string     `toml:"hosts_dir"`
 	Driver    string     `toml:"driver"` // one of Drivers
+	NoDedupe  bool       `toml:"no_dedupe"`
 }
 
 // Endpoint is a socket with snapshots of its own, for one client database.

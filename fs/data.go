@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"errors"
 	"math"
 	"time"
 
@@ -26,6 +27,43 @@ func (d *dataFile) attributes(number uint32, a *fuse.Attr) {
 		Nlink:   1,
 		Blksize: tree.BlockSize,
 	}
+}
+
+// errGone is of reads of what is no longer there, or is not there yet.
+var errGone = errors.New("not exported")
+
+// readData fills p from off of a data file: see dataFile.read.
+func (e *export) readData(ctx context.Context, number uint32, p []byte, off int64) (int, error) {
+	file := e.hold(ctx, number)
+	if file == nil {
+		return 0, errGone
+	}
+	defer e.letGo(number, file)
+	return file.read(ctx, p, off)
+}
+
+// readTree fills p from off of a file in a tree. It returns less than len(p) at
+// the end of the file only.
+func (e *export) readTree(ctx context.Context, id uint64, p []byte, off int64) (int, error) {
+	t, inode, status := e.inTree(ctx, id)
+	if status != fuse.OK {
+		return 0, errGone
+	}
+	n := t.node(inode)
+	p = p[:clamp(n.Size-off, len(p))]
+	if len(p) == 0 {
+		return 0, nil
+	}
+	number := uint32(t.layers[n.Data.Layer].Number())
+	file := e.hold(ctx, number)
+	if file == nil {
+		return 0, errGone
+	}
+	defer e.letGo(number, file)
+	if _, err := file.layer.ReadAt(ctx, p, n.Data.Offset+off); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // read fills p from off. Beyond the end of the data, up to the end of the last

@@ -1,9 +1,11 @@
 // Package fs puts layers in front of the kernel.
 //
-// A tree is mounted over an ordered list of layers: of one layer, where a view
-// needs every layer apart, or merged over several, for a root filesystem that
-// is only run. Each is mounted once and shared by all who own it; it stays
-// under the same path across restarts, ROOT/l/<number of the tree image>.
+// A tree is what a store.Spec says: of one layer, where a view needs every layer
+// apart; merged over several, for a root filesystem that is only run; or what
+// makes one such tree into another, for a merge. Each is mounted once and shared
+// by all who own it; it stays under the same path across restarts, ROOT/l/<number
+// of the tree image>. It is made from the indexes of its layers, without network
+// and without reading their data.
 //
 // A driver is the way in which the kernel gets a tree. The erofs driver mounts
 // a tree image from its file, with the layers' data files as devices; the loop
@@ -14,6 +16,11 @@
 // FUSE mount per daemon, at ROOT/f: the export. Its node and file ids are
 // functions of layer numbers and positions, never of what was looked up before,
 // so that another process can take the connection over.
+//
+// A tree that is unmounted lives on for as long as the kernel uses it, below an
+// overlay or for a file that is open, and keeps its layers open. EROFS has the
+// data files open; of a tree of the fuse driver the kernel says so by the lookups
+// of its root that it has not forgotten. What is being read is closed after that.
 //
 // # Never zeros
 //

@@ -8,6 +8,7 @@ import (
 	"github.com/containerd/log"
 
 	"github.com/ladle-dev/ladle/metrics"
+	"github.com/ladle-dev/ladle/tree"
 )
 
 // plan is a tree as a driver needs to know it.
@@ -16,6 +17,8 @@ type plan struct {
 	image  string  // its path
 	layers []Layer // the lowest first, exported for as long as the plan is mounted
 	target string  // the directory to mount at
+	// tree returns what is in the image, for who serves it without.
+	tree func() (*tree.Inode, error)
 
 	// adopted is set for a tree that was mounted before a takeover.
 	adopted bool
@@ -40,7 +43,7 @@ func (f *FileSystem) drivers() []driver {
 	return []driver{
 		&erofsDriver{export: f.exportDir()},
 		newLoopDriver(f.exportDir()),
-		&fuseDriver{dir: f.exportDir(), export: f.export},
+		&fuseDriver{dir: f.exportDir(), export: f.export, conn: f.conn},
 	}
 }
 

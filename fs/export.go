@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/containerd/log"
 
@@ -25,7 +28,7 @@ type export struct {
 	mu struct {
 		sync.RWMutex
 		data  map[uint32]*dataFile
-		trees map[uint32]*inodes
+		trees map[uint32]*served
 		added chan struct{} // closed, and another made, when there is more
 	}
 }
@@ -35,9 +38,15 @@ type dataFile struct {
 	layer Layer
 	// trees over the layer, and times that the kernel has opened the file
 	// in our time: a tree that is unmounted may live on below an overlay.
-	// Guarded by export.mu; one of them is above zero.
+	// Guarded by export.mu.
 	trees, opens int
+	// reads are under way. It is added to with export.mu held. The layer is
+	// closed when this and the others have come to zero.
+	reads atomic.Int64
 }
+
+// unused needs export.mu.
+func (d *dataFile) unused() bool { return d.trees == 0 && d.opens == 0 && d.reads.Load() == 0 }
 
 func newExport(lifetime context.Context, opts Options) *export {
 	e := &export{lifetime: lifetime, disk: opts.Root, counts: newCounts(opts.Requests)}
@@ -48,7 +57,7 @@ func newExport(lifetime context.Context, opts Options) *export {
 		context.AfterFunc(e.restoring, end)
 	}
 	e.mu.data = map[uint32]*dataFile{}
-	e.mu.trees = map[uint32]*inodes{}
+	e.mu.trees = map[uint32]*served{}
 	e.mu.added = make(chan struct{})
 	return e
 }
@@ -120,7 +129,7 @@ func (e *export) drop(number uint32, less func(*dataFile)) error {
 	unused := false
 	if file != nil {
 		less(file)
-		unused = file.trees == 0 && file.opens == 0
+		unused = file.unused()
 	}
 	if unused {
 		delete(e.mu.data, number)
@@ -135,6 +144,38 @@ func (e *export) drop(number uint32, less func(*dataFile)) error {
 // data returns nil if the layer is not exported.
 func (e *export) data(ctx context.Context, number uint32) *dataFile {
 	return soon(ctx, e, func() *dataFile { return e.mu.data[number] })
+}
+
+// hold is data for a read: the layer stays open until letGo.
+func (e *export) hold(ctx context.Context, number uint32) *dataFile {
+	return soon(ctx, e, func() *dataFile {
+		file := e.mu.data[number]
+		if file != nil {
+			file.reads.Add(1)
+		}
+		return file
+	})
+}
+
+// letGo ends what hold began. Nothing may be left of the layer but this read.
+func (e *export) letGo(number uint32, file *dataFile) {
+	if file.reads.Add(-1) > 0 {
+		return
+	}
+	e.mu.RLock()
+	unused := file.unused()
+	e.mu.RUnlock()
+	if unused {
+		e.closed(number, e.drop(number, func(*dataFile) {}))
+	}
+}
+
+// closed logs that the layer could not be closed by those who used it last:
+// requests of the kernel, which cannot be told.
+func (e *export) closed(number uint32, err error) {
+	if err != nil {
+		log.G(e.lifetime).WithError(err).WithField("layer", number).Warn("layer not closed")
+	}
 }
 
 // opened notes that the kernel opened a data file, if it is there.
@@ -155,41 +196,19 @@ func (e *export) opened(number uint32) bool {
 // released notes that the kernel closed a data file, which may be one that was
 // opened before a takeover.
 func (e *export) released(number uint32) {
-	err := e.drop(number, func(file *dataFile) { file.opens = max(file.opens-1, 0) })
-	if err != nil {
-		log.G(e.lifetime).WithError(err).WithField("layer", number).Warn("layer not closed")
-	}
+	e.closed(number, e.drop(number, func(file *dataFile) { file.opens = max(file.opens-1, 0) }))
 }
 
-func (e *export) addTree(t *inodes) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.mu.trees[t.number] = t
-	e.addedLocked()
-}
-
-func (e *export) dropTree(number uint32) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	delete(e.mu.trees, number)
-}
-
-// tree returns nil if there is no such tree.
-func (e *export) tree(ctx context.Context, number uint32) *inodes {
-	return soon(ctx, e, func() *inodes { return e.mu.trees[number] })
-}
-
-// close closes the layers that are left: those of data files that something
-// still has open.
+// close closes the layers that are left: those that something still has open,
+// or has a tree of. One that is still read is closed after that.
 func (e *export) close() error {
 	e.mu.Lock()
-	left := e.mu.data
-	e.mu.data = map[uint32]*dataFile{}
-	e.mu.trees = map[uint32]*inodes{}
+	numbers := slices.Collect(maps.Keys(e.mu.data))
+	e.mu.trees = map[uint32]*served{}
 	e.mu.Unlock()
 	var errs []error
-	for _, file := range left {
-		errs = append(errs, file.layer.Close())
+	for _, number := range numbers {
+		errs = append(errs, e.drop(number, func(file *dataFile) { file.trees, file.opens = 0, 0 }))
 	}
 	return errors.Join(errs...)
 }

@@ -29,10 +29,11 @@ type Layer interface {
 	Close() error
 }
 
-// Images keeps tree images. *store.Store does.
+// Images keeps tree images, and the chunk tables of layers. *store.Store does.
 type Images interface {
-	Tree(layers []store.ID) (store.TreeImage, error)
-	AddTree(layers []store.ID, write func(f *os.File, number uint64) error) (store.TreeImage, error)
+	Layer(id store.ID) (*store.Layer, error)
+	Tree(spec store.Spec) (store.TreeImage, error)
+	AddTree(spec store.Spec, write func(f *os.File, number uint64) error) (store.TreeImage, error)
 }
 
 // Options say what a FileSystem stands on. Root, Images and Layers are needed.
@@ -87,8 +88,8 @@ type FileSystem struct {
 		sync.Mutex
 		closed bool
 		// trees holds every tree that is mounted or that a call is
-		// about, by the identities of its layers.
-		trees map[string]*mounted
+		// about.
+		trees map[store.SpecKey]*mounted
 		// owned mirrors mounted.owners.
 		owned map[string]map[*mounted]struct{}
 	}
@@ -136,12 +137,16 @@ func prepare(ctx context.Context, opts Options) (*FileSystem, error) {
 		return nil, fmt.Errorf("%s: path longer than %d bytes", root, maxRoot)
 	}
 	f := &FileSystem{root: root, opts: opts, warmers: make(turn, 2)}
-	f.mu.trees = map[string]*mounted{}
+	f.mu.trees = map[store.SpecKey]*mounted{}
 	f.mu.owned = map[string]map[*mounted]struct{}{}
 	if err := f.clean(ctx); err != nil {
 		return nil, err
 	}
-	for _, dir := range []string{f.exportDir(), f.treesDir()} {
+	dirs := []string{f.treesDir(), f.exportDir()}
+	if opts.Takeover != nil {
+		dirs = dirs[:1] // the export is there, and nobody serves it: even stat(2) may wait
+	}
+	for _, dir := range dirs {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
 		}

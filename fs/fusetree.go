@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -14,6 +15,7 @@ import (
 type fuseDriver struct {
 	dir    string // of the export
 	export *export
+	conn   *connection
 }
 
 func (d *fuseDriver) name() metrics.Driver { return metrics.DriverFUSE }
@@ -26,23 +28,23 @@ func (d *fuseDriver) mount(p *plan) error {
 	}
 	source := filepath.Join(d.dir, treeName(p.number))
 	if err := unix.Mount(source, p.target, "", unix.MS_BIND, ""); err != nil {
-		d.export.dropTree(p.number)
-		return fmt.Errorf("bind %s to %s: %w", source, p.target, err)
+		return errors.Join(fmt.Errorf("bind %s to %s: %w", source, p.target, err), d.release(p))
 	}
 	return nil
 }
 
 // adopt serves p.
 func (d *fuseDriver) adopt(p *plan) error {
-	root, err := mergedTree(p.layers)
+	root, err := p.tree()
 	if err != nil {
 		return err
 	}
-	d.export.addTree(newInodes(p.number, root, p.layers))
+	d.export.addTree(newInodes(p.number, root, p.layers), p.adopted)
 	return nil
 }
 
 func (d *fuseDriver) release(p *plan) error {
-	d.export.dropTree(p.number)
-	return nil
+	err := d.export.dropTree(p.number)
+	d.forgetTree(p.number)
+	return err
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/ladle-dev/ladle/tree"
 )
 
-// The range of inode numbers that the image of a single layer has to itself:
-// the tree number modulo numberRanges times nidsPerLayer. EROFS numbers count
+// The range of inode numbers that a tree image has to itself if it may be
+// stacked with others: the tree number modulo numberRanges times nidsPerLayer. EROFS numbers count
 // slots of 32 bytes (Linux fs/erofs, EROFS_ISLOTBITS) from the start of the
 // image, so that the last range ends at 4 TiB of a sparse file, within what
 // ext4 can hold. A layer takes about four numbers for an inode.
@@ -20,39 +20,69 @@ const (
 	numberRanges = 1 << 15
 )
 
-// image returns the tree image over layers, making it if the store has none.
-func (f *FileSystem) image(ctx context.Context, ids []store.ID, layers []Layer) (store.TreeImage, error) {
-	image, err := f.opts.Images.Tree(ids)
+// Where ranges begin: above the inode numbers of upper directories on ext4, which
+// has at most 1<<32 and in practice far less. BuildKit's copier takes files with
+// several links for one file if only their inode numbers are equal, on whatever
+// filesystems they are (tonistiigi/fsutil copy/hardlink.go). Of trees that are
+// lowest there is one in a stack, and 32-bit programs run on them.
+const (
+	lowestNID = 1 << 31
+	firstNID  = 1 << 32
+)
+
+// image returns the tree image that spec says, making it if the store has none.
+// layers are those of devicesOf.
+func (f *FileSystem) image(ctx context.Context, spec store.Spec, layers []Layer) (store.TreeImage, error) {
+	image, err := f.opts.Images.Tree(spec)
 	if !errors.Is(err, store.ErrNotFound) {
 		return image, err
 	}
-	root, err := mergedTree(layers)
+	root, err := f.tree(spec, layers)
 	if err != nil {
 		return store.TreeImage{}, err
 	}
 	if err := ctx.Err(); err != nil {
 		return store.TreeImage{}, err
 	}
-	return f.opts.Images.AddTree(ids, func(file *os.File, number uint64) error {
-		_, err := erofs.Write(file, root, imageOptions(layers, number))
+	return f.opts.Images.AddTree(spec, func(file *os.File, number uint64) error {
+		_, err := erofs.Write(file, root, imageOptions(spec, layers, number))
 		return err
 	})
 }
 
-func imageOptions(layers []Layer, number uint64) erofs.Options {
-	var opts erofs.Options
-	for _, l := range layers {
-		opts.Devices = append(opts.Devices, exportedSize(l))
-	}
-	if len(layers) == 1 {
-		opts.FirstNID = number % numberRanges * nidsPerLayer
+func imageOptions(spec store.Spec, layers []Layer, number uint64) erofs.Options {
+	opts := erofs.Options{Devices: deviceSizes(layers), FirstNID: lowestNID}
+	if spec.Kind != store.Lowest {
+		opts.FirstNID = firstNID + number%numberRanges*nidsPerLayer
 	}
 	return opts
 }
 
-// mergedTree returns the tree that layers show together; of a single layer,
-// its own with whiteouts and opaque marks.
-func mergedTree(layers []Layer) (*tree.Inode, error) {
+func deviceSizes(layers []Layer) []int64 {
+	sizes := make([]int64, len(layers))
+	for i, l := range layers {
+		sizes[i] = exportedSize(l)
+	}
+	return sizes
+}
+
+// tree returns the tree that spec says. layers are those of devicesOf. It reads
+// indexes only.
+func (f *FileSystem) tree(spec store.Spec, layers []Layer) (*tree.Inode, error) {
+	if spec.Kind == store.Diff {
+		return f.diff(spec)
+	}
+	roots, err := treesOf(layers)
+	if err != nil {
+		return nil, err
+	}
+	if spec.Kind == store.AsIs {
+		return roots[0], nil
+	}
+	return tree.Merge(roots...), nil
+}
+
+func treesOf(layers []Layer) ([]*tree.Inode, error) {
 	roots := make([]*tree.Inode, len(layers))
 	for i, l := range layers {
 		var err error
@@ -60,10 +90,7 @@ func mergedTree(layers []Layer) (*tree.Inode, error) {
 			return nil, err
 		}
 	}
-	if len(roots) == 1 {
-		return roots[0], nil
-	}
-	return tree.Merge(roots...), nil
+	return roots, nil
 }
 
 func (f *FileSystem) openLayers(ids []store.ID) ([]Layer, error) {

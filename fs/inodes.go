@@ -1,7 +1,7 @@
 package fs
 
 import (
-	"context"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -21,7 +21,6 @@ type inodes struct {
 	number uint32
 	layers []Layer
 	nodes  []node // nodes[i-1] is inode i
-	opaque string // the name of the attribute that overlayfs looks for
 }
 
 // node is an inode in its tree.
@@ -39,18 +38,37 @@ type child struct {
 
 // newInodes numbers the inodes below root in the order of tree.Walk.
 func newInodes(number uint32, root *tree.Inode, layers []Layer) *inodes {
-	t := &inodes{number: number, layers: layers, opaque: opaqueXattr()}
+	t := &inodes{number: number, layers: layers}
 	t.add(root, rootInode, map[*tree.Inode]uint32{})
 	return t
 }
 
-// opaqueXattr is the mark that overlayfs can read: in a user namespace it is
-// mounted with userxattr.
-func opaqueXattr() string {
-	if userns.RunningInUserNS() {
-		return "user" + strings.TrimPrefix(tree.OpaqueXattr, "trusted")
+// marked returns dir with what it tells overlayfs among its attributes, where
+// overlayfs looks for it: in a user namespace it is mounted with userxattr.
+func marked(dir *tree.Inode) *tree.Inode {
+	marks := map[string]string{}
+	if dir.Dir.Opaque {
+		marks[tree.OpaqueXattr] = "y"
 	}
-	return tree.OpaqueXattr
+	if value, ok := dir.Xattrs[tree.OriginXattr]; ok {
+		marks[tree.OriginXattr] = value
+	}
+	if len(marks) == 0 {
+		return dir
+	}
+	c := *dir
+	c.Xattrs = maps.Clone(dir.Xattrs)
+	if c.Xattrs == nil {
+		c.Xattrs = map[string]string{}
+	}
+	for name, value := range marks {
+		delete(c.Xattrs, name)
+		if userns.RunningInUserNS() {
+			name = "user" + strings.TrimPrefix(name, "trusted")
+		}
+		c.Xattrs[name] = value
+	}
+	return &c
 }
 
 // add returns the number of inode, which it gives to it and to what is below
@@ -59,7 +77,11 @@ func (t *inodes) add(inode *tree.Inode, parent uint32, links map[*tree.Inode]uin
 	if number, ok := links[inode]; ok {
 		return number
 	}
-	t.nodes = append(t.nodes, node{Inode: inode, parent: parent, links: inode.Nlink})
+	served := inode
+	if inode.IsDir() {
+		served = marked(inode)
+	}
+	t.nodes = append(t.nodes, node{Inode: served, parent: parent, links: inode.Nlink})
 	number := uint32(len(t.nodes))
 	if !inode.IsDir() {
 		if inode.Nlink > 1 {
@@ -128,43 +150,16 @@ func (t *inodes) attributes(inode uint32, a *fuse.Attr) {
 	a.Blocks = (a.Size + tree.BlockSize - 1) / tree.BlockSize * (tree.BlockSize / 512)
 }
 
-// read fills p from off of a regular file. It returns less than len(p) at the
-// end of the file only.
-func (t *inodes) read(ctx context.Context, inode uint32, p []byte, off int64) (int, error) {
-	n := t.node(inode)
-	p = p[:clamp(n.Size-off, len(p))]
-	if len(p) == 0 {
-		return 0, nil
-	}
-	if _, err := t.layers[n.Data.Layer].ReadAt(ctx, p, n.Data.Offset+off); err != nil {
-		return 0, err
-	}
-	return len(p), nil
-}
-
 // xattr returns the value of an extended attribute.
 func (t *inodes) xattr(inode uint32, name string) (string, bool) {
-	n := t.node(inode)
-	if name == t.opaque && n.IsDir() && n.Dir.Opaque {
-		return "y", true
-	}
-	value, ok := n.Xattrs[name]
+	value, ok := t.node(inode).Xattrs[name]
 	return value, ok
 }
 
 // xattrNames returns the names of extended attributes, a zero byte after each.
 func (t *inodes) xattrNames(inode uint32, trusted bool) string {
-	n := t.node(inode)
-	names := make([]string, 0, len(n.Xattrs)+1)
-	for name := range n.Xattrs {
-		names = append(names, name)
-	}
-	if n.IsDir() && n.Dir.Opaque {
-		names = append(names, t.opaque)
-	}
-	slices.Sort(names)
 	var list strings.Builder
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(t.node(inode).Xattrs)) {
 		if trusted || !strings.HasPrefix(name, "trusted.") {
 			list.WriteString(name)
 			list.WriteByte(0)

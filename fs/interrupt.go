@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"strconv"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,22 +27,39 @@ const deathPoll = 50 * time.Millisecond
 // So it is asked which of the two it is.
 func (e *export) reading(cancel <-chan struct{}, pid uint32) (context.Context, context.CancelFunc) {
 	ctx, end := context.WithCancel(e.lifetime)
-	go func() {
+	return readContext{ctx, sync.OnceFunc(func() { go watch(ctx, end, cancel, pid) })}, end
+}
+
+// readContext has its reader watched from when somebody first asks for Done. A
+// READ of what is local waits for nothing, and a goroutine for it would cost a
+// fifth of its switches between threads.
+type readContext struct {
+	context.Context
+	watch func()
+}
+
+// Done is asked for by who waits, and by who derives a context.
+func (c readContext) Done() <-chan struct{} {
+	c.watch()
+	return c.Context.Done()
+}
+
+// watch ends the context of a READ when its reader was interrupted and is about
+// to die.
+func watch(ctx context.Context, end context.CancelFunc, cancel <-chan struct{}, pid uint32) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-cancel:
+	}
+	for !dying(pid) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-cancel:
+		case <-time.After(deathPoll):
 		}
-		for !dying(pid) {
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(deathPoll):
-			}
-		}
-		end()
-	}()
-	return ctx, end
+	}
+	end()
 }
 
 // dying reports whether the thread pid is gone or has a SIGKILL pending, which

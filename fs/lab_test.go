@@ -53,7 +53,7 @@ type shelf struct {
 
 // book is a layer on the shelf. Its Number is the store's.
 type book struct {
-	*store.Layer // nil Entries and Chunks
+	*store.Layer // nil Entries, and most often nil Chunks
 	root         *tree.Inode
 	data         io.ReaderAt
 	open         atomic.Int64 // how many have it open
@@ -119,6 +119,10 @@ func (s *shelf) add(t testing.TB, name string, root *tree.Inode, data io.ReaderA
 }
 
 func (s *shelf) put(name string, root *tree.Inode, data io.ReaderAt) (store.ID, error) {
+	return s.putWith(name, root, data, nil)
+}
+
+func (s *shelf) putWith(name string, root *tree.Inode, data io.ReaderAt, chunks []byte) (store.ID, error) {
 	id := store.ID{Blob: digest.FromString(name), TOC: digest.FromString("TOC of " + name)}
 	// Data files need not end with a block.
 	var size int64
@@ -128,7 +132,7 @@ func (s *shelf) put(name string, root *tree.Inode, data io.ReaderAt) (store.ID, 
 		}
 		return nil
 	})
-	layer, err := s.store.Add(id, store.Content{DataSize: size})
+	layer, err := s.store.Add(id, store.Content{DataSize: size, Chunks: chunks})
 	if err != nil {
 		return id, err
 	}
@@ -162,7 +166,12 @@ func (s *shelf) options(driver string) Options {
 
 func newLab(t testing.TB, driver string) *lab {
 	t.Helper()
-	root := testDir(t)
+	return newLabIn(t, testDir(t), driver)
+}
+
+// newLabIn makes a lab in a directory in which one was before.
+func newLabIn(t testing.TB, root, driver string) *lab {
+	t.Helper()
 	s := newShelf(t, root)
 	f, err := New(t.Context(), s.options(driver))
 	if err != nil {
@@ -257,10 +266,24 @@ func testDir(t testing.TB) string {
 	return dir
 }
 
-// mount mounts for owner or fails the test.
+// over returns the tree of a layer as it is, or of several with nothing below.
+func over(layers ...store.ID) store.Spec {
+	spec := store.Spec{Layers: layers}
+	if len(layers) != 1 {
+		spec.Kind = store.Lowest
+	}
+	return spec
+}
+
+// mount mounts the tree over layers for owner or fails the test.
 func (l *lab) mount(owner string, layers ...store.ID) string {
 	l.t.Helper()
-	path, err := l.Mount(l.t.Context(), owner, layers)
+	return l.mountSpec(owner, over(layers...))
+}
+
+func (l *lab) mountSpec(owner string, spec store.Spec) string {
+	l.t.Helper()
+	path, err := l.Mount(l.t.Context(), owner, spec)
 	if err != nil {
 		l.t.Fatal(err)
 	}

@@ -6,15 +6,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/containerd/log"
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ladle-dev/ladle/store"
+	"github.com/ladle-dev/ladle/tree"
 )
 
 // ErrClosed is returned by calls after Close.
@@ -22,7 +21,7 @@ var ErrClosed = errors.New("file system is closed")
 
 // mounted is a tree that is mounted, or that a call is about to mount.
 type mounted struct {
-	key  string
+	key  store.SpecKey
 	turn turn
 
 	// Written in the tree's turn; nil while not mounted.
@@ -33,27 +32,28 @@ type mounted struct {
 	users  int // calls that hold it, or wait for its turn
 }
 
-// Mount mounts the tree over layers, the lowest first, for owner, a name that
-// the caller chooses and that may own several trees, and returns its path. A
-// tree that is mounted already is shared. Mounting twice for one owner is the
-// same as mounting once.
-func (f *FileSystem) Mount(ctx context.Context, owner string, layers []store.ID) (string, error) {
-	m, err := f.enter(layers)
+// Mount mounts the tree that spec says for owner, a name that the caller
+// chooses and that may own several trees, and returns its path. A tree that is
+// mounted already is shared. Mounting twice for one owner is the same as
+// mounting once. All layers of spec are in the store, and stay for as long as
+// the tree is mounted.
+func (f *FileSystem) Mount(ctx context.Context, owner string, spec store.Spec) (string, error) {
+	m, err := f.enter(spec)
 	if err != nil {
 		return "", fmt.Errorf("fs: %w", err)
 	}
 	defer f.leave(m)
 	if err := m.turn.take(ctx); err != nil {
-		return "", fmt.Errorf("fs: mount of %d layers: %w", len(layers), err)
+		return "", fmt.Errorf("fs: mount of %d layers: %w", len(spec.Layers), err)
 	}
 	defer m.turn.give()
 	if f.lifetime.Err() != nil {
 		return "", fmt.Errorf("fs: %w", ErrClosed)
 	}
 	if m.plan == nil {
-		if m.plan, err = f.mount(ctx, layers); err != nil {
+		if m.plan, err = f.mount(ctx, spec); err != nil {
 			f.opts.Mounts.Failed(f.driver.name())
-			return "", fmt.Errorf("fs: mount of %d layers: %w", len(layers), err)
+			return "", fmt.Errorf("fs: mount of %d layers: %w", len(spec.Layers), err)
 		}
 		f.opts.Mounts.Mounted(f.driver.name(), 1)
 	}
@@ -88,23 +88,23 @@ func (f *FileSystem) release(ctx context.Context, m *mounted, owner string) erro
 	return f.unmount(ctx, m)
 }
 
-// Warm makes the tree over layers ready in the background, so that a Mount
+// Warm makes the tree that spec says ready in the background, so that a Mount
 // that follows finds its image made.
-func (f *FileSystem) Warm(layers []store.ID) {
-	m, err := f.enter(layers)
+func (f *FileSystem) Warm(spec store.Spec) {
+	m, err := f.enter(spec)
 	if err != nil {
 		return // closed: nothing will be mounted
 	}
-	layers = slices.Clone(layers)
+	spec = spec.Clone()
 	f.warming.Go(func() {
 		defer f.leave(m)
-		if err := f.warm(m, layers); err != nil && f.lifetime.Err() == nil {
+		if err := f.warm(m, spec); err != nil && f.lifetime.Err() == nil {
 			log.G(f.lifetime).WithError(err).Warn("tree image not made in advance")
 		}
 	})
 }
 
-func (f *FileSystem) warm(m *mounted, layers []store.ID) error {
+func (f *FileSystem) warm(m *mounted, spec store.Spec) error {
 	if err := f.warmers.take(f.lifetime); err != nil {
 		return err
 	}
@@ -116,24 +116,24 @@ func (f *FileSystem) warm(m *mounted, layers []store.ID) error {
 	if m.plan != nil {
 		return nil
 	}
-	if _, err := f.opts.Images.Tree(layers); !errors.Is(err, store.ErrNotFound) {
+	if _, err := f.opts.Images.Tree(spec); !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
-	open, err := f.openLayers(layers)
+	layers, err := f.openLayers(devicesOf(spec))
 	if err != nil {
 		return err
 	}
-	_, err = f.image(f.lifetime, layers, open)
-	return errors.Join(err, closeLayers(open))
+	_, err = f.image(f.lifetime, spec, layers)
+	return errors.Join(err, closeLayers(layers))
 }
 
 // mount does what Mount promises, for a tree that is not mounted, in its turn.
-func (f *FileSystem) mount(ctx context.Context, ids []store.ID) (_ *plan, err error) {
-	layers, err := f.openLayers(ids)
+func (f *FileSystem) mount(ctx context.Context, spec store.Spec) (_ *plan, err error) {
+	layers, err := f.openLayers(devicesOf(spec))
 	if err != nil {
 		return nil, err
 	}
-	image, err := f.image(ctx, ids, layers)
+	image, err := f.image(ctx, spec, layers)
 	if err != nil {
 		return nil, errors.Join(err, closeLayers(layers))
 	}
@@ -144,6 +144,7 @@ func (f *FileSystem) mount(ctx context.Context, ids []store.ID) (_ *plan, err er
 		number: uint32(image.Number),
 		image:  image.Path,
 		layers: layers,
+		tree:   func() (*tree.Inode, error) { return f.tree(spec, layers) },
 		target: filepath.Join(f.treesDir(), strconv.FormatUint(image.Number, 10)),
 	}
 	if err := f.attach(p); err != nil {
@@ -212,13 +213,4 @@ func (f *FileSystem) unmountAll(ctx context.Context) error {
 		})
 	}
 	return g.Wait()
-}
-
-// treeKey is the same for the same layers in the same order only.
-func treeKey(layers []store.ID) string {
-	var b strings.Builder
-	for _, id := range layers {
-		fmt.Fprintf(&b, "%s %s\n", id.Blob, id.TOC)
-	}
-	return b.String()
 }

@@ -1,19 +1,18 @@
 package fs
 
 import (
-	"errors"
 	"maps"
 	"slices"
 
 	"github.com/ladle-dev/ladle/store"
 )
 
-// enter returns the tree over layers and holds it until leave.
-func (f *FileSystem) enter(layers []store.ID) (*mounted, error) {
-	if len(layers) == 0 {
-		return nil, errors.New("a tree needs a layer")
+// enter returns the tree that spec says and holds it until leave.
+func (f *FileSystem) enter(spec store.Spec) (*mounted, error) {
+	if err := spec.Check(); err != nil {
+		return nil, err
 	}
-	key := treeKey(layers)
+	key := spec.Key()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.mu.closed {

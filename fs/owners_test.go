@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -95,8 +97,8 @@ func TestManyAtOnce(t *testing.T) {
 				for j := range 8 {
 					owner := fmt.Sprint("owner ", i)
 					layers := ids[(i+j)%4 : (i+j)%4+1+j%3]
-					l.Warm(layers)
-					path, err := l.Mount(t.Context(), owner, layers)
+					l.Warm(over(layers...))
+					path, err := l.Mount(t.Context(), owner, over(layers...))
 					if err != nil {
 						return err
 					}
@@ -131,7 +133,7 @@ func TestSameTreeAtOnceIsMountedOnce(t *testing.T) {
 		var g errgroup.Group
 		for i := range 16 {
 			g.Go(func() error {
-				_, err := l.Mount(t.Context(), itoa(i), ids)
+				_, err := l.Mount(t.Context(), itoa(i), over(ids...))
 				return err
 			})
 		}
@@ -148,7 +150,7 @@ func TestSameTreeAtOnceIsMountedOnce(t *testing.T) {
 func TestWaitersLeave(t *testing.T) {
 	l := newLab(t, "erofs")
 	ids := l.small(t, 1)
-	m, err := l.enter(ids)
+	m, err := l.enter(over(ids...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +159,7 @@ func TestWaitersLeave(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	if _, err := l.Mount(ctx, "o", ids); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := l.Mount(ctx, "o", over(ids...)); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("mount: %v", err)
 	}
 	m.turn.give()
@@ -184,14 +186,14 @@ func TestFailedMountLeavesNothing(t *testing.T) {
 	onEachDriver(t, func(t *testing.T, l *lab) {
 		ids := l.small(t, 2)
 		absent := store.ID{Blob: "sha256:absent"}
-		if _, err := l.Mount(t.Context(), "o", []store.ID{ids[0], absent}); !errors.Is(err, store.ErrNotFound) {
+		if _, err := l.Mount(t.Context(), "o", over(ids[0], absent)); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("mount of a layer that is not there: %v", err)
 		}
-		if _, err := l.Mount(t.Context(), "o", nil); err == nil {
+		if _, err := l.Mount(t.Context(), "o", over()); err == nil {
 			t.Error("mounted no layers")
 		}
 		// Something is in the way of the mount point.
-		image, err := l.image(t.Context(), ids, []Layer{l.book(ids[0]), l.book(ids[1])})
+		image, err := l.image(t.Context(), over(ids...), []Layer{l.book(ids[0]), l.book(ids[1])})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -199,7 +201,7 @@ func TestFailedMountLeavesNothing(t *testing.T) {
 		if err := os.WriteFile(target, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := l.Mount(t.Context(), "o", ids); err == nil {
+		if _, err := l.Mount(t.Context(), "o", over(ids...)); err == nil {
 			t.Error("mounted on a file")
 		}
 		_ = os.Remove(target)
@@ -216,9 +218,9 @@ func TestFailedMountLeavesNothing(t *testing.T) {
 func TestWarm(t *testing.T) {
 	l := newLab(t, "erofs")
 	ids := l.small(t, 3)
-	l.Warm(ids)
+	l.Warm(over(ids...))
 	eventually(t, "image made", func() bool {
-		_, err := l.opts.Images.Tree(ids)
+		_, err := l.opts.Images.Tree(over(ids...))
 		return err == nil
 	})
 	if points := l.mounts(); len(points) != 1 {
@@ -228,22 +230,68 @@ func TestWarm(t *testing.T) {
 }
 
 // TestReleasedTreeBelowOverlay: a tree lives on below an overlay, and so must
-// its layers.
+// its layers, but not longer.
 func TestReleasedTreeBelowOverlay(t *testing.T) {
-	for _, driver := range []string{"erofs", "loop"} {
-		t.Run(driver, func(t *testing.T) {
-			l := newLab(t, driver)
-			b, path := l.shelve(t, 1<<20)
+	onEachDriver(t, func(t *testing.T, l *lab) {
+		b, path := l.shelve(t, 1<<20)
+		want := make([]byte, 1<<20)
+		t.Run("below", func(t *testing.T) {
 			target, _ := writable(t, testDir(t), path)
-			l.release("o")
-			if l.isMounted(path) {
-				t.Error("still mounted")
+			for _, name := range []string{"a", "b"} {
+				l.release("o")
+				if l.isMounted(path) {
+					t.Error("still mounted")
+				}
+				_, _ = b.data.ReadAt(want, files(0).Dir.Lookup(name).Data.Offset)
+				if got, err := os.ReadFile(filepath.Join(target, name)); err != nil || !bytes.Equal(got, want) {
+					t.Errorf("%s: %d bytes, %v", name, len(got), err)
+				}
+				if _, err := os.Lstat(filepath.Join(target, "not "+name)); !errors.Is(err, os.ErrNotExist) {
+					t.Error(err)
+				}
+				// Mounted again, and released, it does not end either.
+				l.mount("o", b.ID())
 			}
-			if err := treetest.CompareData(target, files(1<<20), b.data); err != nil {
-				t.Error(err)
+			l.release("o")
+			if b.open.Load() == 0 {
+				t.Error("the layer is closed")
 			}
 		})
-	}
+		eventually(t, "layer closed", func() bool { return b.open.Load() == 0 })
+	})
+}
+
+// TestReleaseDuringRead: a read that is under way when its tree is released
+// ends as if it were not, and only then the layer is closed.
+func TestReleaseDuringRead(t *testing.T) {
+	onEachDriver(t, func(t *testing.T, l *lab) {
+		b, path := l.shelve(t, 64<<10)
+		waiting, goOn := stall(t, b, inB)
+		var closed atomic.Bool
+		stalled := *b.hook.Load()
+		b.onRead(func(ctx context.Context, off int64, n int) error {
+			err := stalled(ctx, off, n)
+			if b.open.Load() == 0 {
+				closed.Store(true)
+			}
+			return err
+		})
+		c := startChild(t, "read", nil, filepath.Join(path, "a"))
+		<-waiting
+		l.release("o")
+		if b.open.Load() == 0 {
+			t.Error("the layer is closed during a read")
+		}
+		goOn()
+		c.line(t) // opened
+		if line := c.line(t); line != "65536 <nil>" {
+			t.Errorf("reader says %q", line)
+		}
+		if closed.Load() {
+			t.Error("the layer was closed during a read")
+		}
+		eventually(t, "layer closed", func() bool { return b.open.Load() == 0 })
+	})
 }
 
 // TestCloseWhileInUse: readers that outlive the daemon get errors, never
@@ -270,7 +318,7 @@ func TestCloseWhileInUse(t *testing.T) {
 		if n, err := f.Read(make([]byte, 10)); err == nil {
 			t.Errorf("read %d bytes of a file system that is closed", n)
 		}
-		if _, err := l.Mount(t.Context(), "o", []store.ID{b.ID()}); !errors.Is(err, ErrClosed) {
+		if _, err := l.Mount(t.Context(), "o", over(b.ID())); !errors.Is(err, ErrClosed) {
 			t.Errorf("mount after close: %v", err)
 		}
 	})

@@ -33,6 +33,7 @@ func (f *FileSystem) probe(d driver) (err error) {
 		image:  filepath.Join(dir, "image"),
 		layers: []Layer{probeLayer{}},
 		target: filepath.Join(dir, "tree"),
+		tree:   probeLayer{}.Tree,
 	}
 	if err := writeProbe(p); err != nil {
 		return err
@@ -54,7 +55,7 @@ func writeProbe(p *plan) error {
 			return err
 		}
 	}
-	root, err := p.layers[0].Tree()
+	root, err := p.tree()
 	if err != nil {
 		return err
 	}
@@ -62,7 +63,7 @@ func writeProbe(p *plan) error {
 	if err != nil {
 		return err
 	}
-	_, err = erofs.Write(image, root, imageOptions(p.layers, 0))
+	_, err = erofs.Write(image, root, erofs.Options{Devices: deviceSizes(p.layers)})
 	return errors.Join(err, image.Close())
 }
 

@@ -1,7 +1,6 @@
 package fs
 
 import (
-	"context"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -50,7 +49,7 @@ func (r *requests) lookupRoot(name string, out *fuse.EntryOut) fuse.Status {
 		}
 	}
 	if number, ok := numberIn(name, treePrefix); ok {
-		if t := r.tree(r.lifetime, number); t != nil {
+		if t := r.lookedUp(number); t != nil {
 			t.entry(rootInode, out)
 			return fuse.OK
 		}
@@ -58,22 +57,13 @@ func (r *requests) lookupRoot(name string, out *fuse.EntryOut) fuse.Status {
 	return fuse.ENOENT
 }
 
-// inTree finds an inode of a tree. ESTALE is for one that the kernel still
-// knows though its tree is gone.
-func (r *requests) inTree(ctx context.Context, id uint64) (*inodes, uint32, fuse.Status) {
-	number, inode, ok := nodeOf(id)
-	if !ok {
-		return nil, 0, fuse.ENOENT
+// Forget of a tree's root may be what the tree was kept for.
+func (r *requests) Forget(id, lookups uint64) {
+	r.counts.add(metrics.OpForget)
+	if number, inode, ok := nodeOf(id); ok && inode == rootInode {
+		r.forgotten(number, lookups)
 	}
-	t := r.tree(ctx, number)
-	if t == nil || !t.has(inode) {
-		return nil, 0, fuse.Status(unix.ESTALE)
-	}
-	return t, inode, fuse.OK
 }
-
-// Forget has nothing to forget.
-func (r *requests) Forget(uint64, uint64) { r.counts.add(metrics.OpForget) }
 
 // GetAttr is asked once for each node, since attributes never change.
 func (r *requests) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
@@ -138,17 +128,9 @@ func (r *requests) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fu
 	var n int
 	var err error
 	if inode == 0 {
-		file := r.data(ctx, number)
-		if file == nil {
-			return nil, fuse.EIO
-		}
-		n, err = file.read(ctx, buf, int64(in.Offset))
+		n, err = r.readData(ctx, number, buf, int64(in.Offset))
 	} else {
-		t, _, status := r.inTree(ctx, in.NodeId)
-		if status != fuse.OK {
-			return nil, fuse.EIO
-		}
-		n, err = t.read(ctx, inode, buf, int64(in.Offset))
+		n, err = r.readTree(ctx, in.NodeId, buf, int64(in.Offset))
 	}
 	if err != nil {
 		return nil, r.failed(ctx, number, err)

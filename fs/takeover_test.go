@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ladle-dev/ladle/store"
+
 	"github.com/ladle-dev/ladle/tree"
 )
 
@@ -23,8 +25,15 @@ func childDaemon(args []string) error {
 	if err != nil {
 		return err
 	}
-	path, err := f.Mount(ctx, "child", ids)
+	path, err := f.Mount(ctx, "child", over(ids...))
 	if err != nil {
+		return err
+	}
+	// A tree that comes and goes makes the kernel ask for the root again.
+	if _, err := f.Mount(ctx, "gone", store.Spec{Kind: store.Lowest, Layers: ids[:1]}); err != nil {
+		return err
+	}
+	if err := f.Release(ctx, "gone"); err != nil {
 		return err
 	}
 	if len(args) > 2 {
@@ -93,7 +102,7 @@ func childSuccessor(args []string) error {
 	}
 	var path string
 	if len(args) == 3 {
-		if path, err = f.Mount(ctx, "child", ids); err != nil {
+		if path, err = f.Mount(ctx, "child", over(ids...)); err != nil {
 			return err
 		}
 	}

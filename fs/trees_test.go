@@ -59,6 +59,17 @@ func TestSingleLayer(t *testing.T) {
 	})
 }
 
+// TestLowestLayer: a layer with nothing below has no whiteouts, nor is
+// anything opaque, where it is all that there is.
+func TestLowestLayer(t *testing.T) {
+	onEachDriver(t, func(t *testing.T, l *lab) {
+		root, data := random(9, treetest.Shape{Inodes: 300, Layer: true, Collide: true, MaxXattr: 100})
+		id := l.add(t, "layer", root, data)
+		compare(t, l.mountSpec("o", store.Spec{Kind: store.Lowest, Layers: []store.ID{id}}), tree.Merge(root), data)
+		compare(t, l.mount("o", id), root, data)
+	})
+}
+
 // TestAgainstDisk compares with the same tree on a disk filesystem, which
 // knows better than a test what a file looks like.
 func TestAgainstDisk(t *testing.T) {
@@ -85,8 +96,8 @@ func TestAgainstDisk(t *testing.T) {
 // lateImages numbers tree images as a store does that is old.
 type lateImages struct{ Images }
 
-func (l lateImages) AddTree(ids []store.ID, write func(*os.File, uint64) error) (store.TreeImage, error) {
-	return l.Images.AddTree(ids, func(f *os.File, n uint64) error { return write(f, numberRanges-1+7*numberRanges) })
+func (l lateImages) AddTree(spec store.Spec, write func(*os.File, uint64) error) (store.TreeImage, error) {
+	return l.Images.AddTree(spec, func(f *os.File, n uint64) error { return write(f, numberRanges-1+7*numberRanges) })
 }
 
 // TestLastNumberRange: the image of the last range is a sparse file of 4 TiB.

@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ladle-dev/ladle/internal/treetest"
-	"github.com/ladle-dev/ladle/store"
 	"github.com/ladle-dev/ladle/tree"
 )
 
@@ -31,11 +30,11 @@ func childRootless(args []string) error {
 	if err != nil {
 		return err
 	}
-	below, err := f.Mount(ctx, "o", []store.ID{lowerID})
+	below, err := f.Mount(ctx, "o", over(lowerID))
 	if err != nil {
 		return err
 	}
-	above, err := f.Mount(ctx, "o", []store.ID{upperID})
+	above, err := f.Mount(ctx, "o", over(upperID))
 	if err != nil {
 		return err
 	}
@@ -59,6 +58,9 @@ func childRootless(args []string) error {
 	if err := unix.Unmount(target, 0); err != nil {
 		return err
 	}
+	if err := childDiff(ctx, f, s, target); err != nil {
+		return err
+	}
 	if err := f.Close(ctx); err != nil {
 		return err
 	}
@@ -67,6 +69,21 @@ func childRootless(args []string) error {
 	}
 	fmt.Println("closed")
 	return nil
+}
+
+func childDiff(ctx context.Context, f *FileSystem, s *shelf, target string) error {
+	above, below, err := bareWhiteout(ctx, f, s)
+	if err != nil {
+		return err
+	}
+	options := "userxattr,lowerdir=" + above + ":" + below
+	if err := unix.Mount("overlay", target, "overlay", 0, options); err != nil {
+		return err
+	}
+	if listed, err := os.ReadDir(target + "/d"); err != nil || len(listed) > 0 {
+		return fmt.Errorf("listed: %v (%w)", listed, err)
+	}
+	return unix.Unmount(target, 0)
 }
 
 func TestUserNamespace(t *testing.T) {

@@ -14,6 +14,7 @@ type Metrics struct {
 	Requests *Requests // requests of the kernel to FUSE
 	Mounts   *Mounts   // trees that are mounted
 	Calls    *Calls    // gRPC calls of containerd
+	Settles  *Settles  // files that are stored once
 }
 
 // New returns collectors that are registered with r. It panics if r has
@@ -28,6 +29,7 @@ func New(r prometheus.Registerer) *Metrics {
 		Requests: newRequests(r),
 		Mounts:   newMounts(r),
 		Calls:    newCalls(r),
+		Settles:  newSettles(r),
 	}
 }
 

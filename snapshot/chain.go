@@ -7,6 +7,7 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
 
+	"github.com/ladle-dev/ladle/merge"
 	"github.com/ladle-dev/ladle/store"
 )
 
@@ -15,6 +16,7 @@ type link struct {
 	id     string
 	layer  store.ID // of a remote snapshot
 	remote bool
+	stack  *stack // of a merge
 }
 
 // readChain returns the chain that ends in the snapshot name, the lowest
@@ -22,16 +24,47 @@ type link struct {
 func readChain(ctx context.Context, name string) ([]link, error) {
 	var chain []link
 	for name != "" {
-		id, info, _, err := storage.GetInfo(ctx, name)
+		l, parent, err := readLink(ctx, name)
 		if err != nil {
 			return nil, err
 		}
-		layer, remote := layerOf(info)
-		chain = append(chain, link{id, layer, remote})
-		name = info.Parent
+		chain = append(chain, l)
+		name = parent
 	}
 	slices.Reverse(chain)
 	return chain, nil
+}
+
+func readLink(ctx context.Context, name string) (l link, parent string, err error) {
+	id, info, _, err := storage.GetInfo(ctx, name)
+	if err != nil {
+		return link{}, "", err
+	}
+	l.id = id
+	l.layer, l.remote = layerOf(info)
+	l.stack, err = stackOf(info)
+	return l, info.Parent, err
+}
+
+// chains are the chains that were read in one transaction, by the name of the
+// last snapshot.
+type chains map[string][]link
+
+// read is readChain.
+func (c chains) read(ctx context.Context, name string) ([]link, error) {
+	if chain, ok := c[name]; ok || name == "" {
+		return chain, nil
+	}
+	l, parent, err := readLink(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	below, err := c.read(ctx, parent)
+	if err != nil {
+		return nil, err
+	}
+	c[name] = append(slices.Clip(below), l)
+	return c[name], nil
 }
 
 // bottom returns the layers of the remote snapshots at the bottom of chain.
@@ -46,31 +79,65 @@ func bottom(chain []link) []store.ID {
 	return layers
 }
 
-// lower is one lowerdir: a tree over layers, or without them the upper
-// directory of the local snapshot id.
+// lower is one lowerdir: a tree, or if that is over no layers a directory.
 type lower struct {
-	id     string
-	layers []store.ID
+	tree store.Spec
+	// id is of the snapshot whose directory it is in, and part which one
+	// there; empty: the upper directory. In the stack of a merge an empty id
+	// stands for the merge itself.
+	id, part string
+	// diff is the name of a clean diff, if it is one that was made.
+	diff string
+}
+
+func (l lower) isTree() bool { return len(l.tree.Layers) > 0 }
+
+func (l lower) equal(m lower) bool {
+	return l.id == m.id && l.part == m.part && l.diff == m.diff && merge.SameTree(l.tree, m.tree)
 }
 
 // lowersOf returns the lowers over chain, the topmost first, as overlayfs
 // wants them. Only the bottom of a chain can be merged: a merged tree has no
-// whiteouts for what is below it.
+// whiteouts for what is below it. A view has a tree of each layer, the lowest
+// without whiteouts: it may be all there is, and then nothing applies them.
+//
+// The kernel takes no directory twice. Only merges can have one twice, and the
+// upper one shows all that the lower one would.
 func lowersOf(kind snapshots.Kind, chain []link) []lower {
-	var lowers []lower
-	if kind == snapshots.KindActive {
-		if merged := bottom(chain); len(merged) > 0 {
-			lowers = append(lowers, lower{layers: merged})
-			chain = chain[len(merged):]
-		}
+	lowest := bottom(chain)
+	if kind == snapshots.KindView {
+		lowest = lowest[:min(len(lowest), 1)]
 	}
-	for _, l := range chain {
-		if l.remote {
-			lowers = append(lowers, lower{layers: []store.ID{l.layer}})
-		} else {
-			lowers = append(lowers, lower{id: l.id})
-		}
+	var lowers []lower
+	if len(lowest) > 0 {
+		lowers = append(lowers, lower{tree: store.Spec{Kind: store.Lowest, Layers: lowest}})
+	}
+	for _, l := range chain[len(lowest):] {
+		lowers = append(lowers, l.lowers()...)
 	}
 	slices.Reverse(lowers)
-	return lowers
+	if !slices.ContainsFunc(chain, func(l link) bool { return l.stack != nil }) {
+		return lowers
+	}
+	var once []lower
+	for _, l := range lowers {
+		if !slices.ContainsFunc(once, l.equal) {
+			once = append(once, l)
+		}
+	}
+	return once
+}
+
+// lowers returns what a snapshot has above its parent, the lowest first.
+func (l link) lowers() []lower {
+	switch {
+	case l.remote:
+		return []lower{{tree: store.Spec{Layers: []store.ID{l.layer}}}}
+	case l.stack == nil:
+		return []lower{{id: l.id}}
+	case l.stack.bare:
+		return l.stack.of(l.id)
+	default:
+		return append(l.stack.of(l.id), lower{id: l.id})
+	}
 }

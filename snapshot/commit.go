@@ -3,10 +3,14 @@ package snapshot
 import (
 	"context"
 	"fmt"
+	"maps"
+	"os"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
+	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
+	"golang.org/x/sys/unix"
 )
 
 // Commit makes the active snapshot key a committed one, called name. It takes
@@ -20,9 +24,13 @@ func (s *Snapshotter) Commit(ctx context.Context, name, key string, opts ...snap
 	}
 	defer s.lock(key)()
 	var id string
+	labels, err := s.commitLabels(ctx, key, info.Labels)
+	if err != nil {
+		return fmt.Errorf("commit snapshot %q: %w", key, err)
+	}
 	err = s.meta.WithTransaction(ctx, true, func(ctx context.Context) (err error) {
 		id, err = storage.CommitActive(ctx, key, name, snapshots.Usage{},
-			snapshots.WithLabels(kept(info.Labels)), snapshots.WithParent(info.Parent))
+			snapshots.WithLabels(labels), snapshots.WithParent(info.Parent))
 		if err != nil {
 			return fmt.Errorf("commit snapshot %q: %w", key, err)
 		}
@@ -33,7 +41,50 @@ func (s *Snapshotter) Commit(ctx context.Context, name, key string, opts ...snap
 	}
 	s.passing.replace(key, nil)
 	s.release(ctx, id)
+	s.settlers.ended(id)
 	return nil
+}
+
+// commitLabels returns the labels of what key becomes when it is committed: a
+// merge keeps its stack.
+func (s *Snapshotter) commitLabels(ctx context.Context, key string, client map[string]string) (map[string]string, error) {
+	labels := kept(client)
+	var u usable
+	err := s.meta.WithTransaction(ctx, false, func(ctx context.Context) (err error) {
+		u, err = readUsable(ctx, key)
+		return err
+	})
+	if errdefs.IsNotFound(err) || errdefs.IsFailedPrecondition(err) {
+		return labels, nil // what is wrong is for the commit to say
+	}
+	if err != nil || u.stack == nil {
+		return labels, err
+	}
+	u.stack.bare = s.isBare(ctx, u)
+	own, err := stackLabels(u.stack)
+	maps.Copy(own, labels)
+	return own, err
+}
+
+// isBare reports whether a merge looks the same without its upper directory:
+// nothing is in that, and its root is like that of the topmost lower.
+func (s *Snapshotter) isBare(ctx context.Context, u usable) bool {
+	if len(u.stack.lowers) == 0 || u.kind != snapshots.KindActive {
+		return false
+	}
+	entries, err := os.ReadDir(s.upper(u.id))
+	if err != nil || len(entries) > 0 {
+		return false
+	}
+	lowerdirs, err := s.mountLowers(ctx, u)
+	if err != nil {
+		return false
+	}
+	var ours, top unix.Stat_t
+	if unix.Stat(s.upper(u.id), &ours) != nil || unix.Stat(lowerdirs[0], &top) != nil {
+		return false
+	}
+	return ours.Mode == top.Mode && ours.Uid == top.Uid && ours.Gid == top.Gid
 }
 
 // release gives back the trees of a snapshot that is no longer usable. That

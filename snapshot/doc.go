@@ -5,7 +5,9 @@
 // (read-only) or committed. A remote snapshot is a committed one whose content
 // is a lazily readable layer; Prepare makes it and answers ErrAlreadyExists,
 // on which containerd neither fetches nor unpacks the layer. A local snapshot
-// has its content in an upper directory of its own.
+// has its content in an upper directory of its own. A merge is a local one that
+// also shows a stack: clean diffs (package merge) of other snapshots, between
+// its parent and its upper directory.
 //
 // The chain of a snapshot is its ancestors, all committed. A lower is what
 // one lowerdir of an overlay mount shows: the upper directory of one local
@@ -16,19 +18,37 @@
 //
 // An endpoint is one client database's snapshotter: snapshots and metadata of
 // its own, layers shared with all other endpoints. A claim is an endpoint's
-// need of a layer: a remote snapshot's, or that of a Prepare in progress. A
-// layer that nobody claims may be dropped from the store.
+// need of a layer: a remote snapshot's, a merge's that has the layer in its
+// stack, or that of a Prepare in progress. A layer that nobody claims may be
+// dropped from the store.
+//
+// A snapshot's directory and a clean diff are kept for as long as a merge has
+// them in its stack, whether or not their own snapshot is there. Nobody counts:
+// a sweep reads the stacks of all merges, and looks at what calls in progress
+// have pinned.
+//
+// Snapshots settle: some time after one was committed, and while nothing shows
+// it, files of its upper directory come to share storage with equal files of
+// others (package hardlink). Partners are snapshots that share inodes for that
+// reason; nothing ever shows two of them together.
 //
 // Layout below the root of an endpoint:
 //
-//	metadata.db          containerd's core/snapshots/storage
+//	metadata.db          containerd's core/snapshots/storage, not synced
+//	metadata.saved       a copy of it, as it was a moment ago, synced
+//	metadata.state       which of the two is to be believed
 //	snapshots/ID/fs      upper directory
 //	snapshots/ID/work    overlayfs's work directory, of active snapshots
 //	snapshots/ID/usage   size of fs, once somebody asked for it, of committed snapshots
+//	snapshots/ID/s*      a part of its stack, squashed, of merges
+//	snapshots/d/A-B      the clean diff from snapshot A to B (0 is nothing), if it was made
+//	snapshots/d/0        an empty directory
+//	snapshots/d/new-*    a clean diff being made
+//	settle               what settling keeps: partners, and the pool of package hardlink
 //	snapshots/new-*      being made, within a write transaction
 //	snapshots/l          link to where trees are mounted
 //
-// A directory that belongs to no snapshot is deleted by Cleanup. A remote
-// snapshot has no directory; which layer it shows is in its labels, which no
-// client can set.
+// A directory that belongs to no snapshot or stack is deleted by Cleanup. A view of a
+// parent has no directory, nor has a remote snapshot; which layer that shows is in
+// its labels, which no client can set.
 package snapshot

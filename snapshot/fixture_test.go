@@ -56,6 +56,7 @@ func noStrays(t testing.TB, s *Snapshotter) {
 		t.Error(err)
 	}
 	var dirs, owners []string
+	var used uses
 	err = s.meta.WithTransaction(ctx, false, func(ctx context.Context) error {
 		keys, err := storage.IDMap(ctx)
 		if err != nil {
@@ -66,22 +67,32 @@ func noStrays(t testing.TB, s *Snapshotter) {
 			if err != nil {
 				return err
 			}
-			if _, remote := layerOf(info); !remote {
+			if _, remote := layerOf(info); !remote && (info.Kind != snapshots.KindView || info.Parent == "") {
 				dirs = append(dirs, id)
 			}
 			chain, err := readChain(ctx, info.Parent)
 			if err != nil {
 				return err
 			}
-			above := slices.ContainsFunc(chain, func(l link) bool { return l.remote })
+			st, err := stackOf(info)
+			if err != nil {
+				return err
+			}
+			above := slices.ContainsFunc(usable{id, info.Kind, chain, st}.lowers(), lower.isTree)
 			if info.Kind != snapshots.KindCommitted && above {
 				owners = append(owners, s.owner(id))
 			}
 		}
-		return nil
+		used, err = readUses(ctx)
+		return err
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	for id := range used.ids { // of removed snapshots
+		if !slices.Contains(dirs, id) {
+			dirs = append(dirs, id)
+		}
 	}
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
@@ -89,7 +100,7 @@ func noStrays(t testing.TB, s *Snapshotter) {
 	}
 	var found []string
 	for _, e := range entries {
-		if e.Name() != treesLink {
+		if e.Name() != treesLink && e.Name() != diffsName {
 			found = append(found, e.Name())
 		}
 	}

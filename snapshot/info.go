@@ -2,6 +2,8 @@ package snapshot
 
 import (
 	"context"
+	"maps"
+	"strings"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
@@ -17,8 +19,16 @@ func (s *Snapshotter) Stat(ctx context.Context, key string) (snapshots.Info, err
 	if err != nil {
 		return snapshots.Info{}, err
 	}
-	s.passing.addTo(&info)
+	s.show(&info)
 	return info, nil
+}
+
+// show makes info what clients see.
+func (s *Snapshotter) show(info *snapshots.Info) {
+	maps.DeleteFunc(info.Labels, func(key, _ string) bool {
+		return key == stackLabel || strings.HasPrefix(key, spaceLabel)
+	})
+	s.passing.addTo(info)
 }
 
 // Walk calls visit for the snapshots that filters select, outside of any
@@ -29,7 +39,7 @@ func (s *Snapshotter) Walk(ctx context.Context, visit snapshots.WalkFunc, filter
 		return err
 	}
 	for _, info := range infos {
-		s.passing.addTo(&info)
+		s.show(&info)
 		if err := visit(ctx, info); err != nil {
 			return err
 		}

@@ -19,9 +19,13 @@ import (
 const (
 	// remoteLabel is how BuildKit tells a remote snapshot.
 	remoteLabel = "containerd.io/snapshot/remote"
-	layerLabel  = "containerd.io/snapshot/ladle.layer" // digest of the blob
-	tocLabel    = "containerd.io/snapshot/ladle.toc"   // digest of the TOC
+	layerLabel  = ownPrefix + "layer" // digest of the blob
+	tocLabel    = ownPrefix + "toc"   // digest of the TOC
 )
+
+// ownPrefix begins the labels that only this package sets, and those that are
+// requests and are not stored.
+const ownPrefix = "containerd.io/snapshot/ladle."
 
 // tocRequestLabel is the annotation of the layer's descriptor that names its
 // TOC (eStargz specification, "TOC digest").
@@ -136,7 +140,7 @@ func cutPassing(key string) (name, suffix string, ok bool) {
 // isOwn reports whether only this package may set a label. Image annotations
 // reach snapshots as labels, so a client's are not to be believed.
 func isOwn(key string) bool {
-	return key == remoteLabel || key == layerLabel || key == tocLabel
+	return key == remoteLabel || strings.HasPrefix(key, ownPrefix)
 }
 
 // kept returns the labels of a client that are stored.
@@ -149,9 +153,13 @@ func kept(labels map[string]string) map[string]string {
 	return labels
 }
 
-// remoteLabels returns the labels of the remote snapshot of a layer.
-func remoteLabels(id store.ID, client map[string]string) map[string]string {
+// remoteLabels returns the labels of the remote snapshot of a layer, which the
+// Prepare key asked for.
+func remoteLabels(id store.ID, key string, client map[string]string) map[string]string {
 	labels := kept(client)
+	if space, _, ok := cutKey(key); ok {
+		labels[spaceLabel+space] = "true"
+	}
 	labels[remoteLabel] = "ladle"
 	labels[layerLabel] = id.Blob.String()
 	labels[tocLabel] = id.TOC.String()

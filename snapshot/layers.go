@@ -21,12 +21,13 @@ type Layers interface {
 // Trees mounts trees over layers. It is used concurrently; calls for one
 // owner are not concurrent with its Release.
 type Trees interface {
-	// Mount mounts the tree over layers, the lowest first, for owner and
-	// returns its path, the same for the same layers at any time. It needs
-	// no network. Mounting twice for one owner is the same as once.
-	Mount(ctx context.Context, owner string, layers []store.ID) (string, error)
+	// Mount mounts the tree that spec says for owner and returns its path,
+	// the same for the same spec at any time. It needs no network. Mounting
+	// twice for one owner is the same as once. All layers of spec, Spec.All,
+	// are claimed for as long as owner has the tree.
+	Mount(ctx context.Context, owner string, spec store.Spec) (string, error)
 	// Release ends owner's share in all its trees.
 	Release(ctx context.Context, owner string) error
-	// Warm makes the tree over layers ready in the background.
-	Warm(layers []store.ID)
+	// Warm makes the tree that spec says ready in the background.
+	Warm(spec store.Spec)
 }

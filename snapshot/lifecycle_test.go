@@ -162,6 +162,24 @@ func makeOther(t *testing.T, d *disk, s *Snapshotter) string {
 	return prepareRemote(t, s, "other", "", d.addLayer(t, "other", map[string]string{"f": "f"}))
 }
 
+// A client that has not heard of the end of its Commit asks again.
+func TestCommitTwice(t *testing.T) {
+	s := newEndpoint(t, newDisk(t))
+	commitLocal(t, s, "a", "")
+	commitMerge(t, s, "m", "", " a")
+	for _, name := range []string{"a", "m"} {
+		if err := s.Commit(t.Context(), name, name+"-active"); !errdefs.IsAlreadyExists(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := s.Commit(t.Context(), "other", name); !errdefs.IsFailedPrecondition(err) {
+			t.Errorf("commit of %s, which is committed: %v", name, err)
+		}
+	}
+	if err := s.Commit(t.Context(), "other", "none"); !errdefs.IsNotFound(err) {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestUnusableRoots(t *testing.T) {
 	for name, root := range map[string]string{"colon": "/x:y", "comma": "/x,y", "none": ""} {
 		if _, err := New(t.Context(), Options{Root: root, Layers: newDisk(t), Trees: newDisk(t)}); err == nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/mount"
@@ -42,6 +43,17 @@ type usable struct {
 	id    string
 	kind  snapshots.Kind
 	chain []link
+	stack *stack // of a merge
+}
+
+// lowers returns what is below the upper directory, or is shown by a view, the
+// topmost first.
+func (u usable) lowers() []lower {
+	if u.stack == nil {
+		return lowersOf(u.kind, u.chain)
+	}
+	own := link{id: u.id, stack: &stack{lowers: u.stack.lowers, bare: true}}
+	return lowersOf(u.kind, append(slices.Clip(u.chain), own))
 }
 
 // readUsable needs a transaction.
@@ -53,25 +65,29 @@ func readUsable(ctx context.Context, key string) (usable, error) {
 	if info.Kind == snapshots.KindCommitted {
 		return usable{}, fmt.Errorf("mounts of committed snapshot %q: %w", key, errdefs.ErrFailedPrecondition)
 	}
+	stack, err := stackOf(info)
+	if err != nil {
+		return usable{}, err
+	}
 	chain, err := readChain(ctx, info.Parent)
-	return usable{id, info.Kind, chain}, err
+	return usable{id, info.Kind, chain, stack}, err
 }
 
 // mountLowers mounts the trees that u needs and returns its lowerdirs, the
 // topmost first. They are u's until they are released. The caller has locked
 // u's key.
 func (s *Snapshotter) mountLowers(ctx context.Context, u usable) ([]string, error) {
-	lowers := lowersOf(u.kind, u.chain)
+	lowers := u.lowers()
 	dirs := make([]string, len(lowers))
 	group, mountCtx := errgroup.WithContext(ctx)
 	group.SetLimit(parallelMounts)
 	for i, l := range lowers {
-		if len(l.layers) == 0 {
-			dirs[i] = s.upper(l.id)
+		if !l.isTree() {
+			dirs[i] = s.lowerDir(l)
 			continue
 		}
 		group.Go(func() error {
-			tree, err := s.opts.Trees.Mount(mountCtx, s.owner(u.id), l.layers)
+			tree, err := s.opts.Trees.Mount(mountCtx, s.owner(u.id), l.tree)
 			if err == nil {
 				dirs[i], err = s.beside(mountCtx, tree)
 			}

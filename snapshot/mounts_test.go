@@ -13,6 +13,8 @@ import (
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
+
+	"github.com/ladle-dev/ladle/store"
 )
 
 // TestMounts makes chains of remote (r) and local (l) layers and compares the
@@ -20,7 +22,7 @@ import (
 func TestMounts(t *testing.T) {
 	for _, test := range []struct {
 		chain        string   // the lowest first
-		active, view []string // lowerdirs, the topmost first: a local's upper directory by its place in the chain, or a tree by the places of its layers
+		active, view []string // lowerdirs, the topmost first: a local's upper directory by its place in the chain, or a tree by the places of its layers, with nothing below if they begin with the first
 	}{
 		{chain: ""},
 		{chain: "l", active: []string{"l0"}, view: []string{"l0"}},
@@ -165,8 +167,11 @@ func (c *testChain) lowerdirs(t *testing.T, lowers []string) string {
 }
 
 func (c *testChain) tree(places ...int) string {
-	layers := idsOf(c.names, places)
-	return filepath.Join(c.s.dir, treesLink, filepath.Base(c.disk.tree(layers...)))
+	spec := store.Spec{Layers: idsOf(c.names, places)}
+	if places[0] == 0 {
+		spec.Kind = store.Lowest
+	}
+	return filepath.Join(c.s.dir, treesLink, filepath.Base(c.disk.tree(spec)))
 }
 
 func checkMounts(t *testing.T, got []mount.Mount, want ...mount.Mount) {

@@ -11,6 +11,9 @@ import (
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
+	"github.com/containerd/errdefs"
+
+	"github.com/ladle-dev/ladle/merge"
 )
 
 // Prepare makes an active snapshot over parent and returns its mounts.
@@ -19,18 +22,35 @@ import (
 // that say where the layer is) and the layer is lazily readable, Prepare makes
 // the remote snapshot of it instead and returns ErrAlreadyExists. Otherwise,
 // and whatever the reason, the client gets an active snapshot to unpack into.
+//
+// If the client asks for a merge (package merge), the snapshot shows it above
+// parent. What can be wrong with that is an error: ErrInvalidArgument for
+// labels that make no sense, ErrNotFound for a snapshot that the client has
+// not, ErrFailedPrecondition for one that is not committed, ErrNotImplemented
+// for layers that cannot be merged, and ErrUnavailable for all else.
 func (s *Snapshotter) Prepare(ctx context.Context, key, parent string, opts ...snapshots.Opt) ([]mount.Mount, error) {
 	info, err := infoOf(opts)
 	if err != nil {
 		return nil, err
 	}
 	defer s.lock(key)()
+	m := making{kind: snapshots.KindActive, key: key, parent: parent, labels: kept(info.Labels)}
 	if info.Labels[snapshots.LabelSnapshotRef] != "" {
+		// The labels of a layer are in part the annotations of its image,
+		// which must not name what its containers are to see.
 		if err := s.prepareRemote(ctx, key, parent, info.Labels); err != nil {
 			return nil, err
 		}
+		return s.create(ctx, m)
 	}
-	return s.create(ctx, snapshots.KindActive, key, parent, info.Labels)
+	pairs, err := merge.ParseLabels(info.Labels)
+	if err != nil {
+		return nil, fmt.Errorf("prepare %q: %w: %w", key, errdefs.ErrInvalidArgument, err)
+	}
+	if len(pairs) > 0 {
+		return s.prepareMerge(ctx, m, pairs)
+	}
+	return s.create(ctx, m)
 }
 
 // View makes a read-only snapshot of parent and returns its mounts.
@@ -40,41 +60,72 @@ func (s *Snapshotter) View(ctx context.Context, key, parent string, opts ...snap
 		return nil, err
 	}
 	defer s.lock(key)()
-	return s.create(ctx, snapshots.KindView, key, parent, info.Labels)
+	return s.create(ctx, making{kind: snapshots.KindView, key: key, parent: parent, labels: kept(info.Labels)})
+}
+
+// making is a snapshot that is to be made.
+type making struct {
+	kind        snapshots.Kind
+	key, parent string
+	labels      map[string]string // that are stored
+	stack       *stack            // of a merge; what it stacks is pinned
 }
 
 // create makes a snapshot, with its directory and trees, or nothing.
-func (s *Snapshotter) create(ctx context.Context, kind snapshots.Kind, key, parent string, labels map[string]string) ([]mount.Mount, error) {
-	u, err := s.createStored(ctx, kind, key, parent, kept(labels))
+func (s *Snapshotter) create(ctx context.Context, m making) ([]mount.Mount, error) {
+	u, err := s.createStored(ctx, m)
 	if err != nil {
 		return nil, err
 	}
 	lowerdirs, err := s.mountLowers(ctx, u)
-	if err == nil && kind == snapshots.KindActive && len(lowerdirs) > 0 {
-		err = copyOwner(s.upper(u.id), lowerdirs[0])
+	if err == nil && m.kind == snapshots.KindActive {
+		err = s.setOwner(u, lowerdirs)
 	}
 	if err != nil {
 		// The caller's context may be why it failed.
-		return nil, errors.Join(err, s.remove(context.WithoutCancel(ctx), key))
+		return nil, errors.Join(err, s.remove(context.WithoutCancel(ctx), m.key))
 	}
 	return s.mounts(u, lowerdirs), nil
 }
 
-// createStored makes the metadata and directories of a snapshot.
-func (s *Snapshotter) createStored(ctx context.Context, kind snapshots.Kind, key, parent string, labels map[string]string) (usable, error) {
-	var u usable
-	err := s.meta.WithTransaction(ctx, true, func(ctx context.Context) error {
-		made, err := storage.CreateSnapshot(ctx, kind, key, parent, snapshots.WithLabels(labels))
+// setOwner gives the upper directory of u the owner of its parent's root: the
+// root of what an overlay mount shows is the upper directory. What a merge has
+// above its parent has no say.
+func (s *Snapshotter) setOwner(u usable, lowerdirs []string) error {
+	if u.stack != nil {
+		lowerdirs = lowerdirs[len(u.stack.lowers):]
+	}
+	if len(lowerdirs) == 0 {
+		return nil
+	}
+	return copyOwner(s.upper(u.id), lowerdirs[0])
+}
+
+// createStored makes the metadata and directories of a snapshot. The snapshot
+// of a merge claims the layers of its stack.
+func (s *Snapshotter) createStored(ctx context.Context, m making) (u usable, err error) {
+	s.settlers.making()
+	defer func() { s.settlers.made(u, err) }()
+	err = s.meta.WithTransaction(ctx, true, func(ctx context.Context) error {
+		made, err := storage.CreateSnapshot(ctx, m.kind, m.key, m.parent, snapshots.WithLabels(m.labels))
 		if err != nil {
-			return fmt.Errorf("make snapshot %q: %w", key, err)
+			return fmt.Errorf("make snapshot %q: %w", m.key, err)
 		}
-		chain, err := readChain(ctx, parent)
+		chain, err := readChain(ctx, m.parent)
 		if err != nil {
 			return err
 		}
-		u = usable{made.ID, kind, chain}
+		u = usable{made.ID, m.kind, chain, m.stack}
+		if u.kind == snapshots.KindView && len(chain) > 0 {
+			return nil // it shows others' directories
+		}
 		return s.makeDir(u)
 	})
+	if err == nil && m.stack != nil {
+		for _, layer := range m.stack.layers() {
+			s.opts.Claims.add(layer)
+		}
+	}
 	return u, err
 }
 
@@ -90,6 +141,9 @@ func (s *Snapshotter) makeDir(u usable) error {
 	err = os.Mkdir(filepath.Join(dir, "fs"), 0o755)
 	if err == nil && u.kind == snapshots.KindActive {
 		err = os.Mkdir(filepath.Join(dir, "work"), 0o711)
+	}
+	if err == nil {
+		err = s.adopt(u.stack, dir)
 	}
 	final := filepath.Join(s.dir, u.id)
 	if err == nil {

@@ -49,7 +49,7 @@ func (s *Snapshotter) prepareRemote(ctx context.Context, key, parent string, lab
 	s.opts.Prepares.Remote()
 	logger.WithField("remote-snapshot-prepared", "true").Info("layer is read lazily")
 	if merged := bottom(chain); top && len(merged) > 0 {
-		s.opts.Trees.Warm(merged)
+		s.opts.Trees.Warm(store.Spec{Kind: store.Lowest, Layers: merged})
 	}
 	return fmt.Errorf("remote snapshot %q: %w", target, errdefs.ErrAlreadyExists)
 }
@@ -97,10 +97,12 @@ func (s *Snapshotter) commitRemote(ctx context.Context, key, parent string, labe
 			if _, err := storage.CreateSnapshot(ctx, snapshots.KindActive, key, parent); err != nil {
 				return err
 			}
-			stored := snapshots.WithLabels(remoteLabels(id, labels))
+			stored := snapshots.WithLabels(remoteLabels(id, key, labels))
 			if _, err := storage.CommitActive(ctx, key, name, snapshots.Usage{}, stored); err != nil {
 				return err
 			}
+		} else if err := addSpace(ctx, name, key); err != nil {
+			return err
 		}
 		made = !there
 		chain, err = readChain(ctx, name)
@@ -110,6 +112,22 @@ func (s *Snapshotter) commitRemote(ctx context.Context, key, parent string, labe
 		return nil, false, err
 	}
 	return chain, made, nil
+}
+
+// addSpace notes that the Prepare key asked for the snapshot name.
+func addSpace(ctx context.Context, name, key string) error {
+	space, _, ok := cutKey(key)
+	if !ok {
+		return nil
+	}
+	_, info, _, err := storage.GetInfo(ctx, name)
+	if _, remote := layerOf(info); err != nil || !remote || info.Labels[spaceLabel+space] != "" {
+		return err
+	}
+	label := spaceLabel + space
+	info.Labels[label] = "true"
+	_, err = storage.UpdateInfo(ctx, info, "labels."+label)
+	return err
 }
 
 // remoteName returns the name of the remote snapshot of the layer id over

@@ -6,9 +6,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
+	"github.com/containerd/log"
+
+	"github.com/ladle-dev/ladle/hardlink"
+	"github.com/ladle-dev/ladle/store"
 )
 
 // Remove takes a snapshot away. Its directory stays until Cleanup, since
@@ -35,13 +40,29 @@ func (s *Snapshotter) remove(ctx context.Context, key string) error {
 		return err
 	}
 	s.passing.replace(key, nil)
-	if layer, remote := layerOf(info); remote {
+	s.settlers.ended(id)
+	for _, layer := range claimedBy(ctx, info) {
 		s.opts.Claims.drop(layer)
 	}
 	if info.Kind != snapshots.KindCommitted {
 		s.release(ctx, id)
 	}
 	return nil
+}
+
+// claimedBy returns the layers that a snapshot claims.
+func claimedBy(ctx context.Context, info snapshots.Info) []store.ID {
+	if layer, remote := layerOf(info); remote {
+		return []store.ID{layer}
+	}
+	st, err := stackOf(info)
+	if err != nil {
+		log.G(ctx).WithError(err).Warn("layers of a merge are not known")
+	}
+	if st == nil {
+		return nil
+	}
+	return st.layers()
 }
 
 // Cleanup deletes the directories of removed snapshots, and has layers dropped
@@ -68,12 +89,20 @@ func (s *Snapshotter) sweep(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		stray, err = s.strays(keys)
+		used, err := readUses(ctx)
+		if err != nil {
+			return err
+		}
 		s.forget(keys)
+		stray, err = s.strays(keys, used)
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("sweep %s: %w", s.dir, err)
+	}
+	if err := s.meta.sync(ctx); err != nil {
+		// On a full disk what is deleted must not wait for it.
+		log.G(ctx).WithError(err).Warn("metadata of snapshots is not saved")
 	}
 	for _, dir := range stray {
 		if ctx.Err() != nil {
@@ -84,18 +113,45 @@ func (s *Snapshotter) sweep(ctx context.Context) error {
 	return err
 }
 
-func (s *Snapshotter) strays(keys map[string]string) ([]string, error) {
+func (s *Snapshotter) strays(keys map[string]string, used uses) ([]string, error) {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
 		return nil, err
 	}
 	var stray []string
 	for _, e := range entries {
-		if _, ok := keys[e.Name()]; !ok && e.Name() != treesLink {
-			stray = append(stray, filepath.Join(s.dir, e.Name()))
+		name := e.Name()
+		if _, ok := keys[name]; ok || used.ids[name] != "" || s.pins.hasID(name) || name == treesLink || name == diffsName {
+			continue
+		}
+		stray = append(stray, filepath.Join(s.dir, name))
+	}
+	diffs, err := os.ReadDir(filepath.Join(s.dir, diffsName))
+	if err != nil {
+		return nil, err
+	}
+	s.diffs.keep(func(name string) bool { return !s.isStrayDiff(name, keys, used) })
+	for _, e := range diffs {
+		if name := e.Name(); !strings.HasPrefix(name, hardlink.Prefix) && s.isStrayDiff(name, keys, used) {
+			stray = append(stray, s.diffDir(name))
 		}
 	}
 	return stray, nil
+}
+
+// isStrayDiff reports whether nobody stacks a clean diff, or could ask for it:
+// what is deleted is never being made again.
+func (s *Snapshotter) isStrayDiff(name string, keys map[string]string, used uses) bool {
+	if name == emptyDiff || used.diffs[name] != "" || s.pins.hasDiff(name) {
+		return false
+	}
+	below, above, _ := strings.Cut(strings.TrimSuffix(name, apartSuffix), "-")
+	for _, id := range []string{below, above} {
+		if _, ok := keys[id]; !ok && id != number("") {
+			return true
+		}
+	}
+	return false
 }
 
 // forget drops passing labels that an Update left behind when it ran beside

@@ -22,7 +22,7 @@ func (s *Snapshotter) restore(ctx context.Context) error {
 	var group errgroup.Group
 	group.SetLimit(parallelRestores)
 	for _, info := range infos {
-		if layer, remote := layerOf(info); remote {
+		for _, layer := range claimedBy(ctx, info) {
 			s.opts.Claims.add(layer)
 		}
 		if info.Kind == snapshots.KindCommitted {

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ladle-dev/ladle/layer"
+	"github.com/ladle-dev/ladle/merge"
 	"github.com/ladle-dev/ladle/store"
 )
 
@@ -31,9 +33,9 @@ type disk struct {
 	mu struct {
 		sync.Mutex
 		layers  map[store.ID]bool
-		numbers map[string]int             // of trees, by layers, for ever
+		numbers map[store.SpecKey]int      // of trees, by layers, for ever
 		owners  map[string]map[string]bool // of mounted trees, by path
-		warmed  [][]store.ID
+		warmed  []store.Spec
 		calls   []string
 		open    func(context.Context, layer.Request) (store.ID, error) // nil: every layer with a TOC is there
 	}
@@ -43,7 +45,7 @@ func newDisk(t testing.TB) *disk {
 	t.Helper()
 	d := &disk{root: tempDir(t)}
 	d.mu.layers = map[store.ID]bool{}
-	d.mu.numbers = map[string]int{}
+	d.mu.numbers = map[store.SpecKey]int{}
 	d.mu.owners = map[string]map[string]bool{}
 	t.Cleanup(func() {
 		d.unmount(t)
@@ -166,18 +168,18 @@ func (d *disk) Usage(id store.ID) (bytes, inodes int64, err error) {
 	return u.Size, u.Inodes, err
 }
 
-func (d *disk) Mount(_ context.Context, owner string, layers []store.ID) (string, error) {
+func (d *disk) Mount(_ context.Context, owner string, spec store.Spec) (string, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, id := range layers {
+	for _, id := range spec.All() {
 		if !d.mu.layers[id] {
 			return "", fmt.Errorf("layer %s: %w", id.Blob, store.ErrNotFound)
 		}
 	}
-	path := d.treeLocked(layers)
+	path := d.treeLocked(spec)
 	d.mu.calls = append(d.mu.calls, "mount "+owner)
 	if d.mu.owners[path] == nil {
-		if err := d.mountTree(path, layers); err != nil {
+		if err := d.mountTree(path, spec); err != nil {
 			return "", err
 		}
 		d.mu.owners[path] = map[string]bool{}
@@ -186,33 +188,49 @@ func (d *disk) Mount(_ context.Context, owner string, layers []store.ID) (string
 	return path, nil
 }
 
-// tree returns where the tree over layers is or will be.
-func (d *disk) tree(layers ...store.ID) string {
+// tree returns where the tree that spec says is or will be.
+func (d *disk) tree(spec store.Spec) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.treeLocked(layers)
+	return d.treeLocked(spec)
 }
 
-func (d *disk) treeLocked(layers []store.ID) string {
-	key := fmt.Sprint(layers)
+func (d *disk) treeLocked(spec store.Spec) string {
+	key := spec.Key()
 	if d.mu.numbers[key] == 0 {
 		d.mu.numbers[key] = len(d.mu.numbers) + 1
 	}
 	return filepath.Join(d.root, "l", fmt.Sprint(d.mu.numbers[key]))
 }
 
-func (d *disk) mountTree(path string, layers []store.ID) error {
+func (d *disk) mountTree(path string, spec store.Spec) error {
 	if err := os.MkdirAll(path, 0o755); err != nil {
 		return err
 	}
-	if len(layers) == 1 {
-		return unix.Mount(d.dir(layers[0]), path, "", unix.MS_BIND, "")
+	if spec.Kind == store.Diff {
+		made := path + "-diff"
+		diff, err := merge.Compare(context.Background(), d.dirs(spec.Lower), d.dirs(spec.Layers), merge.Options{})
+		if err != nil {
+			return err
+		}
+		if _, err := diff.Make(context.Background(), made); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+		return unix.Mount(made, path, "", unix.MS_BIND, "")
 	}
+	if len(spec.Layers) == 1 {
+		return unix.Mount(d.dir(spec.Layers[0]), path, "", unix.MS_BIND, "")
+	}
+	return unix.Mount("overlay", path, "overlay", unix.MS_RDONLY, "lowerdir="+strings.Join(d.dirs(spec.Layers), ":"))
+}
+
+// dirs returns the directories of layers, the topmost first.
+func (d *disk) dirs(layers []store.ID) []string {
 	var dirs []string
 	for _, id := range slices.Backward(layers) {
 		dirs = append(dirs, d.dir(id))
 	}
-	return unix.Mount("overlay", path, "overlay", unix.MS_RDONLY, "lowerdir="+strings.Join(dirs, ":"))
+	return dirs
 }
 
 func (d *disk) Release(_ context.Context, owner string) error {
@@ -232,13 +250,13 @@ func (d *disk) Release(_ context.Context, owner string) error {
 	return nil
 }
 
-func (d *disk) Warm(layers []store.ID) {
+func (d *disk) Warm(spec store.Spec) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.mu.warmed = append(d.mu.warmed, slices.Clone(layers))
+	d.mu.warmed = append(d.mu.warmed, spec.Clone())
 }
 
-func (d *disk) warmed() [][]store.ID {
+func (d *disk) warmed() []store.Spec {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.mu.warmed

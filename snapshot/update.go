@@ -29,7 +29,7 @@ func (s *Snapshotter) Update(ctx context.Context, info snapshots.Info, fields ..
 	case len(c.passing) > 0:
 		s.passing.set(info.Name, c.passing)
 	}
-	s.passing.addTo(&updated)
+	s.show(&updated)
 	return updated, nil
 }
 
@@ -85,19 +85,18 @@ func (s *Snapshotter) store(ctx context.Context, name string, c change) (snapsho
 	return updated, err
 }
 
-// apply returns the labels that a snapshot is to have. A remote one keeps its
-// reference, too: it is how containerd finds it.
+// apply returns the labels that a snapshot is to have. It keeps those that no
+// client sets, and a remote one its reference: it is how containerd finds it.
 func (c *change) apply(present snapshots.Info) map[string]string {
 	labels := map[string]string{}
 	if !c.all {
 		maps.Copy(labels, present.Labels)
 	}
 	maps.Copy(labels, c.stored)
-	if _, remote := layerOf(present); remote {
-		for key, value := range present.Labels {
-			if isOwn(key) || key == snapshots.LabelSnapshotRef {
-				labels[key] = value
-			}
+	_, remote := layerOf(present)
+	for key, value := range present.Labels {
+		if isOwn(key) || remote && key == snapshots.LabelSnapshotRef {
+			labels[key] = value
 		}
 	}
 	return labels

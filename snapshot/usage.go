@@ -12,21 +12,73 @@ import (
 	"github.com/containerd/continuity/fs"
 	"github.com/containerd/log"
 
+	"github.com/ladle-dev/ladle/hardlink"
 	"github.com/ladle-dev/ladle/store"
 )
 
 // Usage returns what a snapshot itself takes on disk: a remote one what is
-// there of its layer, a local one its upper directory, a view nothing.
+// there of its layer, a local one its upper directory, a view nothing. A merge
+// also takes what was made for its stack, and what only stacks still have of
+// snapshots that are removed; of several merges the oldest takes it.
 func (s *Snapshotter) Usage(ctx context.Context, key string) (snapshots.Usage, error) {
 	var id string
 	var info snapshots.Info
+	var extra []string
 	err := s.meta.WithTransaction(ctx, false, func(ctx context.Context) (err error) {
-		id, info, _, err = storage.GetInfo(ctx, key)
+		if id, info, _, err = storage.GetInfo(ctx, key); err != nil {
+			return err
+		}
+		extra, err = s.takenBy(ctx, id, info)
 		return err
 	})
 	if err != nil {
 		return snapshots.Usage{}, err
 	}
+	usage, err := s.ownUsage(ctx, id, info)
+	if err != nil {
+		return snapshots.Usage{}, err
+	}
+	for _, dir := range extra {
+		bytes, inodes, err := hardlink.Usage(ctx, dir)
+		if err != nil {
+			return snapshots.Usage{}, fmt.Errorf("usage of snapshot %s: %w", s.owner(id), err)
+		}
+		usage.Size, usage.Inodes = usage.Size+bytes, usage.Inodes+inodes
+	}
+	return usage, nil
+}
+
+// takenBy returns the directories of its stack that a merge takes. It needs a
+// transaction.
+func (s *Snapshotter) takenBy(ctx context.Context, id string, info snapshots.Info) ([]string, error) {
+	st, err := stackOf(info)
+	if err != nil || st == nil {
+		return nil, err
+	}
+	used, err := readUses(ctx)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := storage.IDMap(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var dirs []string
+	for _, l := range st.of(id) {
+		_, there := keys[l.id]
+		switch {
+		case l.isTree(), l.diff == emptyDiff:
+		case l.diff != "" && used.diffs[l.diff] == id,
+			l.id == id,
+			l.diff == "" && !there && used.ids[l.id] == id:
+			dirs = append(dirs, s.lowerDir(l))
+		}
+	}
+	return dirs, nil
+}
+
+// ownUsage is the usage of a snapshot but for the stack of a merge.
+func (s *Snapshotter) ownUsage(ctx context.Context, id string, info snapshots.Info) (snapshots.Usage, error) {
 	if layer, remote := layerOf(info); remote {
 		return s.layerUsage(layer)
 	}

@@ -4,32 +4,31 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 )
 
-// AddTree makes the tree image over layers: write fills the file, which it
-// leaves open, and may use the store's layers meanwhile. The number
+// AddTree makes the image of the tree that spec says: write fills the file,
+// which it leaves open, and may use the store's layers meanwhile. The number
 // of the image is known to write, since inode numbers derive from it. If the
 // store has the image already that one is returned; of those who add the same
 // at once one writes and the others wait. It returns ErrNotFound if the store
-// has not all layers.
-func (s *Store) AddTree(layers []ID, write func(f *os.File, number uint64) error) (TreeImage, error) {
-	if len(layers) == 0 {
-		return TreeImage{}, errors.New("store: tree image over no layers")
+// has not all layers that the tree is made from.
+func (s *Store) AddTree(spec Spec, write func(f *os.File, number uint64) error) (TreeImage, error) {
+	if err := spec.Check(); err != nil {
+		return TreeImage{}, fmt.Errorf("store: %w", err)
 	}
-	key := keyOf(layers)
+	key := spec.Key()
 	defer s.turns.take(key)()
 	image, err := s.tree(key)
 	if !errors.Is(err, ErrNotFound) {
 		return image, err
 	}
-	if err := s.addTree(key, slices.Clone(layers), write); err != nil {
+	if err := s.addTree(key, spec, write); err != nil {
 		return TreeImage{}, fmt.Errorf("store: add tree image: %w", err)
 	}
 	return s.tree(key)
 }
 
-func (s *Store) addTree(key treeKey, layers []ID, write func(*os.File, uint64) error) error {
+func (s *Store) addTree(key SpecKey, spec Spec, write func(*os.File, uint64) error) error {
 	number, err := s.numbers.take()
 	if err != nil {
 		return err
@@ -38,17 +37,17 @@ func (s *Store) addTree(key treeKey, layers []ID, write func(*os.File, uint64) e
 	if err != nil {
 		return err
 	}
-	err = writeTree(d, number, layers, write)
+	err = writeTree(d, number, spec, write)
 	if err == nil {
 		err = d.publish(s.treeDir(number))
 	}
 	if err != nil {
 		return errors.Join(err, d.abandon())
 	}
-	t := &treeSlot{number: number, layers: layers}
+	t := &treeSlot{number: number, layers: spec.All()}
 	t.checked.Store(true)
 	s.mu.Lock()
-	whole := s.hasAllLocked(layers)
+	whole := s.hasAllLocked(t.layers)
 	if whole {
 		s.mu.trees[key] = t
 	}
@@ -59,7 +58,7 @@ func (s *Store) addTree(key treeKey, layers []ID, write func(*os.File, uint64) e
 	return nil
 }
 
-func writeTree(d *draft, number uint64, layers []ID, write func(*os.File, uint64) error) error {
+func writeTree(d *draft, number uint64, spec Spec, write func(*os.File, uint64) error) error {
 	f, err := d.create(imageFile)
 	if err != nil {
 		return err
@@ -71,7 +70,7 @@ func writeTree(d *draft, number uint64, layers []ID, write func(*os.File, uint64
 	if err != nil {
 		return err
 	}
-	meta, err := encodeMeta(newTreeMeta(layers, image))
+	meta, err := encodeMeta(newTreeMeta(spec, image))
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -35,11 +36,41 @@ func (l *Layer) DropCache(off, n int64) error {
 	return nil
 }
 
-// dropBehind drops the folios that end in (off,end], which were read.
+// dropBehind drops the folios that end in (off,end], which was read, if readers
+// have passed through them.
 func (l *Layer) dropBehind(off, end int64) {
-	first := off / largestFolio * largestFolio
-	last := end / largestFolio * largestFolio
-	_ = dropCache(l.data, first, last-first) // advice: there is nothing to be done
+	for n := off / largestFolio; off < end; n++ {
+		next := min(end, (n+1)*largestFolio)
+		if l.passing.read(n, next-off) && next == (n+1)*largestFolio {
+			_ = dropCache(l.data, n*largestFolio, largestFolio) // advice: there is nothing to be done
+		}
+		off = next
+	}
+}
+
+// passing tells sequential reads from others: they have read most of a folio
+// when they come to its end, in whatever order, since the kernel has several
+// under way.
+type passing struct {
+	mu struct {
+		sync.Mutex
+		// recent are folios that were read from lately, each in the place
+		// of its number modulo the length.
+		recent [16]struct{ folio, bytes int64 }
+	}
+}
+
+// read notes that bytes of a folio were read, and reports whether it was passed
+// through.
+func (p *passing) read(folio, bytes int64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := &p.mu.recent[folio%int64(len(p.mu.recent))]
+	if r.folio != folio {
+		r.folio, r.bytes = folio, 0
+	}
+	r.bytes += bytes
+	return r.bytes > largestFolio/2
 }
 
 func dropCache(f *os.File, off, n int64) error {

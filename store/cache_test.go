@@ -81,6 +81,38 @@ func TestSequentialReaderLeavesNoCache(t *testing.T) {
 	}
 }
 
+// TestRandomReaderLeavesCache: what it reads, others may need, wherever it ends.
+func TestRandomReaderLeavesCache(t *testing.T) {
+	root := t.TempDir()
+	s := open(t, root, store.Options{})
+	const size, folio, step = 8 << 20, 2 << 20, 128 << 10
+	l, err := s.Add(sampleID(1), store.Content{DataSize: size, NChunks: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeLayer(t, l)
+	if err := l.Fill(0, 0, randomBytes(1, 0, size)); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(filepath.Join(root, "layers/1/data"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	before := resident(t, f)
+	for _, off := range []int64{folio - step, 3*folio - step, 2*folio - step/2, size - step, folio - step} {
+		if _, err := l.ReadAt(make([]byte, step), off); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := resident(t, f); n < before {
+		t.Errorf("%d pages of %d are left in the cache", n, before)
+	}
+}
+
 // resident returns how many pages of f are in the page cache (mincore(2)).
 func resident(t *testing.T, f *os.File) (pages int) {
 	t.Helper()

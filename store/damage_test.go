@@ -146,18 +146,19 @@ func TestDamagedTree(t *testing.T) {
 				root := t.TempDir()
 				s := open(t, root, store.Options{})
 				ids := addIDs(t, s, 1, 2)
-				image := addTree(t, s, ids)
+				spec := store.Spec{Kind: store.Diff, Layers: ids, Lower: ids[:1]}
+				image := addTree(t, s, spec)
 				closeStore(t, s)
 				if err := damage(filepath.Join(filepath.Dir(image.Path), file)); err != nil {
 					t.Fatal(err)
 				}
 				s = open(t, root, store.Options{})
-				wantNoTree(t, s, ids)
-				healed := addTree(t, s, ids)
+				wantNoTree(t, s, spec)
+				healed := addTree(t, s, spec)
 				if healed.Number <= image.Number {
 					t.Errorf("number %d again", healed.Number)
 				}
-				checkTree(t, s, ids)
+				checkTree(t, s, spec)
 			})
 		}
 	}

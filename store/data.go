@@ -21,9 +21,7 @@ func (l *Layer) ReadAt(p []byte, off int64) (int, error) {
 	if lost := l.checkWrites(since); lost != nil {
 		return 0, fmt.Errorf("store: read layer %d: %w", l.Number(), lost)
 	}
-	if end := off + int64(n); off/largestFolio < end/largestFolio {
-		l.dropBehind(off, end)
-	}
+	l.dropBehind(off, off+int64(n))
 	return n, err
 }
 

@@ -11,12 +11,18 @@
 //	layers/N/data        the data file: sparse, filled chunk by chunk
 //	layers/N/present     which chunks of data are there: the presence marks
 //	trees/N/image        a tree image over one or more layers
-//	trees/N/meta.json    over which
+//	trees/N/meta.json    its Spec
 //	tmp                  what is being made or removed
 //
 // Layers and tree images have their numbers from one sequence. A number is
 // never used twice, so that it can name a FUSE file for as long as anything
 // may hold it open, also across restarts of the daemon.
+//
+// What a tree shows is said by a Spec: layers as they are, merged, or what makes
+// the tree over some into the tree over others. A tree image can be made again
+// from the indexes of all layers of its Spec, Spec.All, and from nothing else;
+// without one of these layers it goes. So whoever may mount a tree claims all of
+// them, those of Spec.Lower too, for as long as that is so.
 //
 // Whatever is complete when it is made (meta.json, chunks, entries, image)
 // is written under a temporary name, synced and renamed as a whole directory;

@@ -69,7 +69,7 @@ func workOn(s *store.Store, seed int) error {
 	if err := l.AddSource(fmt.Sprint("ref", rand.IntN(20))); err != nil {
 		return err
 	}
-	image, err := s.AddTree([]store.ID{sampleID(seed)}, writeImage)
+	image, err := s.AddTree(over(sampleID(seed)), writeImage)
 	if err != nil {
 		return err
 	}
@@ -183,9 +183,9 @@ func checkAfterKill(t *testing.T, s *store.Store, seed int) (present int, ok boo
 			}
 		}
 	}
-	ids := []store.ID{sampleID(seed)}
-	if _, err := s.Tree(ids); err == nil {
-		checkTree(t, s, ids)
+	spec := over(sampleID(seed))
+	if _, err := s.Tree(spec); err == nil {
+		checkTree(t, s, spec)
 	}
 	return present, true
 }

@@ -22,6 +22,8 @@ type Layer struct {
 	marks  *marks
 	refs   int // how many have it open; guarded by Store.mu
 
+	passing passing
+
 	// mu is held while meta.json is replaced. The file says meta.
 	mu struct {
 		sync.Mutex

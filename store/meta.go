@@ -28,31 +28,18 @@ type layerMeta struct {
 
 // treeMeta is the meta.json of a tree image.
 type treeMeta struct {
-	Version int       `json:"version"`
-	Layers  []layerID `json:"layers"` // lowest first
-	Image   fileMeta  `json:"image"`
+	Version int      `json:"version"`
+	Kind    Kind     `json:"kind"`
+	Layers  []ID     `json:"layers"`          // lowest first
+	Lower   []ID     `json:"lower,omitempty"` // lowest first
+	Image   fileMeta `json:"image"`
 }
 
-type layerID struct {
-	Blob digest.Digest `json:"blob"`
-	TOC  digest.Digest `json:"toc"`
+func newTreeMeta(spec Spec, image fileMeta) treeMeta {
+	return treeMeta{formatVersion, spec.Kind, spec.Layers, spec.Lower, image}
 }
 
-func newTreeMeta(layers []ID, image fileMeta) treeMeta {
-	m := treeMeta{Version: formatVersion, Image: image}
-	for _, id := range layers {
-		m.Layers = append(m.Layers, layerID(id))
-	}
-	return m
-}
-
-func (m treeMeta) ids() []ID {
-	ids := make([]ID, len(m.Layers))
-	for i, id := range m.Layers {
-		ids[i] = ID(id)
-	}
-	return ids
-}
+func (m treeMeta) spec() Spec { return Spec{m.Kind, m.Layers, m.Lower} }
 
 // fileMeta is what a file has to be.
 type fileMeta struct {

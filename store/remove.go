@@ -8,8 +8,10 @@ import (
 )
 
 // Remove removes every layer for which keep is false and that nobody has
-// open, and the tree images over them. It returns the bytes freed, also with
-// an error, and stops when ctx ends. keep may use the store.
+// open, and the tree images that are made from them. So keep is true for all
+// layers of a Spec, Spec.All, for as long as something may mount its tree. It
+// returns the bytes freed, also with an error, and stops when ctx ends. keep may
+// use the store.
 func (s *Store) Remove(ctx context.Context, keep func(ID) bool) (int64, error) {
 	var freed int64
 	for _, id := range s.Layers() {
@@ -41,8 +43,8 @@ func (s *Store) removeLayer(id ID) (freed int64, err error) {
 	return freed, err
 }
 
-// forget takes a layer that nobody has open, and the tree images over it, out
-// of the store and returns their directories, those of the tree images first.
+// forget takes a layer that nobody has open, and the tree images made from it,
+// out of the store and returns their directories, those of the tree images first.
 func (s *Store) forget(id ID) (dirs []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

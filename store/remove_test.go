@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/ladle-dev/ladle/store"
@@ -27,8 +28,16 @@ func TestRemove(t *testing.T) {
 	ids := addIDs(t, s, 1, 2, 3)
 	inUse := layer(t, s, 3)
 	fill(t, inUse, 3, 1)
-	for _, list := range [][]store.ID{ids[:1], ids[:2], ids[1:], ids[2:]} {
-		addTree(t, s, list)
+	gone := []store.Spec{
+		over(ids[:1]...), over(ids[:2]...), {Layers: ids[:1]},
+		{Kind: store.Diff, Layers: ids[1:2], Lower: ids[:1]},
+	}
+	stay := []store.Spec{
+		over(ids[1:]...), over(ids[2:]...), {Layers: ids[1:2]},
+		{Kind: store.Diff, Layers: ids[2:], Lower: ids[1:2]},
+	}
+	for _, spec := range slices.Concat(gone, stay) {
+		addTree(t, s, spec)
 	}
 	l := layer(t, s, 1)
 	for n := range sampleChunks {
@@ -45,10 +54,12 @@ func TestRemove(t *testing.T) {
 		t.Errorf("freed %d bytes of %d", freed, used)
 	}
 	wantNotFound(t, s, 1)
-	wantNoTree(t, s, ids[:1])
-	wantNoTree(t, s, ids[:2])
-	checkTree(t, s, ids[1:])
-	checkTree(t, s, ids[2:])
+	for _, spec := range gone {
+		wantNoTree(t, s, spec)
+	}
+	for _, spec := range stay {
+		checkTree(t, s, spec)
+	}
 	if err := verify(inUse, 3, 1); err != nil {
 		t.Error(err)
 	}
@@ -86,14 +97,15 @@ func TestTreeWithoutItsLayerGoes(t *testing.T) {
 	root := t.TempDir()
 	s := open(t, root, store.Options{})
 	ids := addIDs(t, s, 1, 2)
-	addTree(t, s, ids)
-	addTree(t, s, ids[1:])
+	addTree(t, s, over(ids...))
+	addTree(t, s, store.Spec{Kind: store.Diff, Layers: ids[1:], Lower: ids[:1]})
+	addTree(t, s, over(ids[1:]...))
 	closeStore(t, s)
 	if err := os.RemoveAll(filepath.Join(root, "layers/1")); err != nil {
 		t.Fatal(err)
 	}
 	s = open(t, root, store.Options{})
-	checkTree(t, s, ids[1:])
+	checkTree(t, s, over(ids[1:]...))
 	if left, _ := os.ReadDir(filepath.Join(root, "trees")); len(left) != 1 {
 		t.Errorf("left: %v", left)
 	}
@@ -113,9 +125,9 @@ func TestRemoveWhileOthersWork(t *testing.T) {
 			if err := verify(l, seed, i%sampleChunks); err != nil {
 				t.Error(err)
 			}
-			addTree(t, s, []store.ID{sampleID(seed)})
+			addTree(t, s, over(sampleID(seed)))
 			closeLayer(t, l)
-			if _, err := s.AddTree([]store.ID{sampleID(seed), sampleID((seed + 1) % 4)}, writeImage); err != nil && !errors.Is(err, store.ErrNotFound) {
+			if _, err := s.AddTree(over(sampleID(seed), sampleID((seed+1)%4)), writeImage); err != nil && !errors.Is(err, store.ErrNotFound) {
 				t.Error(err)
 			}
 		}

@@ -132,11 +132,15 @@ func (s *Store) scanTree(n uint64) error {
 	if err := checkSize(filepath.Join(dir, imageFile), m.Image.Size); err != nil {
 		return err
 	}
-	layers := m.ids()
+	spec := m.spec()
+	if err := spec.Check(); err != nil {
+		return fmt.Errorf("%s: %w: %w", metaFile, errDamaged, err)
+	}
+	layers := spec.All()
 	if !s.hasAllLocked(layers) {
 		return errOrphan
 	}
-	key := keyOf(layers)
+	key := spec.Key()
 	if s.mu.trees[key] != nil {
 		return errSecond
 	}

@@ -14,8 +14,8 @@ import (
 // ID is what makes a lazily readable layer the same layer: equal blobs with
 // unequal TOCs are different layers, or one image could poison another.
 type ID struct {
-	Blob digest.Digest // of the compressed blob
-	TOC  digest.Digest // of the uncompressed TOC
+	Blob digest.Digest `json:"blob"` // of the compressed blob
+	TOC  digest.Digest `json:"toc"`  // of the uncompressed TOC
 }
 
 // ErrNotFound is returned for a layer or tree image that the store has not, or
@@ -47,7 +47,7 @@ type Store struct {
 	mu struct {
 		sync.Mutex
 		layers map[ID]*slot // whole layers on disk
-		trees  map[treeKey]*treeSlot
+		trees  map[SpecKey]*treeSlot
 	}
 }
 
@@ -65,7 +65,7 @@ type slot struct {
 func Open(ctx context.Context, root string, opts Options) (*Store, error) {
 	s := &Store{root: root, bootID: opts.BootID}
 	s.mu.layers = map[ID]*slot{}
-	s.mu.trees = map[treeKey]*treeSlot{}
+	s.mu.trees = map[SpecKey]*treeSlot{}
 	if err := s.open(ctx); err != nil {
 		if s.lock != nil {
 			s.lock.Close()

@@ -1,8 +1,6 @@
 package store
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -17,39 +15,24 @@ type TreeImage struct {
 	Path   string // of the file
 }
 
-// treeKey stands for an ordered list of layers.
-type treeKey [sha256.Size]byte
-
-func keyOf(layers []ID) (key treeKey) {
-	h := sha256.New()
-	for _, id := range layers {
-		for _, s := range []string{id.Blob.String(), id.TOC.String()} {
-			h.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(s))))
-			h.Write([]byte(s))
-		}
-	}
-	h.Sum(key[:0])
-	return key
-}
-
 // treeSlot is where a tree image is.
 type treeSlot struct {
 	number  uint64
-	layers  []ID        // lowest first
+	layers  []ID        // it is made from
 	checked atomic.Bool // whether the bytes of the image were checked
 }
 
-// Tree returns the tree image over layers, the lowest first, or ErrNotFound.
-// The image stays for as long as one of the layers is open. One that is found
-// damaged is removed.
-func (s *Store) Tree(layers []ID) (TreeImage, error) {
-	key := keyOf(layers)
+// Tree returns the image of the tree that spec says, or ErrNotFound. It stays
+// for as long as all layers that it is made from do: see Remove. One that is
+// found damaged is removed.
+func (s *Store) Tree(spec Spec) (TreeImage, error) {
+	key := spec.Key()
 	defer s.turns.take(key)()
 	return s.tree(key)
 }
 
 // tree is Tree for who has the turn of key.
-func (s *Store) tree(key treeKey) (TreeImage, error) {
+func (s *Store) tree(key SpecKey) (TreeImage, error) {
 	s.mu.Lock()
 	t := s.mu.trees[key]
 	s.mu.Unlock()
@@ -101,7 +84,7 @@ func imageMeta(f *os.File) (fileMeta, error) {
 	return fileMeta{info.Size(), sum}, err
 }
 
-func (s *Store) discardTree(key treeKey, t *treeSlot) error {
+func (s *Store) discardTree(key SpecKey, t *treeSlot) error {
 	s.mu.Lock()
 	ours := s.mu.trees[key] == t
 	if ours {

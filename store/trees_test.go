@@ -21,6 +21,9 @@ func addIDs(t testing.TB, s *store.Store, seeds ...int) (ids []store.ID) {
 	return ids
 }
 
+// over returns the tree of layers with nothing below.
+func over(layers ...store.ID) store.Spec { return store.Spec{Kind: store.Lowest, Layers: layers} }
+
 // writeImage writes an image as a layer's own is: a little at the start, the
 // rest far behind, so that its inode numbers are its own.
 func writeImage(f *os.File, number uint64) error {
@@ -33,19 +36,19 @@ func writeImage(f *os.File, number uint64) error {
 	return nil
 }
 
-func addTree(t testing.TB, s *store.Store, ids []store.ID) store.TreeImage {
+func addTree(t testing.TB, s *store.Store, spec store.Spec) store.TreeImage {
 	t.Helper()
-	image, err := s.AddTree(ids, writeImage)
+	image, err := s.AddTree(spec, writeImage)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return image
 }
 
-// checkTree fails unless the tree image over ids is what writeImage wrote.
-func checkTree(t testing.TB, s *store.Store, ids []store.ID) store.TreeImage {
+// checkTree fails unless the image of a tree is what writeImage wrote.
+func checkTree(t testing.TB, s *store.Store, spec store.Spec) store.TreeImage {
 	t.Helper()
-	image, err := s.Tree(ids)
+	image, err := s.Tree(spec)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,9 +67,9 @@ func checkTree(t testing.TB, s *store.Store, ids []store.ID) store.TreeImage {
 	return image
 }
 
-func wantNoTree(t testing.TB, s *store.Store, ids []store.ID) {
+func wantNoTree(t testing.TB, s *store.Store, spec store.Spec) {
 	t.Helper()
-	if image, err := s.Tree(ids); !errors.Is(err, store.ErrNotFound) {
+	if image, err := s.Tree(spec); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("tree image %v: %v, want ErrNotFound", image, err)
 	}
 }
@@ -75,11 +78,22 @@ func TestTreesAreKept(t *testing.T) {
 	root := t.TempDir()
 	s := open(t, root, store.Options{})
 	ids := addIDs(t, s, 1, 2)
-	lists := [][]store.ID{ids[:1], ids[1:], ids, {ids[1], ids[0]}, {ids[0], ids[0]}}
+	specs := []store.Spec{
+		over(ids[:1]...), over(ids[1:]...), over(ids...), over(ids[1], ids[0]), over(ids[0], ids[0]),
+		{Layers: ids[:1]},
+		{Layers: ids[1:]},
+		{Kind: store.Diff, Layers: ids[:1]},
+		{Kind: store.Diff, Layers: ids},
+		{Kind: store.Diff, Layers: ids[1:], Lower: ids[:1]},
+		{Kind: store.Diff, Layers: ids[:1], Lower: ids[1:]},
+		{Kind: store.Diff, Layers: ids[:1], Lower: ids[:1]},
+		{Kind: store.Diff, Layers: ids, Lower: ids[:1]},
+		{Kind: store.Diff, Layers: ids[:1], Lower: ids},
+	}
 	numbers := map[uint64]bool{1: true, 2: true} // of the layers
-	for _, list := range lists {
-		wantNoTree(t, s, list)
-		image := addTree(t, s, list)
+	for _, spec := range specs {
+		wantNoTree(t, s, spec)
+		image := addTree(t, s, spec)
 		if numbers[image.Number] {
 			t.Errorf("number %d again", image.Number)
 		}
@@ -87,8 +101,8 @@ func TestTreesAreKept(t *testing.T) {
 	}
 	closeStore(t, s)
 	s = open(t, root, store.Options{})
-	for _, list := range lists {
-		image := checkTree(t, s, list)
+	for _, spec := range specs {
+		image := checkTree(t, s, spec)
 		if !numbers[image.Number] {
 			t.Errorf("number %d is new", image.Number)
 		}
@@ -104,7 +118,7 @@ func TestAddTreeAtOnce(t *testing.T) {
 	images := make([]store.TreeImage, 12)
 	for i := range images {
 		wg.Go(func() {
-			image, err := s.AddTree(ids, func(f *os.File, number uint64) error {
+			image, err := s.AddTree(over(ids...), func(f *os.File, number uint64) error {
 				if writes.Add(1) == 1 {
 					return errors.New("the first has bad luck")
 				}
@@ -120,7 +134,7 @@ func TestAddTreeAtOnce(t *testing.T) {
 	if writes.Load() != 2 || failures.Load() != 1 {
 		t.Errorf("%d writes, %d failures", writes.Load(), failures.Load())
 	}
-	want := checkTree(t, s, ids)
+	want := checkTree(t, s, over(ids...))
 	for _, image := range images {
 		if image != want && image != (store.TreeImage{}) {
 			t.Errorf("%v, want %v", image, want)
@@ -132,14 +146,28 @@ func TestAddTreeErrors(t *testing.T) {
 	root := t.TempDir()
 	s := open(t, root, store.Options{})
 	ids := addIDs(t, s, 1)
-	if _, err := s.AddTree(nil, writeImage); err == nil {
-		t.Error("made a tree image over nothing")
+	for _, spec := range []store.Spec{
+		over(),
+		{Kind: store.Diff, Lower: ids},
+		{Layers: []store.ID{ids[0], ids[0]}},
+		{Layers: ids, Lower: ids},
+		{Kind: store.Lowest, Layers: ids, Lower: ids},
+		{Kind: store.Diff + 1, Layers: ids},
+	} {
+		if _, err := s.AddTree(spec, writeImage); err == nil {
+			t.Errorf("made the image of %+v", spec)
+		}
 	}
-	if _, err := s.AddTree([]store.ID{ids[0], sampleID(2)}, writeImage); !errors.Is(err, store.ErrNotFound) {
-		t.Errorf("over an absent layer: %v", err)
+	for _, spec := range []store.Spec{
+		over(ids[0], sampleID(2)),
+		{Kind: store.Diff, Layers: ids, Lower: []store.ID{sampleID(2)}},
+	} {
+		if _, err := s.AddTree(spec, writeImage); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("%+v, with an absent layer: %v", spec, err)
+		}
 	}
 	broken := errors.New("broken")
-	if _, err := s.AddTree(ids, func(*os.File, uint64) error { return broken }); !errors.Is(err, broken) {
+	if _, err := s.AddTree(over(ids...), func(*os.File, uint64) error { return broken }); !errors.Is(err, broken) {
 		t.Errorf("error of write: %v", err)
 	}
 	for _, dir := range []string{"tmp", "trees"} {

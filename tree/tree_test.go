@@ -78,6 +78,41 @@ func TestMergeImplied(t *testing.T) {
 	}
 }
 
+// TestMergeImpliedUnderOpaque: the attributes are those of a directory that is
+// hidden, as the layer was unpacked before anything hid it.
+func TestMergeImpliedUnderOpaque(t *testing.T) {
+	layer := func(opaque, implied bool, perm uint32) *tree.Inode {
+		root, d, sub := tree.NewDir(0o755), tree.NewDir(0o750), tree.NewDir(perm)
+		d.Dir.Opaque, sub.Dir.Implied = opaque, implied
+		d.Dir.Add("sub", sub)
+		root.Dir.Add("d", d)
+		return root
+	}
+	hiding := dirWith("d", tree.NewDir(0o755))
+	hiding.Dir.Lookup("d").Dir.Opaque = true
+	cases := []struct {
+		name   string
+		layers []*tree.Inode
+		want   uint32
+	}{
+		{"in the layer itself", []*tree.Inode{layer(false, false, 0o711), layer(true, true, 0o755)}, 0o711},
+		{"in a layer between", []*tree.Inode{layer(false, false, 0o711), hiding, layer(false, true, 0o755)}, 0o711},
+		{"not implied", []*tree.Inode{layer(false, false, 0o711), layer(true, false, 0o755)}, 0o755},
+		{"nearest", []*tree.Inode{layer(false, false, 0o711), layer(true, false, 0o722), layer(true, true, 0o755)}, 0o722},
+	}
+	for _, c := range cases {
+		sub := tree.Merge(c.layers...).Dir.Lookup("d").Dir.Lookup("sub")
+		if sub == nil || sub.Mode != unix.S_IFDIR|c.want {
+			t.Errorf("%s: %+v, want mode %o", c.name, sub, c.want)
+		}
+	}
+	below, above := dirWith("d", tree.NewDir(0o711)), dirWith("d", tree.NewDir(0o755))
+	above.Dir.Lookup("d").Dir.Opaque, above.Dir.Lookup("d").Dir.Implied = true, true
+	if d := tree.Merge(below, above).Dir.Lookup("d"); d.Mode != unix.S_IFDIR|0o711 {
+		t.Errorf("the opaque one itself: %+v", d)
+	}
+}
+
 // TestMergeLeavesLayersAlone merges twice and compares the layers with copies.
 func TestMergeLeavesLayersAlone(t *testing.T) {
 	layers := func() []*tree.Inode {

@@ -100,6 +100,8 @@ func (d *daemon) endpoints(ctx context.Context, layers usableLayers, trees snaps
 			Drop:        layers.drop,
 			OpenTimeout: d.cfg.MountTimeout.Duration(),
 			Prepares:    d.counts.Prepares,
+			Settle:      !d.cfg.NoDedupe,
+			Settles:     d.counts.Settles,
 		})
 		if err != nil {
 			return nil, fmt.Errorf("endpoint %s: %w", e.Name, err)

@@ -29,7 +29,7 @@ var table = map[string]int{
 }
 
 // reserved are packages of the table that are not written yet.
-var reserved = []string{"merge", "hardlink"}
+var reserved []string
 
 // goPackage is what `go list -json` says of a package.
 type goPackage struct {

@@ -1,0 +1,98 @@
+package hardlink
+
+import (
+	"errors"
+	"os"
+	"strings"
+
+	"github.com/containerd/continuity/fs"
+	"github.com/containerd/continuity/sysx"
+	"golang.org/x/sys/unix"
+)
+
+// copy makes path a file like from, or a link to the copy that there is.
+func (m *maker) copy(path, from string) error {
+	st, err := lstat(from)
+	if err != nil {
+		return err
+	}
+	if first := m.copied[inodeOf(st)]; first != "" {
+		if err := link(first, path); !errors.Is(err, unix.EMLINK) {
+			return err
+		}
+	}
+	if err := copyContent(path, from, st); err != nil {
+		return err
+	}
+	m.made.Copies++
+	if st.Mode&unix.S_IFMT == unix.S_IFREG {
+		m.made.Bytes += st.Size
+	}
+	if st.Nlink > 1 {
+		m.copied[inodeOf(st)] = path
+	}
+	return mirror(path, from, st)
+}
+
+// copyContent makes the file, with default attributes. Within one filesystem
+// extents are shared where it can, and holes stay (continuity, fs.CopyFile).
+func copyContent(path, from string, st *unix.Stat_t) error {
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return fs.CopyFile(path, from)
+	case unix.S_IFLNK:
+		target, err := os.Readlink(from)
+		if err != nil {
+			return err
+		}
+		return os.Symlink(target, path)
+	default:
+		return mknod(path, st.Mode, st.Rdev)
+	}
+}
+
+// mirror gives path the attributes of from: owner before mode and extended
+// attributes, since a change of owner takes capabilities and set-id bits away.
+func mirror(path, from string, st *unix.Stat_t) error {
+	if err := os.Lchown(path, int(st.Uid), int(st.Gid)); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFLNK {
+		if err := unix.Chmod(path, st.Mode&0o7777); err != nil {
+			return &os.PathError{Op: "chmod", Path: path, Err: err}
+		}
+	}
+	if err := mirrorXattrs(path, from); err != nil {
+		return err
+	}
+	times := []unix.Timespec{st.Atim, st.Mtim}
+	if err := unix.UtimesNanoAt(unix.AT_FDCWD, path, times, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return &os.PathError{Op: "utimensat", Path: path, Err: err}
+	}
+	return nil
+}
+
+// mirrorXattrs leaves out what path's filesystem does not take, as archivers do.
+func mirrorXattrs(path, from string) error {
+	names, err := sysx.LListxattr(from)
+	if err != nil {
+		if errors.Is(err, unix.ENOTSUP) {
+			return nil
+		}
+		return &os.PathError{Op: "listxattr", Path: from, Err: err}
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, "trusted.overlay.") || strings.HasPrefix(name, "user.overlay.") {
+			continue
+		}
+		value, err := sysx.LGetxattr(from, name)
+		if err != nil {
+			return &os.PathError{Op: "getxattr " + name, Path: from, Err: err}
+		}
+		err = unix.Lsetxattr(path, name, value, 0)
+		if err != nil && !errors.Is(err, unix.ENOTSUP) && !errors.Is(err, unix.EPERM) {
+			return &os.PathError{Op: "setxattr " + name, Path: path, Err: err}
+		}
+	}
+	return nil
+}

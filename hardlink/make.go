@@ -1,0 +1,180 @@
+package hardlink
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// Options say how a skeleton is made.
+type Options struct {
+	// UserXattr marks opaque directories by user.overlay.opaque, for
+	// overlay mounts with the option userxattr, in place of
+	// trusted.overlay.opaque.
+	UserXattr bool
+}
+
+// Made is what a skeleton came to.
+type Made struct {
+	Links  int   // names that are hard links
+	Copies int   // files that could not be linked
+	Bytes  int64 // that were copied
+}
+
+// Prefix is what the name of a skeleton that is not whole begins with.
+const Prefix = "new-"
+
+// Make makes the skeleton root at path, which must not exist. It is made as
+// Prefix and a random number beside path and then renamed, so what has the name
+// path is whole, also if the process is killed; what was begun and not renamed
+// is for the caller to delete at its next start. What is mirrored must not
+// change meanwhile.
+//
+// Errors are of type *os.PathError, *os.LinkError or *os.SyscallError, and
+// say in their path on which side it failed.
+func Make(ctx context.Context, path string, root *Node, opts Options) (Made, error) {
+	dir, err := os.MkdirTemp(filepath.Dir(path), Prefix)
+	if err != nil {
+		return Made{}, err
+	}
+	m := maker{ctx: ctx, opts: opts, copied: map[inode]string{}}
+	err = m.fill(dir, root)
+	if err == nil && m.made.Bytes > 0 {
+		// Links are metadata, which filesystems order in their journals.
+		// Bytes of a new file they do not.
+		err = syncAll(dir)
+	}
+	if err == nil {
+		err = os.Rename(dir, path)
+	}
+	if err != nil {
+		return Made{}, errors.Join(err, os.RemoveAll(dir))
+	}
+	return m.made, nil
+}
+
+// syncAll writes the filesystem of dir to disk.
+func syncAll(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return os.NewSyscallError("syncfs", unix.Syncfs(int(f.Fd())))
+}
+
+// inode is what names a file on this machine.
+type inode struct{ dev, ino uint64 }
+
+func inodeOf(st *unix.Stat_t) inode { return inode{st.Dev, st.Ino} }
+
+// maker makes one skeleton.
+type maker struct {
+	ctx  context.Context
+	opts Options
+	made Made
+	// copied are the copies of files that have several names, by what they
+	// are copies of.
+	copied map[inode]string
+}
+
+// fill makes the entries of n in dir, which is empty, and then gives dir its
+// attributes.
+func (m *maker) fill(dir string, n *Node) error {
+	for _, name := range n.Dir.names() {
+		if err := m.ctx.Err(); err != nil {
+			return err
+		}
+		if err := m.place(filepath.Join(dir, name), n.Dir.entries[name]); err != nil {
+			return err
+		}
+	}
+	if err := m.mark(dir, n.Dir); err != nil {
+		return err
+	}
+	if n.From == "" {
+		return os.Chmod(dir, 0o755)
+	}
+	st, err := lstat(n.From)
+	if err != nil {
+		return err
+	}
+	return mirror(dir, n.From, st)
+}
+
+// mark writes what overlayfs reads at a directory. One with whiteouts gets the
+// mark of a copied-up directory whose origin is not known: without it the kernel
+// lists the whiteouts where nothing lies below the directory (Linux 6.18,
+// fs/overlayfs/inode.c, ovl_get_inode: OVL_WHITEOUTS).
+func (m *maker) mark(dir string, d *Dir) error {
+	if d.Opaque {
+		if err := m.setMark(dir, "opaque", "y"); err != nil {
+			return err
+		}
+	}
+	for _, n := range d.entries {
+		if n.IsWhiteout() {
+			return m.setMark(dir, "origin", "")
+		}
+	}
+	return nil
+}
+
+func (m *maker) setMark(dir, name, value string) error {
+	key := "trusted.overlay." + name
+	if m.opts.UserXattr {
+		key = "user.overlay." + name
+	}
+	if err := unix.Lsetxattr(dir, key, []byte(value), 0); err != nil {
+		return &os.PathError{Op: "setxattr " + key, Path: dir, Err: err}
+	}
+	return nil
+}
+
+func (m *maker) place(path string, n *Node) error {
+	switch {
+	case n.Dir != nil:
+		if err := os.Mkdir(path, 0o700); err != nil {
+			return err
+		}
+		return m.fill(path, n)
+	case n.From == "":
+		return mknod(path, unix.S_IFCHR, 0)
+	}
+	if n.Anew {
+		return m.copy(path, n.From)
+	}
+	err := link(n.From, path)
+	if errors.Is(err, unix.EXDEV) || errors.Is(err, unix.EMLINK) {
+		return m.copy(path, n.From)
+	}
+	if err == nil {
+		m.made.Links++
+	}
+	return err
+}
+
+func link(from, path string) error {
+	if err := unix.Linkat(unix.AT_FDCWD, from, unix.AT_FDCWD, path, 0); err != nil {
+		return &os.LinkError{Op: "link", Old: from, New: path, Err: err}
+	}
+	return nil
+}
+
+func lstat(path string) (*unix.Stat_t, error) {
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		return nil, &os.PathError{Op: "lstat", Path: path, Err: err}
+	}
+	return &st, nil
+}
+
+func mknod(path string, mode uint32, device uint64) error {
+	if err := unix.Mknod(path, mode, int(device)); err != nil {
+		return &os.PathError{Op: "mknod", Path: path, Err: err}
+	}
+	return nil
+}

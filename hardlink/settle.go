@@ -1,0 +1,181 @@
+package hardlink
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// chunkFiles is how many files are looked at within one transaction of the
+// index. Two descriptors are open for each that is about to be linked.
+const chunkFiles = 256
+
+// settling is one run of Settle.
+type settling struct {
+	*Pool
+	id      uint64
+	root    string
+	pace    pace
+	reached Reached
+	// last is, of each content, the inode to which a name of this member
+	// was linked last: those before need not be looked at again.
+	last    map[contentKey]uint64
+	blocked map[uint64]bool
+}
+
+func (s *settling) run(ctx context.Context) error {
+	if err := s.update(func(x index) error { return x.putMember(s.id, false) }); err != nil {
+		return err
+	}
+	var chunk []string
+	err := filepath.WalkDir(s.root, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
+			return err
+		}
+		path, err = filepath.Rel(s.root, path)
+		if err != nil || s.leaveAlone(path) {
+			return err
+		}
+		if chunk = append(chunk, path); len(chunk) < chunkFiles {
+			return nil
+		}
+		err = s.chunk(ctx, chunk)
+		chunk = chunk[:0]
+		return err
+	})
+	if err == nil {
+		err = s.chunk(ctx, chunk)
+	}
+	if err != nil {
+		return err
+	}
+	return s.update(func(x index) error { return x.putMember(s.id, len(s.blocked) == 0) })
+}
+
+func (s *settling) leaveAlone(path string) bool {
+	return !s.shares && s.opts.Single != nil && s.opts.Single(path)
+}
+
+// chunk settles some files. What is in the index is kept also if that fails.
+func (s *settling) chunk(ctx context.Context, paths []string) (err error) {
+	kept := s.update(func(x index) error {
+		b := batch{settling: s, index: x}
+		defer b.close()
+		err = b.settle(ctx, paths)
+		return nil
+	})
+	return errors.Join(err, kept)
+}
+
+// batch is the files of a chunk.
+type batch struct {
+	*settling
+	index
+	links []*pair // that are to be made, by directory
+}
+
+func (b *batch) settle(ctx context.Context, paths []string) error {
+	for _, path := range paths {
+		if err := b.pace.rest(ctx); err != nil {
+			return err
+		}
+		if err := b.look(ctx, path); err != nil {
+			return err
+		}
+	}
+	return b.link()
+}
+
+// look finds out whether path has an equal in another member, and shares
+// extents with it or notes the link that is to be made.
+func (b *batch) look(ctx context.Context, path string) error {
+	f, err := openFile(b.root, name{b.id, path})
+	if err != nil {
+		return err
+	}
+	mine, err := b.known(f)
+	if err != nil || mine == nil {
+		return f.closeWith(err)
+	}
+	if b.alone(f, mine) || f.st.Nlink > 1 && !b.shares {
+		return f.closeWith(nil) // one of several names would have to leave the others
+	}
+	equal, err := b.findEqual(ctx, f, mine)
+	if err != nil || equal == nil {
+		return f.closeWith(err)
+	}
+	if b.shares {
+		return b.share(ctx, f, equal)
+	}
+	p := &pair{name: f, equal: equal}
+	same, err := p.compare(ctx, &b.pace)
+	if err != nil || !same {
+		p.close()
+		return err
+	}
+	b.links = append(b.links, p)
+	return nil
+}
+
+// known makes the record of f true and returns it. It returns nil for a file
+// that needs no more attention: it is empty, or shares its inode already.
+func (b *batch) known(f *file) (*record, error) {
+	if f.st.Size == 0 {
+		return nil, nil
+	}
+	r, err := b.refresh(f)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range r.names {
+		if !b.shares && n.member != b.id {
+			return nil, nil
+		}
+	}
+	return r, nil
+}
+
+// refresh makes the record of f true, of which f.name is a name.
+func (b *batch) refresh(f *file) (*record, error) {
+	old := b.file(f.st.Ino)
+	if old != nil && old.changed == f.changed() {
+		r := old.with(f.at)
+		if len(r.names) == len(old.names) {
+			return r, nil
+		}
+		return r, b.put(f.st.Ino, old, r)
+	}
+	content, err := b.groupOf(f)
+	if err != nil {
+		return nil, err
+	}
+	r := &record{changed: f.changed(), content: content, names: []name{f.at}}
+	if old != nil {
+		for _, n := range old.names {
+			if n != f.at && b.stands(n, f.st.Ino) {
+				r.names = append(r.names, n)
+			}
+		}
+	}
+	return r, b.put(f.st.Ino, old, r)
+}
+
+// stands reports whether n is still a name of an inode.
+func (b *batch) stands(n name, ino uint64) bool {
+	var st unix.Stat_t
+	err := unix.Lstat(filepath.Join(b.opts.Members.Dir(n.member), n.path), &st)
+	return err == nil && st.Ino == ino
+}
+
+// alone reports whether no other file is in the group of f.
+func (b *batch) alone(f *file, r *record) bool {
+	for ino := range b.equals(r.content.group(), 0) {
+		if ino != f.st.Ino {
+			return false
+		}
+	}
+	return true
+}

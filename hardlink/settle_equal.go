@@ -1,0 +1,139 @@
+package hardlink
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	"golang.org/x/sys/unix"
+)
+
+// findEqual returns a file of another member that f may share storage with, or
+// nil. Those of f's group whose bytes were never read are read for that.
+func (b *batch) findEqual(ctx context.Context, f *file, r *record) (*file, error) {
+	r, err := b.hash(ctx, f, r)
+	if err != nil {
+		return nil, err
+	}
+	var unread contentKey
+	copy(unread[:], r.content.group())
+	for _, ino := range b.inodes(unread[:], 0) {
+		other, known, err := b.open(ino)
+		if err != nil || other == nil {
+			if err != nil {
+				return nil, err
+			}
+			continue
+		}
+		_, err = b.hash(ctx, other, known)
+		if err := other.closeWith(err); err != nil {
+			return nil, err
+		}
+	}
+	for _, ino := range b.inodes(r.content[:], b.last[r.content]) {
+		if ino == f.st.Ino {
+			continue
+		}
+		equal, known, err := b.open(ino)
+		if err != nil {
+			return nil, err
+		}
+		if equal == nil {
+			continue
+		}
+		if !b.shares {
+			b.last[r.content] = ino
+		}
+		if known, err = b.hash(ctx, equal, known); err != nil {
+			return nil, equal.closeWith(err)
+		}
+		if b.mayShare(equal, known, r) {
+			return equal, nil
+		}
+		equal.close()
+	}
+	return nil, nil
+}
+
+// mostEquals bounds how many inodes of one content are looked at for a file.
+const mostEquals = 64
+
+// inodes returns equals as a list, so that records may be written meanwhile.
+func (b *batch) inodes(prefix []byte, last uint64) (all []uint64) {
+	for ino := range b.equals(prefix, last) {
+		if all = append(all, ino); len(all) == mostEquals {
+			break
+		}
+	}
+	return all
+}
+
+// open opens an inode by one of its names, and makes its record true. It
+// returns nil if none of its names stands.
+func (b *batch) open(ino uint64) (*file, *record, error) {
+	old := b.file(ino)
+	if old == nil {
+		return nil, nil, nil
+	}
+	for _, n := range old.names {
+		f, err := openFile(b.opts.Members.Dir(n.member), n)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+			continue
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		if f.st.Ino != ino {
+			f.close()
+			continue
+		}
+		r, err := b.refresh(f)
+		if err != nil {
+			return nil, nil, f.closeWith(err)
+		}
+		return f, r, nil
+	}
+	return nil, nil, b.drop(ino, old)
+}
+
+// mayShare reports whether a name of this member may come to share storage with
+// equal. Inodes are shared only if all names of equal are known, and if no view
+// shows two members that have one.
+func (b *batch) mayShare(equal *file, known, want *record) bool {
+	if known.content != want.content {
+		return false // its record was not true
+	}
+	if b.shares {
+		return true
+	}
+	if int(equal.st.Nlink) != len(known.names) || known.in(b.id) {
+		return false
+	}
+	for _, n := range known.names {
+		if !b.opts.Members.Apart(b.id, n.member) {
+			return false
+		}
+	}
+	free := true
+	for _, n := range known.names {
+		if !b.opts.Members.Free(n.member) {
+			b.blocked[n.member] = true
+			free = false
+		}
+	}
+	return free
+}
+
+// hash completes the content key of f's record.
+func (b *batch) hash(ctx context.Context, f *file, r *record) (*record, error) {
+	if r.content.hashed() {
+		return r, nil
+	}
+	sum, err := f.sum(ctx, &b.pace)
+	if err != nil {
+		return nil, err
+	}
+	to := *r
+	copy(to.content[half:], sum)
+	return &to, b.put(f.st.Ino, r, &to)
+}

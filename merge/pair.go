@@ -1,0 +1,76 @@
+package merge
+
+import (
+	"slices"
+
+	"github.com/ladle-dev/ladle/store"
+)
+
+// Lower is one lowerdir: the tree of a Spec if that has layers, else a
+// directory.
+type Lower struct {
+	Dir  string
+	Tree store.Spec
+}
+
+// IsTree reports whether l is a tree.
+func (l Lower) IsTree() bool { return len(l.Tree.Layers) > 0 }
+
+func (l Lower) equal(m Lower) bool {
+	return l.Dir == m.Dir && SameTree(l.Tree, m.Tree)
+}
+
+// SameTree reports whether two Specs are equal.
+func SameTree(a, b store.Spec) bool {
+	return a.Kind == b.Kind && slices.Equal(a.Layers, b.Layers) && slices.Equal(a.Lower, b.Lower)
+}
+
+// Side is one side of a pair: the lowers that a view of the snapshot has, the
+// lowest first. No lowers: nothing.
+type Side []Lower
+
+// Pair is what a clean diff is made from.
+type Pair struct{ Lower, Upper Side }
+
+// Index returns the tree that is the clean diff, if both sides are trees of
+// whole layers: it is made from their indexes, and nothing is read. lowest says
+// that nothing will lie below it.
+func (p Pair) Index(lowest bool) (spec store.Spec, ok bool) {
+	upper, ok := layersOf(p.Upper)
+	if !ok || len(upper) == 0 {
+		return store.Spec{}, false
+	}
+	lower, ok := layersOf(p.Lower)
+	if !ok {
+		return store.Spec{}, false
+	}
+	if lowest && len(lower) == 0 {
+		return store.Spec{Kind: store.Lowest, Layers: upper}, true
+	}
+	return store.Spec{Kind: store.Diff, Layers: upper, Lower: lower}, true
+}
+
+// layersOf returns the layers that a side stacks, if it stacks nothing else.
+// Each but the lowest must be as it is.
+func layersOf(side Side) (layers []store.ID, ok bool) {
+	for i, l := range side {
+		switch {
+		case !l.IsTree() || l.Tree.Kind == store.Diff:
+			return nil, false
+		case i > 0 && l.Tree.Kind != store.AsIs:
+			return nil, false
+		}
+		layers = append(layers, l.Tree.Layers...)
+	}
+	return layers, true
+}
+
+// Own returns the one lower that the upper side has above the lower side, if
+// that is how the two differ: the sides are adjacent.
+func (p Pair) Own() (own Lower, ok bool) {
+	n := len(p.Lower)
+	if len(p.Upper) != n+1 || !slices.EqualFunc(p.Lower, p.Upper[:n], Lower.equal) {
+		return Lower{}, false
+	}
+	return p.Upper[n], true
+}

@@ -1,0 +1,180 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/ladle-dev/ladle/merge"
+)
+
+// diffsName is the name, beside the directories of snapshots, of the directory
+// of clean diffs; emptyDiff is an empty directory there.
+const (
+	diffsName = "d"
+	emptyDiff = "0"
+	// apartSuffix ends the name of a clean diff that shares no inode.
+	apartSuffix = "a"
+)
+
+// cleanDiff is how the clean diff of a pair is stacked.
+type cleanDiff struct {
+	lower     lower
+	whiteouts bool // there are some, or may be
+	empty     bool // there is nothing to stack
+}
+
+// knownDiffs are clean diffs that were found before, by the names of their
+// pairs. What is not known is found again: it is in the layer or on disk.
+type knownDiffs struct {
+	mu struct {
+		sync.Mutex
+		diffs map[string]cleanDiff
+	}
+}
+
+func (k *knownDiffs) get(name string) (cleanDiff, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	d, ok := k.mu.diffs[name]
+	return d, ok
+}
+
+func (k *knownDiffs) put(name string, d cleanDiff) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.mu.diffs == nil {
+		k.mu.diffs = map[string]cleanDiff{}
+	}
+	k.mu.diffs[name] = d
+}
+
+// keep forgets the diffs for whose names there is false.
+func (k *knownDiffs) keep(there func(name string) bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	maps.DeleteFunc(k.mu.diffs, func(name string, _ cleanDiff) bool { return !there(name) })
+}
+
+// cleanDiff finds the clean diff of a pair, and makes it if it must. The pair
+// is pinned. lowest says that nothing will lie below it. Trees are mounted for
+// owner.
+func (s *Snapshotter) cleanDiff(ctx context.Context, owner string, p pair, lowest bool) (cleanDiff, error) {
+	both := merge.Pair{Lower: s.side(p.lower), Upper: s.side(p.upper)}
+	if spec, ok := both.Index(lowest); ok {
+		return cleanDiff{lower: lower{tree: spec}}, nil
+	}
+	defer s.lock("\x00pair " + p.name)()
+	if d, ok := s.diffs.get(p.name); ok {
+		return d, nil
+	}
+	d, err := s.findDiff(ctx, owner, p, both)
+	if err == nil {
+		s.diffs.put(p.name, d)
+	}
+	return d, err
+}
+
+func (s *Snapshotter) findDiff(ctx context.Context, owner string, p pair, both merge.Pair) (cleanDiff, error) {
+	made := cleanDiff{lower: lower{diff: p.name}, whiteouts: true}
+	if _, err := os.Lstat(s.diffDir(p.name)); !errors.Is(err, os.ErrNotExist) {
+		return made, err
+	}
+	down, up := p.lower, p.upper
+	_, adjacent := both.Own()
+	if adjacent {
+		down, up = p.base, p.upper[len(p.upper)-1:]
+	}
+	below, err := s.dirs(ctx, owner, down)
+	if err != nil {
+		return cleanDiff{}, err
+	}
+	above, err := s.dirs(ctx, owner, up)
+	if err != nil {
+		return cleanDiff{}, err
+	}
+	opts := merge.Options{UserXattr: slices.Contains(s.options, "userxattr"), Apart: p.apart}
+	var diff *merge.Diff
+	if adjacent {
+		diff, err = merge.Scan(ctx, above[0], below, opts)
+	} else {
+		diff, err = merge.Compare(ctx, below, above, opts)
+	}
+	switch {
+	case err != nil:
+		return cleanDiff{}, err
+	case diff.Empty():
+		return cleanDiff{empty: true}, nil
+	case diff.AsIs:
+		return cleanDiff{lower: p.upper[len(p.upper)-1], whiteouts: diff.Whiteouts}, nil
+	}
+	made.whiteouts = diff.Whiteouts
+	_, err = diff.Make(ctx, s.diffDir(p.name))
+	return made, err
+}
+
+// dirs returns the directories of lowers, the topmost first, trees mounted for
+// owner.
+func (s *Snapshotter) dirs(ctx context.Context, owner string, lowers []lower) ([]string, error) {
+	var dirs []string
+	for _, l := range slices.Backward(lowers) {
+		dir := s.lowerDir(l)
+		if l.isTree() {
+			var err error
+			if dir, err = s.opts.Trees.Mount(ctx, owner, l.tree); err != nil {
+				return nil, err
+			}
+		}
+		dirs = append(dirs, dir)
+	}
+	return dirs, nil
+}
+
+func (s *Snapshotter) side(lowers []lower) merge.Side {
+	var side merge.Side
+	for _, l := range lowers {
+		if l.isTree() {
+			side = append(side, merge.Lower{Tree: l.tree})
+		} else {
+			side = append(side, merge.Lower{Dir: s.lowerDir(l)})
+		}
+	}
+	return side
+}
+
+// lowerDir returns the directory of a lower that is no tree.
+func (s *Snapshotter) lowerDir(l lower) string {
+	switch {
+	case l.diff != "":
+		return s.diffDir(l.diff)
+	case l.part != "":
+		return filepath.Join(s.dir, l.id, l.part)
+	default:
+		return s.upper(l.id)
+	}
+}
+
+func (s *Snapshotter) diffDir(name string) string { return filepath.Join(s.dir, diffsName, name) }
+
+// makeDiffs makes the directory of clean diffs, and deletes what an earlier
+// process did not make whole.
+func (s *Snapshotter) makeDiffs() error {
+	if err := os.MkdirAll(s.diffDir(emptyDiff), 0o755); err != nil {
+		return err
+	}
+	begun, err := filepath.Glob(s.diffDir("new-*"))
+	if err != nil {
+		return err
+	}
+	for _, dir := range begun {
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("leftover of an earlier process: %w", err)
+		}
+	}
+	return nil
+}

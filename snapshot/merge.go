@@ -1,0 +1,182 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ladle-dev/ladle/merge"
+)
+
+// pair is one pair of a merge.
+type pair struct {
+	// name is the numbers of the two snapshots, "0" for none: no two pairs
+	// ever have the same.
+	name         string
+	ids          [2]string // lower, upper; empty for none
+	lower, upper []lower   // what their views show, the lowest first
+	base         []lower   // lower, in fewer trees
+	apart        bool      // it must share no inode with anything (partners.go)
+}
+
+// prepareMerge makes an active snapshot that shows, above parent, the clean
+// diffs of the pairs that its client asks for.
+func (s *Snapshotter) prepareMerge(ctx context.Context, m making, keys []merge.Keys) ([]mount.Mount, error) {
+	pin := s.pin()
+	defer pin.release()
+	pairs, err := s.readPairs(ctx, m.key, keys, pin)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.part(ctx, m.parent, pairs, pin); err != nil {
+		return nil, err
+	}
+	m.stack, err = s.plan(ctx, m.parent, pairs, pin)
+	if err != nil {
+		return nil, fmt.Errorf("merge %q: %w", m.key, err)
+	}
+	labels, err := stackLabels(m.stack)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(labels, m.labels)
+	m.labels = labels
+	return s.create(ctx, m)
+}
+
+func (s *Snapshotter) pin() *pinned { return &pinned{pins: &s.pins, claims: s.opts.Claims} }
+
+// readPairs finds the snapshots that keys name, and pins them. What lies below
+// a snapshot is there for as long as the snapshot is.
+func (s *Snapshotter) readPairs(ctx context.Context, caller string, keys []merge.Keys, pin *pinned) ([]pair, error) {
+	names := map[string]bool{}
+	for _, k := range keys {
+		names[k.Lower], names[k.Upper] = true, true
+	}
+	delete(names, "")
+	for {
+		var pairs []pair
+		var all, again map[string]found
+		err := s.meta.WithTransaction(ctx, false, func(ctx context.Context) (err error) {
+			if all, err = find(ctx, caller, names); err == nil {
+				pairs, err = readFound(ctx, keys, all)
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range pairs {
+			for _, side := range [][]lower{p.lower, p.upper, p.base} {
+				pin.add(side)
+			}
+			pin.addDiff(p.name)
+		}
+		err = s.meta.WithTransaction(ctx, false, func(ctx context.Context) (err error) {
+			again, err = find(ctx, caller, names)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		if maps.Equal(all, again) {
+			return pairs, nil
+		}
+		pin.release()
+	}
+}
+
+// readFound needs the transaction in which all were found.
+func readFound(ctx context.Context, keys []merge.Keys, all map[string]found) ([]pair, error) {
+	known := chains{}
+	var pairs []pair
+	for _, k := range keys {
+		if k == (merge.Keys{}) {
+			continue
+		}
+		below, above := all[k.Lower], all[k.Upper]
+		p := pair{ids: [2]string{below.id, above.id}, name: number(below.id) + "-" + number(above.id)}
+		chain, err := known.read(ctx, below.key)
+		if err != nil {
+			return nil, err
+		}
+		p.lower, p.base = lowersOf(snapshots.KindView, chain), lowersOf(snapshots.KindActive, chain)
+		if chain, err = known.read(ctx, above.key); err != nil {
+			return nil, err
+		}
+		p.upper = lowersOf(snapshots.KindView, chain)
+		for _, side := range [][]lower{p.lower, p.upper, p.base} {
+			slices.Reverse(side)
+		}
+		pairs = append(pairs, p)
+	}
+	return pairs, nil
+}
+
+func number(id string) string {
+	if id == "" {
+		return "0"
+	}
+	return id
+}
+
+// parallelDiffs bounds the clean diffs that one merge has made at once.
+const parallelDiffs = 4
+
+// plan finds the stack of a merge over parent, and has made what of it is not
+// there.
+func (s *Snapshotter) plan(ctx context.Context, parent string, pairs []pair, pin *pinned) (*stack, error) {
+	owner := s.owner(fmt.Sprint("merge-", s.merges.Add(1)))
+	defer func() {
+		if err := s.opts.Trees.Release(context.WithoutCancel(ctx), owner); err != nil {
+			log.G(ctx).WithError(err).WithField("owner", owner).Warn("trees are not released")
+		}
+	}()
+	diffs := make([]cleanDiff, len(pairs))
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(parallelDiffs)
+	for i, p := range pairs {
+		group.Go(func() (err error) {
+			diffs[i], err = s.cleanDiff(groupCtx, owner, p, i == 0 && parent == "")
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, unavailable(err)
+	}
+	st := &stack{}
+	whiteouts := false
+	for _, d := range slices.Backward(diffs) {
+		if d.empty || slices.ContainsFunc(st.lowers, d.lower.equal) {
+			continue // what is above shows all of it
+		}
+		st.lowers = append(st.lowers, d.lower)
+		whiteouts = whiteouts || d.whiteouts
+	}
+	slices.Reverse(st.lowers)
+	if parent == "" && len(st.lowers) == 1 && whiteouts {
+		// A bind mount would show them.
+		st.lowers = slices.Insert(st.lowers, 0, lower{diff: emptyDiff})
+	}
+	return st, s.squash(ctx, parent, st, pin)
+}
+
+// unavailable gives errors that have no class of their own the one of layers
+// that cannot be had.
+func unavailable(err error) error {
+	switch {
+	case errors.Is(err, merge.ErrRedirect):
+		return fmt.Errorf("%w: %w", errdefs.ErrNotImplemented, err)
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	}
+	return fmt.Errorf("%w: %w", errdefs.ErrUnavailable, err)
+}

@@ -1,0 +1,84 @@
+package snapshot
+
+import (
+	"sync"
+
+	"github.com/ladle-dev/ladle/store"
+)
+
+// pins keep what calls in progress read, whatever is removed meanwhile: a
+// sweep leaves it alone. To pin something, and then to see in a transaction
+// that a snapshot still has it, is to have it until it is unpinned.
+type pins struct {
+	mu struct {
+		sync.Mutex
+		// ids are of snapshots with a directory, diffs are names of clean
+		// diffs. No count is zero.
+		ids, diffs map[string]int
+	}
+}
+
+// pinned is what one call has pinned.
+type pinned struct {
+	pins   *pins
+	claims *Claims
+	ids    []string
+	diffs  []string
+	layers []store.ID
+}
+
+func (p *pinned) add(lowers []lower) {
+	p.pins.mu.Lock()
+	defer p.pins.mu.Unlock()
+	for _, l := range lowers {
+		if l.id != "" {
+			p.ids = append(p.ids, l.id)
+			p.pins.mu.ids[l.id]++
+		}
+		if l.diff != "" {
+			p.addDiffLocked(l.diff)
+		}
+		for _, layer := range l.tree.All() {
+			p.layers = append(p.layers, layer)
+			p.claims.add(layer)
+		}
+	}
+}
+
+func (p *pinned) addDiff(name string) {
+	p.pins.mu.Lock()
+	defer p.pins.mu.Unlock()
+	p.addDiffLocked(name)
+}
+
+func (p *pinned) addDiffLocked(name string) {
+	p.diffs = append(p.diffs, name)
+	p.pins.mu.diffs[name]++
+}
+
+func (p *pinned) release() {
+	p.pins.mu.Lock()
+	defer p.pins.mu.Unlock()
+	for _, id := range p.ids {
+		discount(p.pins.mu.ids, id)
+	}
+	for _, name := range p.diffs {
+		discount(p.pins.mu.diffs, name)
+	}
+	for _, layer := range p.layers {
+		p.claims.drop(layer)
+	}
+	p.ids, p.diffs, p.layers = nil, nil, nil
+}
+
+func (p *pins) hasID(id string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.mu.ids[id] > 0
+}
+
+func (p *pins) hasDiff(name string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.mu.diffs[name] > 0
+}

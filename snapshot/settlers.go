@@ -1,0 +1,293 @@
+package snapshot
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/core/snapshots/storage"
+
+	"github.com/ladle-dev/ladle/hardlink"
+)
+
+// settlers are the members of the endpoint's pool (package hardlink): the upper
+// directories of local committed snapshots. A member is free if no active
+// snapshot or view shows it, and none did a moment ago: clients unmount lazily.
+//
+// Two members are apart if no chain or merge has both. A chain does not change.
+// Whoever plans a merge pins its snapshots, calls settlers.barrier, and then
+// asks for the partners of each (partners.go); a pinned member is not free.
+type settlers struct {
+	s        *Snapshotter
+	partners partners
+	changed  chan struct{} // has room for one; somebody may be free now
+	started  time.Time
+	merges   atomic.Uint64 // that were made
+	// look finds out who is shown together, and seen is what it found. Only
+	// the worker has them.
+	look   func() (map[uint64][]uint64, error)
+	seen   census
+	yields bool // it has the lowest priority
+
+	// makes is held for reading while a snapshot is made, and for writing
+	// while files are replaced.
+	makes sync.RWMutex
+	shown shown
+}
+
+var _ hardlink.Members = (*settlers)(nil)
+
+// shown is which directories active snapshots and views show, the upper
+// directories of the former included.
+type shown struct {
+	mu struct {
+		sync.Mutex
+		by    map[string][]string  // numbers, by the number of who shows them
+		count map[string]int       // none is zero
+		until map[string]time.Time // when one ended that showed it
+	}
+}
+
+// restore finds out what is shown when a process starts.
+func (m *settlers) restore(ctx context.Context, s *Snapshotter, dir string) error {
+	m.s, m.changed, m.started = s, make(chan struct{}, 1), time.Now()
+	m.shown.mu.by, m.shown.mu.count, m.shown.mu.until = map[string][]string{}, map[string]int{}, map[string]time.Time{}
+	if err := m.partners.open(filepath.Join(dir, "partners")); err != nil {
+		return err
+	}
+	infos, err := s.list(ctx)
+	if err != nil {
+		return err
+	}
+	return s.meta.WithTransaction(ctx, false, func(ctx context.Context) error {
+		for _, info := range infos {
+			if info.Kind == snapshots.KindCommitted {
+				continue
+			}
+			u, err := readUsable(ctx, info.Name)
+			if err != nil {
+				return err
+			}
+			m.begin(u)
+		}
+		return nil
+	})
+}
+
+// making is called before a snapshot is made, and made after that, also if
+// there is none.
+func (m *settlers) making() { m.makes.RLock() }
+
+func (m *settlers) made(u usable, err error) {
+	defer m.makes.RUnlock()
+	if err != nil {
+		return
+	}
+	m.begin(u)
+	if u.stack != nil {
+		m.merges.Add(1)
+	}
+}
+
+// barrier returns when nothing is being replaced that was free before.
+func (m *settlers) barrier() {
+	m.makes.RLock()
+	defer m.makes.RUnlock()
+}
+
+// begin notes what u shows until ended is called with its number.
+func (m *settlers) begin(u usable) {
+	ids := append(idsIn(u.lowers()), u.id)
+	m.shown.mu.Lock()
+	defer m.shown.mu.Unlock()
+	m.shown.mu.by[u.id] = ids
+	for _, id := range ids {
+		m.shown.mu.count[id]++
+	}
+}
+
+// ended is called when the snapshot id was committed or removed.
+func (m *settlers) ended(id string) {
+	m.shown.mu.Lock()
+	for _, member := range m.shown.mu.by[id] {
+		discount(m.shown.mu.count, member)
+		m.shown.mu.until[member] = time.Now()
+	}
+	delete(m.shown.mu.by, id)
+	m.shown.mu.Unlock()
+	select {
+	case m.changed <- struct{}{}:
+	default: // it is known
+	}
+}
+
+// idsIn returns the numbers of the snapshots whose upper directories lowers
+// show.
+func idsIn(lowers []lower) (ids []string) {
+	for _, l := range lowers {
+		if l.id != "" && l.part == "" {
+			ids = append(ids, l.id)
+		}
+	}
+	return ids
+}
+
+// isShown reports whether something shows the member now.
+func (m *settlers) isShown(id uint64) bool {
+	m.shown.mu.Lock()
+	defer m.shown.mu.Unlock()
+	return m.shown.mu.count[itoa(id)] > 0
+}
+
+// Dir implements hardlink.Members.
+func (m *settlers) Dir(id uint64) string { return m.s.upper(itoa(id)) }
+
+// Free implements hardlink.Members.
+func (m *settlers) Free(id uint64) bool {
+	if m.s.pins.hasID(itoa(id)) {
+		return false
+	}
+	m.shown.mu.Lock()
+	defer m.shown.mu.Unlock()
+	ended := m.shown.mu.until[itoa(id)]
+	if ended.IsZero() {
+		ended = m.started
+	}
+	return m.shown.mu.count[itoa(id)] == 0 && time.Since(ended) >= m.s.opts.SettleAfter
+}
+
+// Hold implements hardlink.Members.
+func (m *settlers) Hold(do func() error) error {
+	return m.hurry(func() error {
+		m.makes.Lock()
+		defer m.makes.Unlock()
+		return do()
+	})
+}
+
+// hurry runs do, for which others may wait, not at the lowest priority.
+func (m *settlers) hurry(do func() error) error {
+	// Where it may not be raised again (user namespaces) it stays the lowest.
+	if m.yields && setPriority(ordinary) == nil {
+		defer func() { _ = setPriority(lowest) }() // it was possible before
+	}
+	return do()
+}
+
+// Pair implements hardlink.Members.
+func (m *settlers) Pair(a, b uint64) error { return m.partners.add(a, b) }
+
+// Apart implements hardlink.Members. It is called by the worker alone.
+func (m *settlers) Apart(a, b uint64) bool {
+	if now := m.merges.Load() + 1; m.seen.merges != now {
+		together, err := m.look()
+		if err != nil {
+			return false
+		}
+		m.seen = census{now, together, map[[2]uint64]bool{}}
+	}
+	pair := [2]uint64{a, b}
+	if _, known := m.seen.apart[pair]; !known {
+		m.seen.apart[pair] = a != b && m.seen.areApart(a, b)
+	}
+	return m.seen.apart[pair]
+}
+
+// keep forgets what is only of snapshots that are gone. all are those there are.
+func (m *settlers) keep(all map[uint64]bool) error {
+	m.seen = census{} // there may be new snapshots in it
+	m.shown.mu.Lock()
+	for id, ended := range m.shown.mu.until {
+		if time.Since(ended) > m.s.opts.SettleAfter && time.Since(m.started) > m.s.opts.SettleAfter {
+			delete(m.shown.mu.until, id)
+		}
+	}
+	m.shown.mu.Unlock()
+	return m.partners.keep(all)
+}
+
+// census is which members some snapshot shows together.
+type census struct {
+	merges   uint64 // that there were, and one; zero: never taken
+	together map[uint64][]uint64
+	apart    map[[2]uint64]bool // what was asked before
+}
+
+func (c census) areApart(a, b uint64) bool {
+	x, okX := c.together[a]
+	y, okY := c.together[b]
+	if !okX || !okY {
+		return false
+	}
+	in := map[uint64]bool{}
+	for _, view := range x {
+		in[view] = true
+	}
+	for _, view := range y {
+		if in[view] {
+			return false
+		}
+	}
+	return true
+}
+
+// together returns, for each upper directory that some snapshot shows, the
+// numbers of those snapshots.
+func (s *Snapshotter) together(ctx context.Context) (map[uint64][]uint64, error) {
+	by := map[uint64][]uint64{}
+	infos, ids, err := s.listIDs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	links, parents := map[string]link{}, map[string]string{}
+	for _, info := range infos {
+		l := link{id: itoa(ids[info.Name])}
+		l.layer, l.remote = layerOf(info)
+		if l.stack, err = stackOf(info); err != nil {
+			return nil, err
+		}
+		links[info.Name], parents[info.Name] = l, info.Parent
+	}
+	for _, info := range infos {
+		var chain []link
+		for name := info.Name; name != ""; name = parents[name] {
+			chain = append(chain, links[name])
+		}
+		slices.Reverse(chain)
+		for _, member := range idsIn(lowersOf(snapshots.KindView, chain)) {
+			n, err := strconv.ParseUint(member, 10, 64)
+			if err != nil {
+				return nil, err
+			}
+			by[n] = append(by[n], ids[info.Name])
+		}
+	}
+	return by, nil
+}
+
+// listIDs returns all snapshots, and their numbers by key.
+func (s *Snapshotter) listIDs(ctx context.Context) ([]snapshots.Info, map[string]uint64, error) {
+	var infos []snapshots.Info
+	ids := map[string]uint64{}
+	err := s.meta.WithTransaction(ctx, false, func(ctx context.Context) error {
+		keys, err := storage.IDMap(ctx)
+		if err != nil {
+			return err
+		}
+		for id, key := range keys {
+			if ids[key], err = strconv.ParseUint(id, 10, 64); err != nil {
+				return err
+			}
+		}
+		return storage.WalkInfo(ctx, func(_ context.Context, info snapshots.Info) error {
+			infos = append(infos, info)
+			return nil
+		})
+	})
+	return infos, ids, err
+}

@@ -1,0 +1,77 @@
+package store
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"slices"
+)
+
+// Spec says what a tree shows. An equal Spec is the same tree at any time.
+type Spec struct {
+	Kind   Kind
+	Layers []ID // whose files it shows, the lowest first
+	Lower  []ID // of a Diff: from what, the lowest first; none: from nothing
+}
+
+// Kind is how a tree relates to what lies below it where it is mounted.
+type Kind uint8
+
+const (
+	// AsIs is the tree of one layer with the whiteouts and opaque marks that
+	// it has, for layers below it.
+	AsIs Kind = iota
+	// Lowest is the tree of layers below which nothing lies: whiteouts and
+	// opaque marks were applied, or mean nothing, and there are none.
+	Lowest
+	// Diff is what makes the tree over Lower into the tree over Layers, both
+	// with nothing below them, as a lowerdir of overlayfs over any tree: see
+	// tree.Diff.
+	Diff
+)
+
+// All returns the layers that the tree is made from. For as long as something
+// may mount it, all are to be kept: see Store.Remove.
+func (s Spec) All() []ID { return slices.Concat(s.Layers, s.Lower) }
+
+// Clone returns a Spec that shares nothing with s.
+func (s Spec) Clone() Spec {
+	s.Layers, s.Lower = slices.Clone(s.Layers), slices.Clone(s.Lower)
+	return s
+}
+
+// SpecKey stands for a Spec, as a key of maps.
+type SpecKey [sha256.Size]byte
+
+// Key is equal for equal Specs only.
+func (s Spec) Key() (key SpecKey) {
+	h := sha256.New()
+	number := func(n int) { h.Write(binary.LittleEndian.AppendUint64(nil, uint64(n))) }
+	number(int(s.Kind))
+	for _, layers := range [][]ID{s.Layers, s.Lower} {
+		number(len(layers))
+		for _, id := range layers {
+			for _, s := range []string{id.Blob.String(), id.TOC.String()} {
+				number(len(s))
+				h.Write([]byte(s))
+			}
+		}
+	}
+	h.Sum(key[:0])
+	return key
+}
+
+// Check returns an error for what is no tree.
+func (s Spec) Check() error {
+	switch {
+	case s.Kind > Diff:
+		return errors.New("tree of no known kind")
+	case len(s.Layers) == 0:
+		return errors.New("tree over no layers")
+	case s.Kind == AsIs && len(s.Layers) > 1:
+		return errors.New("tree over several layers as they are")
+	case s.Kind != Diff && len(s.Lower) > 0:
+		return errors.New("tree with a lower that is no diff")
+	}
+	return nil
+}
