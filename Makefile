@@ -13,6 +13,10 @@ help: ## This list
 build: ## The daemon, bin/ladle
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.release=$(VERSION)' -o bin/ladle ./cmd/snapshotter
 
+.PHONY: buildkitd
+buildkitd: ## BuildKit that merges on ladle, bin/ladle-buildkitd
+	script/buildkit.sh
+
 .PHONY: install
 install: build ## Daemon, /etc/ladle/config.toml, systemd unit (DESTDIR, PREFIX)
 	script/install.sh '$(DESTDIR)' '$(PREFIX)'
@@ -30,6 +34,10 @@ demo: build ## Run a real image before it is there, beside overlayfs (root; IMAG
 .PHONY: test
 test: build ## Every test (root), and what was skipped
 	script/test.sh
+
+.PHONY: buildkit-tests
+buildkit-tests: build ## BuildKit's own tests of merges, on ladle (root)
+	script/buildkit-tests.sh
 
 .PHONY: race
 race: build ## Every test (root, a C compiler) with the race detector

@@ -1,8 +1,11 @@
-// Package buildkit has no code: the packages below it run BuildKit's own
-// daemon, unchanged, on ladle.
+// Package buildkit has no code: the packages below it run BuildKit on ladle,
+// with its own daemon and with ladle-buildkitd, which is that with one file
+// added.
 //
-//	daemon   a module that pins BuildKit's programs
-//	worker   starts a buildkitd and builds with buildctl
-//	e2e      the tests
-//	cmd      the benchmark
+//	daemon    a module that pins BuildKit's programs, and adds the file
+//	worker    starts a buildkitd and builds with buildctl
+//	registry  images of layers of other images
+//	merge     a module that compares merges with those of BuildKit
+//	e2e       the tests
+//	cmd       the benchmark
 package buildkit

@@ -1,28 +1,60 @@
 #!/usr/bin/env bash
-# Builds buildkitd and buildctl, at the version that buildkit/daemon/go.mod
-# names, into .cache/bin (LADLE_CACHE/bin). The first time takes four minutes;
-# says nothing and does nothing when they are there. Needs Go.
+# Builds BuildKit at the version that buildkit/daemon/go.mod names: buildkitd and
+# buildctl into .cache/bin (LADLE_CACHE/bin), and bin/ladle-buildkitd, which is
+# the same buildkitd with the file buildkit/daemon/_buildkitd/zz_ladle.go added to
+# its command. No file of BuildKit is changed. The first time takes four
+# minutes; says nothing and does nothing when all is there. Needs Go.
+#
+# The file is added by an overlay of the Go tool, which refuses one below its
+# module cache; hence BuildKit is vendored, in .cache/buildkitd.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${LADLE_CACHE:-$root/.cache}
 bin=$cache/bin
+source=$cache/buildkitd
 stamp=$cache/buildkit.stamp
 log=$cache/log/buildkit.log
 began=$SECONDS
+command=github.com/moby/buildkit/cmd/buildkitd
 
 say() { printf '[%4ds] %s\n' "$((SECONDS - began))" "$*" >&2; }
 
-mkdir -p "$bin" "$cache/log"
+mkdir -p "$bin" "$cache/log" "$root/bin"
 exec 9>"$cache/buildkit.lock"
 flock -n 9 || { say "waiting for another run"; flock 9; }
 
 cd "$root/buildkit/daemon"
-wanted=$(cat go.mod go.sum | sha256sum; go env GOVERSION)
-if [[ -x $bin/buildkitd && -x $bin/buildctl && -e $stamp && $(<"$stamp") == "$wanted" ]]; then exit 0; fi
+wanted=$(find . -name '*.go' -not -name '*_test.go' -print0 | sort -z | xargs -0 cat go.mod go.sum "$root/script/buildkit.sh" | sha256sum; go env GOVERSION)
+if [[ -x $bin/buildkitd && -x $bin/buildctl && -x $root/bin/ladle-buildkitd && -e $stamp && $(<"$stamp") == "$wanted" ]]; then exit 0; fi
 
-say "building buildkitd and buildctl $(go list -m -f '{{.Version}}' github.com/moby/buildkit) (four minutes the first time)"
-CGO_ENABLED=0 nice -n 10 go build -trimpath -ldflags='-s -w' -o "$bin/" tool >"$log" 2>&1 &
+# vendor copies this module, and BuildKit with all it needs, into $source.
+vendor() {
+  local modules
+  modules=$(sha256sum go.mod go.sum)
+  [[ -e $source/modules && $(<"$source/modules") == "$modules" ]] || rm -rf "$source"
+  mkdir -p "$source"
+  find "$source" -mindepth 1 -maxdepth 1 -not -name vendor -not -name modules -exec rm -rf {} +
+  cp -r . "$source"
+  [[ -e $source/modules ]] || (cd "$source" && go mod vendor)
+  printf '%s\n' "$modules" >"$source/modules"
+}
+
+build() {
+  local version
+  version=$(go list -m -f '{{.Version}}' github.com/moby/buildkit)
+  vendor
+  cd "$source"
+  printf '{"Replace": {"%s": "%s"}}\n' "$source/vendor/$command/zz_ladle.go" "$source/_buildkitd/zz_ladle.go" >overlay.json
+  export CGO_ENABLED=0
+  go build -trimpath -mod=vendor -ldflags="-s -w" -o "$bin/" tool ./...
+  go vet -trimpath -mod=vendor -overlay=overlay.json "$command"
+  go build -trimpath -mod=vendor -overlay=overlay.json -ldflags="-s -w -X github.com/moby/buildkit/version.Version=$version+ladle" \
+    -o "$root/bin/ladle-buildkitd" "$command"
+}
+
+say "building buildkitd, buildctl and ladle-buildkitd (four minutes the first time)"
+build >"$log" 2>&1 &
 pid=$!
 trap 'kill "$pid" 2>/dev/null || true; exit 130' INT TERM
 waited=0
@@ -33,4 +65,4 @@ while kill -0 "$pid" 2>/dev/null; do
 done
 wait "$pid" || { tail -n 30 "$log" >&2; say "error: the build failed, log: $log"; exit 1; }
 printf '%s\n' "$wanted" >"$stamp"
-say "ready in $bin"
+say "ready in $bin and $root/bin"

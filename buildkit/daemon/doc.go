@@ -1,6 +1,10 @@
 // Package daemon has no code: the go.mod beside it says which BuildKit the
 // tests run, and script/buildkit.sh builds buildkitd and buildctl with it.
 //
+//	ladle        what bin/ladle-buildkitd does differently
+//	_buildkitd   the file that puts it into BuildKit's command; see there
+//	graphs       a program that makes build graphs for tests
+//
 // It is a module of its own so that the daemon has the dependencies that its
 // release was made with, and not those that the tests want.
 package daemon

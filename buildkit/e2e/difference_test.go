@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"strings"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -61,8 +63,39 @@ func (l lab) entries(layer v1.Layer) []string {
 		if _, err := io.Copy(sum, tr); err != nil {
 			l.Fatal(err)
 		}
+		if strings.HasPrefix(path.Base(h.Name), ".wh.") {
+			h.ModTime, h.PAXRecords = time.Time{}, nil // when it was written
+		}
 		all = append(all, fmt.Sprintf("%c %q %q mode %o owner %d:%d size %d time %d dev %d:%d %q sha256 %.12x", h.Typeflag, h.Name,
 			h.Linkname, h.Mode, h.Uid, h.Gid, h.Size, h.ModTime.UnixNano(), h.Devmajor, h.Devminor,
 			strings.Trim(fmt.Sprint(h.PAXRecords), "map[]"), sum.Sum(nil)))
 	}
+}
+
+// listing is the lines of the listing that the last layer of a graph's image
+// is.
+func (l lab) listing(ref string) (lines []string) {
+	l.Helper()
+	layers, err := l.image(ref).Layers()
+	if err != nil {
+		l.Fatal(err)
+	}
+	r, err := layers[len(layers)-1].Uncompressed()
+	if err != nil {
+		l.Fatal(err)
+	}
+	defer r.Close()
+	tr := tar.NewReader(r)
+	for h, err := tr.Next(); err == nil; h, err = tr.Next() {
+		if h.Name != "listing" {
+			continue
+		}
+		text, err := io.ReadAll(tr)
+		if err != nil {
+			l.Fatal(err)
+		}
+		return strings.Split(string(text), "\n")
+	}
+	l.Fatalf("%s has no listing", ref)
+	return nil
 }

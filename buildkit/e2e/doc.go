@@ -1,7 +1,8 @@
-// Package e2e has no code: its tests build with BuildKit's own daemon on
-// ladle, through both kinds of workers, from images in a real registry, and
-// beside BuildKit on overlayfs.
+// Package e2e has no code: its tests build with BuildKit's own daemon and with
+// ladle-buildkitd on ladle, through both kinds of workers, from images in a
+// real registry, and beside BuildKit on overlayfs.
 //
-//	go test ./e2e             everything; root, bin/ladle, script/components.sh
-//	go test -run Same ./e2e   compares results with those of overlayfs
+//	go test ./e2e              everything; root, bin/ladle, script/components.sh
+//	go test -run Same ./e2e    compares results with those of overlayfs
+//	go test -run Merge ./e2e   merges on ladle-buildkitd
 package e2e

@@ -16,21 +16,31 @@ import (
 	"github.com/ladle-dev/ladle/test/stacktest"
 )
 
-// The kinds of workers. Those on ladle share one daemon: the containerd worker
-// has its main endpoint, by way of containerd, and the OCI worker another one.
+// The kinds of workers. Those on ladle share one daemon: the containerd workers
+// have its main endpoint, by way of containerd, and OCI workers one each.
 const (
-	onOverlayfs  = "overlayfs"
-	onOCI        = "oci"
-	onContainerd = "containerd"
+	onOverlayfs        = "overlayfs"
+	onOCI              = "oci"
+	onContainerd       = "containerd"
+	ladleOnOCI         = "ladle-oci" // ladle-buildkitd
+	ladleOnContainerd  = "ladle-containerd"
+	ladleOnOverlayfs   = "ladle-overlayfs" // the same, and no ladle
+	mergingSnapshotter = "any-name"        // of ladle in the OCI worker of ladle-buildkitd
 )
 
-// onLadle are the kinds of workers that run on ladle.
-var onLadle = []string{onOCI, onContainerd}
+// onLadle are the kinds of workers that run on ladle: stock those of BuildKit's
+// own daemon, and merging those of ladle-buildkitd. Its containerd worker is in
+// fewer tests: what it does differently is where a call passes.
+var (
+	stock   = []string{onOCI, onContainerd}
+	merging = []string{ladleOnOCI, ladleOnContainerd}
+	onLadle = append(stock, ladleOnOCI)
+)
 
 func everyKind() []string { return append([]string{onOverlayfs}, onLadle...) }
 
-// plugin is the name of ladle in containerd and in BuildKit, which asks for
-// lazy layers only by this name.
+// plugin is the name of ladle in containerd and in BuildKit's own daemon, which
+// asks for lazy layers only by this name.
 const plugin = "stargz"
 
 // onlyDemand lets nothing be fetched but what somebody reads.
@@ -49,6 +59,7 @@ type labOptions struct {
 	kinds   []string     // of workers
 	profile link.Profile // of the link; zero: as fast as the machine
 	config  string       // of ladle
+	root    string       // of ladle; "": in a directory of the stack
 }
 
 // newLab starts a stack and workers.
@@ -65,8 +76,15 @@ func newLab(t *testing.T, o labOptions) lab {
 			t.Error(err)
 		}
 	})
-	config := fmt.Sprintf("%s%s[[endpoint]]\nname = \"buildkit\"\naddress = %q\n", onlyDemand, o.config, l.endpoint())
-	l.T = stacktest.New(t, stack.Options{Profile: o.profile, Daemons: []stack.Daemon{stack.Ladle(plugin, config)}})
+	config := onlyDemand + o.config
+	for _, kind := range []string{onOCI, ladleOnOCI} {
+		config += fmt.Sprintf("[[endpoint]]\nname = %q\naddress = %q\n", kind, l.endpoint(kind))
+	}
+	ladle := stack.Ladle(plugin, config)
+	if o.root != "" {
+		ladle.After = append(ladle.After, "--root", o.root) // the last one counts
+	}
+	l.T = stacktest.New(t, stack.Options{Profile: o.profile, Daemons: []stack.Daemon{ladle}})
 	l.base = l.Push("debian-python", image.EStargz)
 	for _, kind := range o.kinds {
 		l.start(kind)
@@ -74,8 +92,8 @@ func newLab(t *testing.T, o labOptions) lab {
 	return l
 }
 
-// endpoint is the socket of the OCI worker's endpoint.
-func (l lab) endpoint() string { return filepath.Join(l.dir, "ladle.sock") }
+// endpoint is the socket of an OCI worker's endpoint.
+func (l lab) endpoint(kind string) string { return filepath.Join(l.dir, kind+".sock") }
 
 // start starts a worker. It stops before the stack does.
 func (l lab) start(kind string) {
@@ -85,9 +103,15 @@ func (l lab) start(kind string) {
 	case onOverlayfs:
 		o.Snapshotter = "overlayfs"
 	case onOCI:
-		o.Snapshotter, o.Proxy = plugin, l.endpoint()
+		o.Snapshotter, o.Proxy = plugin, l.endpoint(kind)
 	case onContainerd:
 		o.Snapshotter, o.Containerd = plugin, l.Node.Address
+	case ladleOnOCI:
+		o.Snapshotter, o.Proxy, o.Ladle = mergingSnapshotter, l.endpoint(kind), true
+	case ladleOnOverlayfs:
+		o.Snapshotter, o.Ladle = "overlayfs", true
+	case ladleOnContainerd:
+		o.Snapshotter, o.Containerd, o.Ladle = plugin, l.Node.Address, true
 	}
 	w, err := worker.Start(l.Context(), o)
 	if err != nil {
@@ -193,7 +217,10 @@ func (l lab) buildTo(kind, dir, name, options string) (ref string) {
 }
 
 func (l lab) tryBuild(kind, dir, name, options string) (ref string, err error) {
-	b := worker.Build{Dir: dir, Args: l.args()}
+	return l.try(kind, worker.Build{Dir: dir, Args: l.args()}, name, options)
+}
+
+func (l lab) try(kind string, b worker.Build, name, options string) (ref string, err error) {
 	if name != "" {
 		ref = fmt.Sprintf("%s/%s:%s", l.Link.Addr(), name, kind)
 		// Without store=false the containerd worker's output includes an image

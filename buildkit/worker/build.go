@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,10 +15,13 @@ import (
 	"github.com/ladle-dev/ladle/test/place"
 )
 
-// Build is one build of a Dockerfile.
+// Build is one build of a Dockerfile, or of a graph.
 type Build struct {
 	Dir  string            // of the Dockerfile and its context
 	Args map[string]string // build arguments
+	// Graph is what to build instead of a Dockerfile: an LLB definition, in
+	// which the local source "context" is Dir.
+	Graph []byte
 	// Output is what becomes of the result, as in buildctl's --output, such
 	// as type=image,name=REF,push=true. "" for nothing.
 	Output string
@@ -26,22 +30,40 @@ type Build struct {
 
 // Build builds. It returns the digest of the image, if there is one.
 func (w *Worker) Build(ctx context.Context, b Build) (digest string, err error) {
+	digest, _, err = w.build(ctx, b, "plain")
+	return digest, err
+}
+
+// Steps builds, and returns the steps that were not in the cache, in the order
+// of their begin.
+func (w *Worker) Steps(ctx context.Context, b Build) ([]Step, error) {
+	_, progress, err := w.build(ctx, b, "rawjson")
+	if err != nil {
+		return nil, err
+	}
+	return steps(progress)
+}
+
+func (w *Worker) build(ctx context.Context, b Build, format string) (digest, progress string, err error) {
 	metadata, err := os.CreateTemp(w.Dir, "metadata-")
 	if err != nil {
-		return "", fmt.Errorf("worker: %w", err)
+		return "", "", fmt.Errorf("worker: %w", err)
 	}
 	defer os.Remove(metadata.Name())
 	defer metadata.Close()
-	args := []string{"build", "--progress=plain", "--frontend=dockerfile.v0", "--metadata-file", metadata.Name(),
-		"--local", "context=" + b.Dir, "--local", "dockerfile=" + b.Dir}
+	args := []string{"build", "--progress=" + format, "--metadata-file", metadata.Name(), "--local", "context=" + b.Dir}
+	if b.Graph == nil {
+		args = append(args, "--frontend=dockerfile.v0", "--local", "dockerfile="+b.Dir)
+	}
 	for key, value := range b.Args {
 		args = append(args, "--opt", "build-arg:"+key+"="+value)
 	}
 	if b.Output != "" {
 		args = append(args, "--output", b.Output)
 	}
-	if _, err := w.Buildctl(ctx, append(args, b.Flags...)...); err != nil {
-		return "", err
+	_, progress, err = w.buildctl(ctx, bytes.NewReader(b.Graph), append(args, b.Flags...))
+	if err != nil {
+		return "", "", err
 	}
 	var result struct {
 		Digest string `json:"containerimage.digest"`
@@ -51,30 +73,38 @@ func (w *Worker) Build(ctx context.Context, b Build) (digest string, err error) 
 		err = json.Unmarshal(data, &result)
 	}
 	if err != nil {
-		return "", fmt.Errorf("worker: what buildctl says of the build: %w", err)
+		return "", "", fmt.Errorf("worker: what buildctl says of the build: %w", err)
 	}
-	return result.Digest, nil
+	return result.Digest, progress, nil
 }
 
 // Buildctl runs the client and returns its standard output. The error holds
 // the end of what it wrote to standard error.
 func (w *Worker) Buildctl(ctx context.Context, args ...string) (string, error) {
+	out, _, err := w.buildctl(ctx, nil, args)
+	return out, err
+}
+
+// buildctl runs the client with standard input; said is its standard error.
+func (w *Worker) buildctl(ctx context.Context, in io.Reader, args []string) (out, said string, err error) {
 	program, err := place.Component("buildctl")
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	cmd := exec.CommandContext(ctx, program, append([]string{"--addr", w.address}, args...)...)
-	var out, errOut bytes.Buffer
-	cmd.Stdout, cmd.Stderr, cmd.Env = &out, &errOut, environment()
+	var output, progress bytes.Buffer
+	cmd.Stdin = in
+	cmd.Stdout, cmd.Stderr, cmd.Env = &output, &progress, environment()
 	// No credentials of the user who runs the tests.
 	cmd.Env = append(cmd.Env, "DOCKER_CONFIG="+filepath.Join(w.Dir, "docker"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
-	if err := cmd.Run(); err != nil {
-		said := errOut.String()
-		return out.String(), fmt.Errorf("worker: buildctl %s: %w\n%s", strings.Join(args, " "), err, said[max(0, len(said)-4000):])
+	err = cmd.Run()
+	said = progress.String()
+	if err != nil {
+		err = fmt.Errorf("worker: buildctl %s: %w\n%s", strings.Join(args, " "), err, said[max(0, len(said)-4000):])
 	}
-	return out.String(), nil
+	return output.String(), said, err
 }
 
 // Prune removes everything that no build uses.

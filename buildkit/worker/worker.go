@@ -19,6 +19,7 @@ type Options struct {
 	Snapshotter string
 	Proxy       string // socket of the snapshotter; "" for none; OCI worker only
 	Containerd  string // containerd's socket: a containerd worker; "": an OCI worker
+	Ladle       bool   // it is ladle-buildkitd, not BuildKit's own daemon
 }
 
 // Worker is a running buildkitd.
@@ -42,7 +43,7 @@ func Start(ctx context.Context, o Options) (*Worker, error) {
 
 // Start starts the worker again, after Close or Kill.
 func (w *Worker) Start(ctx context.Context) error {
-	program, err := place.Component("buildkitd")
+	program, err := w.program()
 	if err != nil {
 		return err
 	}
@@ -58,6 +59,15 @@ func (w *Worker) Start(ctx context.Context) error {
 	return nil
 }
 
+// program is the path of the daemon.
+func (w *Worker) program() (string, error) {
+	if !w.Ladle {
+		return place.Component("buildkitd")
+	}
+	root, err := place.Root()
+	return filepath.Join(root, "bin", "ladle-buildkitd"), err
+}
+
 func (w *Worker) answers(ctx context.Context) error {
 	_, err := w.Buildctl(ctx, "debug", "workers")
 	return err
@@ -69,7 +79,9 @@ func (w *Worker) answers(ctx context.Context) error {
 func (w *Worker) args() []string {
 	args := []string{"--root", filepath.Join(w.Dir, "root"), "--addr", w.address, "--config", w.configFile()}
 	if w.Containerd != "" {
+		// The namespace keeps blobs of workers on one containerd apart.
 		return append(args, "--oci-worker=false", "--containerd-worker=true", "--containerd-worker-addr="+w.Containerd,
+			"--containerd-worker-namespace="+w.Namespace(),
 			"--containerd-worker-snapshotter="+w.Snapshotter, "--containerd-worker-net=host", "--containerd-worker-gc=false")
 	}
 	args = append(args, "--containerd-worker=false", "--oci-worker=true",
@@ -78,6 +90,14 @@ func (w *Worker) args() []string {
 		args = append(args, "--oci-worker-proxy-snapshotter-path="+w.Proxy)
 	}
 	return args
+}
+
+// Namespace is that of a containerd worker in containerd.
+func (w *Worker) Namespace() string {
+	if w.Ladle {
+		return "buildkit-ladle"
+	}
+	return "buildkit"
 }
 
 func (w *Worker) writeConfig() error {

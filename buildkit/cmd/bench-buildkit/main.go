@@ -1,12 +1,15 @@
 // Command bench-buildkit measures builds on a worker that has never seen the
 // base image: time, bytes in both directions, and requests.
 //
-//	bench-buildkit [-n 3] [-columns overlayfs,stargz,ladle] [-profile 20ms/200Mbit]
+//	bench-buildkit [-n 3] [-subjects overlayfs,stargz,ladle,ladle-buildkitd] [-steps copy,run,…] [-profile 20ms/200Mbit]
 //
 // Every sample starts with a new buildkitd (OCI worker), a new snapshotter and
 // empty state. stargz and ladle build from the same eStargz image, overlayfs
-// from the image's ordinary gzip form. The columns are interleaved: one sample
-// of each per round. The table shows medians, each figure on its own.
+// from the image's ordinary gzip form; ladle is with BuildKit's own daemon.
+// The subjects are interleaved: one sample of each per round. The table shows
+// medians, each figure on its own. B is the image, A its lowest layer.
+//
+//	bench-buildkit -n 1 -subjects ladle-buildkitd -steps merge   one sample, in seconds
 //
 // It needs root, what script/components.sh installs, bin/ladle, and Go for
 // BuildKit and the peer.
@@ -17,6 +20,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -25,6 +29,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/ladle-dev/ladle/buildkit/registry"
 	"github.com/ladle-dev/ladle/test/image"
 	"github.com/ladle-dev/ladle/test/link"
 	"github.com/ladle-dev/ladle/test/place"
@@ -45,20 +50,27 @@ type bench struct {
 	rounds   int
 	recipe   string
 	columns  []string
+	steps    []string // ids of cases; none for all
 	profile  link.Profile
 	registry *stack.Registry
 	images   map[image.Format]string // repository:tag
+	lowest   map[image.Format]string // of their lowest layers
 	progress *report.Progress
 }
 
 func run(ctx context.Context) (err error) {
-	b := bench{progress: report.NewProgress(os.Stderr), images: map[image.Format]string{}}
+	b := bench{progress: report.NewProgress(os.Stderr), images: map[image.Format]string{},
+		lowest: map[image.Format]string{}}
 	flag.IntVar(&b.rounds, "n", 3, "samples of each column")
 	flag.StringVar(&b.recipe, "image", "debian-scipy", "recipe of the base image")
-	columns := flag.String("columns", "overlayfs,stargz,ladle", "what to measure, comma-separated")
+	subjects := flag.String("subjects", "overlayfs,stargz,ladle,"+ladleBuildkitd, "what to measure, comma-separated")
+	steps := flag.String("steps", "", "which builds to measure, comma-separated: copy, run, link, push, merge, diff, local, twenty")
 	profile := flag.String("profile", "20ms/200Mbit", "link to the registry")
 	flag.Parse()
-	b.columns = strings.Split(*columns, ",")
+	b.columns = strings.Split(*subjects, ",")
+	if *steps != "" {
+		b.steps = strings.Split(*steps, ",")
+	}
 	if b.profile, err = link.ParseProfile(*profile); err != nil {
 		return err
 	}
@@ -74,6 +86,9 @@ func run(ctx context.Context) (err error) {
 	}
 	fmt.Printf("%s, %s, median of %d\n", b.recipe, b.profile, b.rounds)
 	for _, c := range cases {
+		if b.steps != nil && !slices.Contains(b.steps, c.id) {
+			continue
+		}
 		if err := b.measure(ctx, c); err != nil {
 			return err
 		}
@@ -113,6 +128,9 @@ func (b bench) push(ctx context.Context) error {
 		if b.images[format], err = b.registry.Push(ctx, img); err != nil {
 			return err
 		}
+		if b.lowest[format], err = registry.PushLowest(ctx, b.registry.Addr, b.images[format], 1); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -133,11 +151,16 @@ func (b bench) measure(ctx context.Context, c benchCase) error {
 	}
 	last := median(samples[b.columns[len(b.columns)-1]])
 	var t report.Table
-	t.Row(c.name, "seconds", "down", "up", "requests", "time / "+b.columns[len(b.columns)-1])
+	parts := slices.Sorted(maps.Keys(c.of))
+	t.Row(append([]string{c.name, "seconds", "down", "up", "requests", "time / " + b.columns[len(b.columns)-1]}, parts...)...)
 	for _, column := range b.columns {
 		m := median(samples[column])
-		t.Row("  "+column, report.Seconds(m.took), report.Bytes(m.BytesDown), report.Bytes(m.BytesUp), fmt.Sprint(m.Requests),
-			report.Ratio(m.took.Seconds(), last.took.Seconds()))
+		row := []string{"  " + column, report.Seconds(m.took), report.Bytes(m.BytesDown), report.Bytes(m.BytesUp), fmt.Sprint(m.Requests),
+			report.Ratio(m.took.Seconds(), last.took.Seconds())}
+		for _, part := range parts {
+			row = append(row, fmt.Sprintf("%.3f s", m.parts[part].Seconds()))
+		}
+		t.Row(row...)
 	}
 	fmt.Println()
 	t.Print(os.Stdout)

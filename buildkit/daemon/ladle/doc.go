@@ -1,0 +1,23 @@
+// Package ladle makes a worker of BuildKit use what a ladle snapshotter can do
+// besides containerd's protocol. With any other snapshotter, nothing changes.
+//
+// Two things of BuildKit are replaced, by bin/ladle-buildkitd (see _buildkitd):
+//
+//   - A merge of diffs is asked of ladle, by labels on Prepare, and is a stack
+//     of what is there. BuildKit's own merge mounts, walks and copies.
+//   - A layer that the registry has is lazy whenever BuildKit looks for its
+//     snapshot. BuildKit itself tries that only if the snapshotter is called
+//     "stargz", and not for what lies below a diff.
+//
+// The words: a diff is a pair of snapshots, what upper has over lower; a key
+// names a snapshot. A layer is announced by BuildKit's cache when it learns of
+// it from a manifest.
+//
+// # Who is ladle
+//
+// No name and no option says so. A Prepare with the label of a merge whose
+// upper does not exist fails with "not found" on a snapshotter that knows the
+// label, and succeeds on every other. That is asked when it first matters, and
+// before each merge: a snapshotter that came to ignore the labels would commit
+// a snapshot without the merged content.
+package ladle

@@ -1,0 +1,138 @@
+package merge_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/errdefs"
+	"github.com/moby/buildkit/identity"
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
+
+	"github.com/ladle-dev/ladle/layer"
+	"github.com/ladle-dev/ladle/merge"
+	"github.com/ladle-dev/ladle/store"
+)
+
+// trees is lazy layers: each is the upper directory that the same change has in
+// the other world. Trees over them are really mounted, so that nothing can be
+// linked out of them, and stay mounted until the test ends.
+type trees struct {
+	root string
+	mu   struct {
+		sync.Mutex
+		layers map[store.ID]string
+		paths  map[store.SpecKey]string
+	}
+}
+
+func newTrees(t *testing.T) *trees {
+	l := &trees{root: tempDir(t)}
+	l.mu.layers, l.mu.paths = map[store.ID]string{}, map[store.SpecKey]string{}
+	t.Cleanup(func() {
+		for _, path := range l.mu.paths {
+			if err := unix.Unmount(path, unix.MNT_DETACH); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	return l
+}
+
+func idOf(key string) store.ID {
+	return store.ID{Blob: digest.FromString(key), TOC: digest.FromString("TOC " + key)}
+}
+
+func (l *trees) Open(_ context.Context, req layer.Request) (store.ID, error) {
+	return store.ID{Blob: req.Source.Digest, TOC: req.TOC}, nil
+}
+
+func (l *trees) Usage(store.ID) (bytes, inodes int64, err error) { return 0, 0, store.ErrNotFound }
+func (l *trees) Release(context.Context, string) error           { return nil }
+func (l *trees) Warm(store.Spec)                                 {}
+
+func (l *trees) Mount(ctx context.Context, _ string, spec store.Spec) (string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if path := l.mu.paths[spec.Key()]; path != "" {
+		return path, nil
+	}
+	path := filepath.Join(l.root, "l", fmt.Sprint(len(l.mu.paths)))
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		return "", err
+	}
+	dirs := l.dirsLocked(spec.Layers)
+	if spec.Kind == store.Diff {
+		diff, err := merge.Compare(ctx, l.dirsLocked(spec.Lower), dirs, merge.Options{})
+		if err != nil {
+			return "", err
+		}
+		dirs = []string{filepath.Join(l.root, fmt.Sprint("diff", len(l.mu.paths)))}
+		if _, err := diff.Make(ctx, dirs[0]); err != nil {
+			return "", err
+		}
+	}
+	var err error
+	if len(dirs) == 1 {
+		err = unix.Mount(dirs[0], path, "", unix.MS_BIND, "")
+	} else {
+		err = unix.Mount("overlay", path, "overlay", unix.MS_RDONLY, "lowerdir="+strings.Join(dirs, ":"))
+	}
+	if err != nil {
+		return "", fmt.Errorf("mount %+v: %w", spec, err)
+	}
+	l.mu.paths[spec.Key()] = path
+	return path, nil
+}
+
+// dirsLocked returns the directories of layers, the topmost first.
+func (l *trees) dirsLocked(layers []store.ID) []string {
+	var dirs []string
+	for _, id := range slices.Backward(layers) {
+		dirs = append(dirs, l.mu.layers[id])
+	}
+	return dirs
+}
+
+// lazy makes a remote snapshot whose layer is the directory dir.
+func (w world) lazy(ctx context.Context, t *testing.T, key, parent, dir string) {
+	t.Helper()
+	id := idOf(key)
+	w.trees.mu.Lock()
+	w.trees.mu.layers[id] = dir
+	w.trees.mu.Unlock()
+	_, err := w.Prepare(ctx, "extract "+key, parent, snapshots.WithLabels(map[string]string{
+		snapshots.LabelSnapshotRef:                 key,
+		"containerd.io/snapshot/cri.image-ref":     "registry.test/image:1",
+		"containerd.io/snapshot/cri.layer-digest":  id.Blob.String(),
+		"containerd.io/snapshot/cri.image-layers":  id.Blob.String(),
+		"containerd.io/snapshot/stargz/toc.digest": id.TOC.String(),
+	}))
+	if !errdefs.IsAlreadyExists(err) {
+		t.Fatal(errors.Join(errors.New("not lazy"), err))
+	}
+}
+
+// own returns the directory of what a snapshot has above its parent.
+func (w world) own(ctx context.Context, t *testing.T, key string) string {
+	t.Helper()
+	mounts, err := w.View(ctx, identity.NewID(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range mounts[0].Options {
+		if dirs, ok := strings.CutPrefix(o, "lowerdir="); ok {
+			top, _, _ := strings.Cut(dirs, ":")
+			return top
+		}
+	}
+	return mounts[0].Source
+}
