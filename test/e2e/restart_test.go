@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"slices"
@@ -9,7 +10,6 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
-	"github.com/containerd/errdefs"
 
 	"github.com/ladle-dev/ladle/test/image"
 	"github.com/ladle-dev/ladle/test/link"
@@ -126,8 +126,7 @@ func (l lab) start(d *stack.RunningDaemon) {
 	}
 	ctx, c := l.client()
 	wait(l, "containerd reaches the daemon "+d.Name, func() bool {
-		_, err := c.SnapshotService(d.Name).Stat(ctx, "none")
-		return !errdefs.IsUnavailable(err)
+		return c.SnapshotService(d.Name).Walk(ctx, func(context.Context, snapshots.Info) error { return nil }) == nil
 	})
 }
 
