@@ -13,9 +13,9 @@ import (
 	"github.com/ladle-dev/ladle/store"
 )
 
-// sourceless returns a set with one layer open that no image names: every
-// attempt to fetch of it fails at once and without a network.
-func sourceless(t *testing.T, opts Options) (*Set, *Layer) {
+// sourceless returns a set with one layer, opened some time later, that no image
+// names: every attempt to fetch of it fails at once and without a network.
+func sourceless(t *testing.T, opts Options, later time.Duration) (*Set, *Layer) {
 	t.Helper()
 	st, err := store.Open(t.Context(), t.TempDir(), store.Options{})
 	if err != nil {
@@ -28,6 +28,7 @@ func sourceless(t *testing.T, opts Options) (*Set, *Layer) {
 		t.Fatal(err)
 	}
 	s := NewSet(st, fetch.New(nil, fetch.Options{}), opts)
+	time.Sleep(later)
 	l, err := s.Layer(id)
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +55,7 @@ func tried(s *Set, l *Layer) time.Time {
 // that fails alone for FillRetry.
 func TestFillerWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, l := sourceless(t, Options{FillDelay: 5 * time.Second, FillRetry: time.Minute})
+		s, l := sourceless(t, Options{FillDelay: 5 * time.Second, FillRetry: time.Minute}, 0)
 		for range 20 {
 			if _, err := l.ReadAt(context.Background(), make([]byte, 10), 0); err == nil {
 				t.Fatal("read what nobody has")
@@ -80,10 +81,25 @@ func TestFillerWaits(t *testing.T) {
 	})
 }
 
+// Who opens a layer is about to read it: the filler does not get in his way.
+func TestFillerLeavesNewLayersAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, l := sourceless(t, Options{FillDelay: 5 * time.Second}, 4*time.Second)
+		time.Sleep(4 * time.Second)
+		if !tried(s, l).IsZero() {
+			t.Error("filled four seconds after it was opened")
+		}
+		time.Sleep(7 * time.Second)
+		if tried(s, l).IsZero() {
+			t.Error("not filled though nobody reads")
+		}
+	})
+}
+
 // With a full disk there is nothing to fill.
 func TestFillerNeedsRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, l := sourceless(t, Options{FillDelay: time.Second})
+		s, l := sourceless(t, Options{FillDelay: time.Second}, 0)
 		for range 10 {
 			s.memory.put(chunkID{7, 7}, []byte("no room"))
 			time.Sleep(memoryLife / 2)

@@ -32,7 +32,7 @@ type Layer struct {
 		runs []*run
 		// ahead is what the layer's recent misses tell of the next.
 		ahead readahead
-		// used is when a reader last asked for something.
+		// used is when the layer was opened, or a reader last had to wait.
 		used time.Time
 	}
 }

@@ -138,6 +138,7 @@ func (s *Set) load(id store.ID) (*Layer, error) {
 	}
 	l := &Layer{set: s, data: data, table: table, refs: 1}
 	l.ctx, l.cancel = context.WithCancel(s.ctx)
+	l.mu.used = time.Now() // who opens it is about to read
 	refs := data.Sources()
 	for i := len(refs) - 1; i >= 0; i-- {
 		s.addSource(l, refs[i])
