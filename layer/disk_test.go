@@ -146,6 +146,7 @@ func TestLostWrites(t *testing.T) {
 	}
 	b.checkAll(t, l)
 	free()
+	_ = data.Sync() // tells of what was lost until now
 	waitFor(t, func() bool {
 		b.checkAll(t, l)
 		return l.Full()
