@@ -82,7 +82,7 @@ func mirrorXattrs(path, from string) error {
 		return &os.PathError{Op: "listxattr", Path: from, Err: err}
 	}
 	for _, name := range names {
-		if strings.HasPrefix(name, "trusted.overlay.") || strings.HasPrefix(name, "user.overlay.") {
+		if strings.HasPrefix(name, trustedMarks) || strings.HasPrefix(name, userMarks) {
 			continue
 		}
 		value, err := sysx.LGetxattr(from, name)

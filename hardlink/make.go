@@ -124,15 +124,27 @@ func (m *maker) mark(dir string, d *Dir) error {
 }
 
 func (m *maker) setMark(dir, name, value string) error {
-	key := "trusted.overlay." + name
-	if m.opts.UserXattr {
-		key = "user.overlay." + name
-	}
+	key := MarkKey(name, m.opts.UserXattr)
 	if err := unix.Lsetxattr(dir, key, []byte(value), 0); err != nil {
 		return &os.PathError{Op: "setxattr " + key, Path: dir, Err: err}
 	}
 	return nil
 }
+
+// MarkKey returns the extended attribute that a mark of overlayfs is: of user.*
+// for mounts with the option userxattr.
+func MarkKey(name string, userXattr bool) string {
+	if userXattr {
+		return userMarks + name
+	}
+	return trustedMarks + name
+}
+
+// What the names of overlayfs's marks begin with (Linux fs/overlayfs/overlayfs.h).
+const (
+	trustedMarks = "trusted.overlay."
+	userMarks    = "user.overlay."
+)
 
 func (m *maker) place(path string, n *Node) error {
 	switch {

@@ -1,8 +1,8 @@
 package hardlink
 
 import (
+	"maps"
 	"slices"
-	"strings"
 )
 
 // Node is one entry of a skeleton that is to be made.
@@ -43,10 +43,5 @@ func (d *Dir) Len() int { return len(d.entries) }
 
 // names returns the names of all entries, sorted.
 func (d *Dir) names() []string {
-	names := make([]string, 0, len(d.entries))
-	for name := range d.entries {
-		names = append(names, name)
-	}
-	slices.SortFunc(names, strings.Compare)
-	return names
+	return slices.Sorted(maps.Keys(d.entries))
 }

@@ -85,7 +85,7 @@ func TestHowDiffsComeAbout(t *testing.T) {
 		}
 	}
 	lowest, ok := merge.Pair{Upper: merge.Side{a, b}}.Index(true)
-	if want := (store.Spec{Kind: store.Lowest, Layers: []store.ID{id("a"), id("b")}}); !ok || !merge.SameTree(lowest, want) {
+	if want := (store.Spec{Kind: store.Lowest, Layers: []store.ID{id("a"), id("b")}}); !ok || !lowest.Equal(want) {
 		t.Errorf("lowest: %+v, %v", lowest, ok)
 	}
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/containerd/continuity/sysx"
 	"golang.org/x/sys/unix"
+
+	"github.com/ladle-dev/ladle/hardlink"
 )
 
 // ErrRedirect says that a layer has a directory that points elsewhere
@@ -47,10 +49,7 @@ func (s *scan) marks(dir string) (marks, error) {
 
 // mark returns an attribute of overlayfs, in the namespace that its mounts use.
 func (s *scan) mark(path, name string) (string, error) {
-	key := "trusted.overlay." + name
-	if s.opts.UserXattr {
-		key = "user.overlay." + name
-	}
+	key := hardlink.MarkKey(name, s.opts.UserXattr)
 	value, err := sysx.LGetxattr(path, key)
 	if err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.ENOTSUP) {
 		return "", &os.PathError{Op: "getxattr " + key, Path: path, Err: err}
@@ -79,10 +78,7 @@ func (s *scan) isWhiteout(e *entry) (bool, error) {
 }
 
 func (s *scan) has(path, name string) (bool, error) {
-	key := "trusted.overlay." + name
-	if s.opts.UserXattr {
-		key = "user.overlay." + name
-	}
+	key := hardlink.MarkKey(name, s.opts.UserXattr)
 	_, err := unix.Lgetxattr(path, key, nil)
 	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) {
 		return false, nil

@@ -17,12 +17,7 @@ type Lower struct {
 func (l Lower) IsTree() bool { return len(l.Tree.Layers) > 0 }
 
 func (l Lower) equal(m Lower) bool {
-	return l.Dir == m.Dir && SameTree(l.Tree, m.Tree)
-}
-
-// SameTree reports whether two Specs are equal.
-func SameTree(a, b store.Spec) bool {
-	return a.Kind == b.Kind && slices.Equal(a.Layers, b.Layers) && slices.Equal(a.Lower, b.Lower)
+	return l.Dir == m.Dir && l.Tree.Equal(m.Tree)
 }
 
 // Side is one side of a pair: the lowers that a view of the snapshot has, the

@@ -7,7 +7,6 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
 
-	"github.com/ladle-dev/ladle/merge"
 	"github.com/ladle-dev/ladle/store"
 )
 
@@ -93,7 +92,7 @@ type lower struct {
 func (l lower) isTree() bool { return len(l.tree.Layers) > 0 }
 
 func (l lower) equal(m lower) bool {
-	return l.id == m.id && l.part == m.part && l.diff == m.diff && merge.SameTree(l.tree, m.tree)
+	return l.id == m.id && l.part == m.part && l.diff == m.diff && l.tree.Equal(m.tree)
 }
 
 // lowersOf returns the lowers over chain, the topmost first, as overlayfs

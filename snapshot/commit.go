@@ -50,7 +50,11 @@ func (s *Snapshotter) Commit(ctx context.Context, name, key string, opts ...snap
 func (s *Snapshotter) commitLabels(ctx context.Context, key string, client map[string]string) (map[string]string, error) {
 	labels := kept(client)
 	var u usable
-	err := s.meta.WithTransaction(ctx, false, func(ctx context.Context) (err error) {
+	err := s.meta.WithTransaction(ctx, false, func(ctx context.Context) error {
+		_, info, _, err := storage.GetInfo(ctx, key)
+		if err != nil || info.Labels[stackLabel] == "" {
+			return err
+		}
 		u, err = readUsable(ctx, key)
 		return err
 	})

@@ -40,6 +40,11 @@ func (s Spec) Clone() Spec {
 	return s
 }
 
+// Equal reports whether two Specs say the same.
+func (s Spec) Equal(t Spec) bool {
+	return s.Kind == t.Kind && slices.Equal(s.Layers, t.Layers) && slices.Equal(s.Lower, t.Lower)
+}
+
 // SpecKey stands for a Spec, as a key of maps.
 type SpecKey [sha256.Size]byte
 
