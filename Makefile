@@ -48,19 +48,19 @@ fuzz: ## Each fuzz target for FUZZTIME (30s)
 	script/fuzz.sh '$(FUZZTIME)'
 
 .PHONY: bench
-bench: build ## Walks, opens, reads: ladle beside overlayfs and stargz (root)
+bench: build ## Walks, opens, reads: ladle beside overlayfs and stargz (root; N=rounds)
 	script/components.sh
-	cd test && go run ./cmd/bench
+	cd test && go run ./cmd/bench $(if $(N),-n $(N))
 
 .PHONY: bench-cold
-bench-cold: build ## Time to ready over three simulated links (root)
+bench-cold: build ## Time to ready over three simulated links (root; N=samples)
 	script/components.sh
-	cd test && go run ./cmd/bench-cold
+	cd test && go run ./cmd/bench-cold $(if $(N),-n $(N))
 
 .PHONY: bench-buildkit
-bench-buildkit: build ## Builds on a lazy base: ladle beside overlayfs and stargz (root)
+bench-buildkit: build ## Builds on a lazy base: ladle beside overlayfs and stargz (root; N=samples)
 	script/components.sh
-	cd buildkit && go run ./cmd/bench-buildkit
+	cd buildkit && go run ./cmd/bench-buildkit $(if $(N),-n $(N))
 
 .PHONY: cover
 cover: ## Test coverage of the packages (root), in .cache/cover.html

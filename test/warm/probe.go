@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/ladle-dev/ladle/test/report"
 )
 
 // Times are what a probe measured in one root filesystem, by the name of the
@@ -153,6 +155,5 @@ func (p pass) coldThenWarm(n int, size func(i int) int) ([]Times, error) {
 }
 
 func median(values []float64) float64 {
-	values = slices.Sorted(slices.Values(values))
-	return values[(len(values)-1)/2]
+	return report.Median(values, func(v float64) float64 { return v })
 }

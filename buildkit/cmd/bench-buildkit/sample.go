@@ -2,20 +2,19 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/ladle-dev/ladle/buildkit/worker"
 	"github.com/ladle-dev/ladle/test/image"
 	"github.com/ladle-dev/ladle/test/link"
 	"github.com/ladle-dev/ladle/test/place"
+	"github.com/ladle-dev/ladle/test/report"
 	"github.com/ladle-dev/ladle/test/stack"
 )
 
@@ -132,24 +131,15 @@ func write(dir, steps string) error {
 func median(samples []sample) sample {
 	parts := map[string]time.Duration{}
 	for name := range samples[0].parts {
-		parts[name] = middle(samples, func(s sample) time.Duration { return s.parts[name] })
+		parts[name] = report.Median(samples, func(s sample) time.Duration { return s.parts[name] })
 	}
 	return sample{
 		parts: parts,
-		took:  middle(samples, func(s sample) time.Duration { return s.took }),
+		took:  report.Median(samples, func(s sample) time.Duration { return s.took }),
 		Counters: link.Counters{
-			Requests:  middle(samples, func(s sample) int64 { return s.Requests }),
-			BytesUp:   middle(samples, func(s sample) int64 { return s.BytesUp }),
-			BytesDown: middle(samples, func(s sample) int64 { return s.BytesDown }),
+			Requests:  report.Median(samples, func(s sample) int64 { return s.Requests }),
+			BytesUp:   report.Median(samples, func(s sample) int64 { return s.BytesUp }),
+			BytesDown: report.Median(samples, func(s sample) int64 { return s.BytesDown }),
 		},
 	}
-}
-
-func middle[T cmp.Ordered](samples []sample, of func(sample) T) T {
-	values := make([]T, len(samples))
-	for i, s := range samples {
-		values[i] = of(s)
-	}
-	slices.Sort(values)
-	return values[(len(values)-1)/2]
 }
