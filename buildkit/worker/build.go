@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/ladle-dev/ladle/test/place"
+	"github.com/ladle-dev/ladle/test/process"
 )
 
 // Build is one build of a Dockerfile, or of a graph.
@@ -94,7 +95,7 @@ func (w *Worker) buildctl(ctx context.Context, in io.Reader, args []string) (out
 	cmd := exec.CommandContext(ctx, program, append([]string{"--addr", w.address}, args...)...)
 	var output, progress bytes.Buffer
 	cmd.Stdin = in
-	cmd.Stdout, cmd.Stderr, cmd.Env = &output, &progress, environment()
+	cmd.Stdout, cmd.Stderr, cmd.Env = &output, &progress, process.Environment()
 	// No credentials of the user who runs the tests.
 	cmd.Env = append(cmd.Env, "DOCKER_CONFIG="+filepath.Join(w.Dir, "docker"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/ladle-dev/ladle/test/place"
+	"github.com/ladle-dev/ladle/test/process"
 )
 
 // Options say what a worker is.
@@ -26,7 +28,7 @@ type Options struct {
 type Worker struct {
 	Options
 	address string
-	*process
+	*process.Process
 }
 
 // Start starts a worker. The caller closes it.
@@ -49,15 +51,23 @@ func (w *Worker) Start(ctx context.Context) error {
 	}
 	// It mounts below its directory for temporary files, too.
 	env := []string{"TMPDIR=" + w.tempDir()}
-	w.process, err = startProcess(w.logFile(), env, append([]string{program}, w.args()...))
+	w.Process, err = process.Start(process.Options{
+		Name: "buildkitd", Log: w.logFile(), Env: env, Argv: append([]string{program}, w.args()...),
+	})
 	if err != nil {
-		return err
+		return fmt.Errorf("worker: %w", err)
 	}
-	if err := w.ready(ctx, w.answers); err != nil {
+	if err := w.Ready(ctx, readyTimeout, w.answers); err != nil {
 		return errors.Join(err, w.Close())
 	}
 	return nil
 }
+
+// readyTimeout is for a daemon that mounts and probes before it answers.
+const readyTimeout = 60 * time.Second
+
+// Close stops buildkitd and waits until it is gone.
+func (w *Worker) Close() error { return w.Stop() }
 
 // program is the path of the daemon.
 func (w *Worker) program() (string, error) {

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/ladle-dev/ladle/test/place"
+	"github.com/ladle-dev/ladle/test/process"
 )
 
 // namespace is containerd's namespace of everything that is not CRI's.
@@ -34,7 +35,7 @@ func (n *Node) ctrTo(ctx context.Context, output io.Writer, space string, args .
 	}
 	cmd := exec.CommandContext(ctx, program, append([]string{"--address", n.Address, "--namespace", space}, args...)...)
 	var out, errOut bytes.Buffer
-	cmd.Stdout, cmd.Stderr, cmd.Env = io.MultiWriter(&out, output), &errOut, environment()
+	cmd.Stdout, cmd.Stderr, cmd.Env = io.MultiWriter(&out, output), &errOut, process.Environment()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Run(); err != nil {
 		return out.String(), fmt.Errorf("stack: ctr %s: %w\n%s%s", strings.Join(args, " "), err, tail(out.String()), errOut.String())

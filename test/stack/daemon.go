@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/ladle-dev/ladle/test/place"
+	"github.com/ladle-dev/ladle/test/process"
 )
 
 // Daemon says how to run a snapshotter daemon.
@@ -75,7 +76,7 @@ type RunningDaemon struct {
 	Root    string // its --root
 	LogFile string
 	dir     string
-	*process
+	*process.Process
 }
 
 func newRunningDaemon(d Daemon, dir string) *RunningDaemon {
@@ -83,7 +84,7 @@ func newRunningDaemon(d Daemon, dir string) *RunningDaemon {
 		Daemon: d, dir: dir,
 		Address: filepath.Join(dir, d.Name+".sock"),
 		Root:    filepath.Join(dir, d.Name),
-		LogFile: filepath.Join(dir, "daemon-"+d.Name+".log"),
+		LogFile: logFile("daemon-"+d.Name, dir),
 	}
 }
 
@@ -106,8 +107,8 @@ func (d *RunningDaemon) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.process = p
-	return p.ready(ctx, func(ctx context.Context) error {
+	d.Process = p
+	return p.Ready(ctx, readyTimeout, func(ctx context.Context) error {
 		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", d.Address)
 		if err != nil {
 			return err
@@ -116,16 +117,10 @@ func (d *RunningDaemon) Start(ctx context.Context) error {
 	})
 }
 
-// PID is the process id of the running daemon.
-func (d *RunningDaemon) PID() int { return d.cmd.Process.Pid }
-
 // Stop ends the daemon as a service manager does and waits until it is gone.
 func (d *RunningDaemon) Stop() error {
-	if d.process == nil {
+	if d.Process == nil {
 		return nil
 	}
-	return d.stop()
+	return d.Process.Stop()
 }
-
-// Kill ends it as kill -9 does.
-func (d *RunningDaemon) Kill() { d.kill() }

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/ladle-dev/ladle/test/place"
+	"github.com/ladle-dev/ladle/test/process"
 )
 
 // sandboxImage is the repository and tag of the image of CRI's pods.
@@ -35,7 +36,7 @@ type Node struct {
 	Daemons  []*RunningDaemon
 
 	criSnapshotter string
-	containerd     *process
+	containerd     *process.Process
 }
 
 // StartNode starts the daemons and then containerd. The caller closes the node.
@@ -86,14 +87,14 @@ func (n *Node) StartContainerd(ctx context.Context) error {
 		return fmt.Errorf("stack: %w", err)
 	}
 	defer conn.Close()
-	return n.containerd.ready(ctx, func(ctx context.Context) error {
+	return n.containerd.Ready(ctx, readyTimeout, func(ctx context.Context) error {
 		_, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{}, grpc.WaitForReady(true))
 		return err
 	})
 }
 
 // StopContainerd stops containerd; containers keep running.
-func (n *Node) StopContainerd() error { return n.containerd.stop() }
+func (n *Node) StopContainerd() error { return n.containerd.Stop() }
 
 // Daemon is the daemon with that plugin name; nil if there is none.
 func (n *Node) Daemon(name string) *RunningDaemon {
@@ -107,9 +108,9 @@ func (n *Node) Daemon(name string) *RunningDaemon {
 
 // Logs is the end of the output of every process of the node.
 func (n *Node) Logs() string {
-	logs := logTail("containerd", filepath.Join(n.Dir, "containerd.log"))
+	logs := process.LogTail("containerd", logFile("containerd", n.Dir))
 	for _, d := range n.Daemons {
-		logs += "\n" + logTail(d.Name, d.LogFile)
+		logs += "\n" + process.LogTail(d.Name, d.LogFile)
 	}
 	return logs
 }
@@ -117,14 +118,14 @@ func (n *Node) Logs() string {
 // Close removes the containers, stops containerd and the daemons, and removes
 // the directory. The error is a *CleanupError.
 func (n *Node) Close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout) // ends what a cancelled context began
+	ctx, cancel := context.WithTimeout(context.Background(), removeTimeout) // ends what a cancelled context began
 	defer cancel()
 	var errs []error
 	if n.containerd != nil {
-		if n.containerd.running() {
+		if n.containerd.Running() {
 			errs = append(errs, n.removeContainers(ctx))
 		}
-		errs = append(errs, n.containerd.stop())
+		errs = append(errs, n.containerd.Stop())
 	}
 	for _, d := range n.Daemons {
 		errs = append(errs, d.Stop())

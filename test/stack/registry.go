@@ -10,13 +10,14 @@ import (
 
 	"github.com/ladle-dev/ladle/test/image"
 	"github.com/ladle-dev/ladle/test/place"
+	"github.com/ladle-dev/ladle/test/process"
 )
 
 // Registry is a running registry with a store of its own.
 type Registry struct {
 	Addr string // host:port, plain HTTP
 	dir  string
-	*process
+	*process.Process
 }
 
 const registryConfig = `version: 0.1
@@ -55,11 +56,11 @@ func StartRegistry(ctx context.Context) (_ *Registry, err error) {
 	if err := os.WriteFile(config, fmt.Appendf(nil, registryConfig, filepath.Join(dir, "store")), 0o644); err != nil {
 		return nil, fmt.Errorf("stack: %w", err)
 	}
-	if r.process, err = startProcess("registry", dir, []string{program, "serve", config}); err != nil {
+	if r.Process, err = startProcess("registry", dir, []string{program, "serve", config}); err != nil {
 		return nil, err
 	}
-	err = r.ready(ctx, func(context.Context) error {
-		log, err := os.ReadFile(r.logFile)
+	err = r.Ready(ctx, readyTimeout, func(context.Context) error {
+		log, err := os.ReadFile(logFile("registry", dir))
 		if err != nil {
 			return err
 		}
@@ -82,8 +83,8 @@ func (r *Registry) Push(ctx context.Context, img *image.Image) (repositoryAndTag
 // Close stops the registry and removes its store.
 func (r *Registry) Close() error {
 	var err error
-	if r.process != nil {
-		err = r.stop()
+	if r.Process != nil {
+		err = r.Stop()
 	}
 	return cleanup(err, os.RemoveAll(r.dir))
 }
