@@ -97,6 +97,9 @@ func (d *RunningDaemon) Start(ctx context.Context) error {
 	if d.missing != nil {
 		return fmt.Errorf("stack: %s: %w", d.Name, d.missing)
 	}
+	if d.Process != nil && d.Running() {
+		return fmt.Errorf("stack: %s is running", d.Name)
+	}
 	if err := os.MkdirAll(d.Root, 0o711); err != nil {
 		return fmt.Errorf("stack: %w", err)
 	}
@@ -124,3 +127,6 @@ func (d *RunningDaemon) Stop() error {
 	}
 	return d.Process.Stop()
 }
+
+// Kill ends the daemon as kill -9 does, whichever process it is by then.
+func (d *RunningDaemon) Kill() { d.Process.Kill() }

@@ -133,7 +133,7 @@ func (n *Node) Close() error {
 	left, err := unmountBelow(n.Dir)
 	errs = append(errs, err)
 	if len(left) > 0 {
-		errs = append(errs, fmt.Errorf("stack: left mounted: %q", left))
+		errs = append(errs, fmt.Errorf("stack: left mounted: %q\n%s", left, n.Logs()))
 	}
 	if err == nil {
 		errs = append(errs, os.RemoveAll(n.Dir))
