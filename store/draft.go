@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ladle-dev/ladle/durable"
 )
 
 // draft is a directory in the making: of a layer or a tree image.
@@ -50,7 +52,7 @@ func (d *draft) publish(path string) error {
 	if err := os.Rename(d.dir, path); err != nil {
 		return err
 	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
+	if err := durable.SyncDir(filepath.Dir(path)); err != nil {
 		return errors.Join(err, os.Rename(path, d.dir))
 	}
 	return d.close()
@@ -69,7 +71,7 @@ func (d *draft) sync() error {
 			return err
 		}
 	}
-	return syncDir(d.dir)
+	return durable.SyncDir(d.dir)
 }
 
 // abandon removes the draft.

@@ -28,8 +28,8 @@ type marks struct {
 	}
 }
 
-func openMarks(path, temp, bootID string, n int) (*marks, error) {
-	states, err := loadMarks(path, temp, bootID, n)
+func openMarks(path, bootID string, n int) (*marks, error) {
+	states, err := loadMarks(path, bootID, n)
 	if err != nil {
 		return nil, err
 	}

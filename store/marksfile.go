@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+
+	"github.com/ladle-dev/ladle/durable"
 )
 
 // The header of a file of presence marks, in little endian:
@@ -69,7 +71,7 @@ func decodeMarks(b []byte, bootID string, n int) (states []State, sound bool) {
 // loadMarks returns the n states of the file at path. A file that is not to be
 // believed is replaced as a whole by one of bootID that says Doubtful, so
 // that a Present of another boot never stands under a header of this one.
-func loadMarks(path, temp, bootID string, n int) ([]State, error) {
+func loadMarks(path, bootID string, n int) ([]State, error) {
 	b, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -78,5 +80,5 @@ func loadMarks(path, temp, bootID string, n int) ([]State, error) {
 	if sound {
 		return states, nil
 	}
-	return states, replaceFile(path, temp, encodeMarks(bootID, states))
+	return states, durable.Write(path, encodeMarks(bootID, states))
 }

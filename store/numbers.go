@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"github.com/ladle-dev/ladle/durable"
 )
 
 // reservation is how many numbers are reserved at a time, so that a pull of
@@ -18,7 +20,6 @@ const reservation = 16
 // twice, whatever is killed when.
 type numbers struct {
 	path string
-	temp string
 
 	// mu is held while the file is written. next <= reserved, and the file
 	// says reserved: whoever reads it hands out nothing less.
@@ -35,8 +36,8 @@ const lostNumbers = 1024
 
 // load reads the file at path. No number below least is handed out. It
 // returns errDamaged, and is ready for use, if the file is damaged.
-func (c *numbers) load(path, temp string, least uint64) error {
-	c.path, c.temp = path, temp
+func (c *numbers) load(path string, least uint64) error {
+	c.path = path
 	next, err := readNumber(path)
 	switch {
 	case errors.Is(err, errDamaged):
@@ -90,7 +91,7 @@ func (c *numbers) giveBack() error {
 }
 
 func (c *numbers) saveLocked(reserved uint64) error {
-	if err := replaceFile(c.path, c.temp, []byte(formatNumber(reserved))); err != nil {
+	if err := durable.Write(c.path, []byte(formatNumber(reserved))); err != nil {
 		return err
 	}
 	c.mu.reserved = reserved

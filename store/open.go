@@ -75,7 +75,7 @@ func (s *Store) openFiles(sl *slot) (_ *Layer, err error) {
 	if l.data, err = os.OpenFile(l.path(dataFile), os.O_RDWR, 0); err != nil {
 		return nil, err
 	}
-	l.marks, err = openMarks(l.path(presentFile), s.tempDir(), s.bootID, m.NChunks)
+	l.marks, err = openMarks(l.path(presentFile), s.bootID, m.NChunks)
 	return l, err
 }
 

@@ -32,7 +32,7 @@ func (s *Store) scan(ctx context.Context) error {
 		return err
 	}
 	used := max(last(layers), last(trees))
-	err = s.numbers.load(filepath.Join(s.root, "numbers"), s.tempDir(), used+1)
+	err = s.numbers.load(filepath.Join(s.root, "numbers"), used+1)
 	if errors.Is(err, errDamaged) {
 		log.G(ctx).WithError(err).Warn("store: numbers start anew behind those in use")
 		return nil

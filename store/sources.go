@@ -3,6 +3,8 @@ package store
 import (
 	"fmt"
 	"slices"
+
+	"github.com/ladle-dev/ladle/durable"
 )
 
 // maxSources is how many sources are kept of a layer.
@@ -27,7 +29,7 @@ func (l *Layer) AddSource(ref string) error {
 	meta.Sources = newest(ref, meta.Sources)
 	b, err := encodeMeta(meta)
 	if err == nil {
-		err = replaceFile(l.path(metaFile), l.store.tempDir(), b)
+		err = durable.Write(l.path(metaFile), b)
 	}
 	if err != nil {
 		return fmt.Errorf("store: sources of layer %d: %w", l.Number(), err)

@@ -21,7 +21,7 @@ const (
 // table is the level of each package. Packages below internal are for tests
 // and tools: they may import all, and nothing in the table imports them.
 var table = map[string]int{
-	"auth": 0, "config": 0, "metrics": 0, "tree": 0,
+	"auth": 0, "config": 0, "durable": 0, "metrics": 0, "tree": 0,
 	"index": 1, "erofs": 1, "store": 1, "fetch": 1, "hardlink": 1,
 	"layer": 2, "merge": 2,
 	"snapshot": 3, "fs": 3,

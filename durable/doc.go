@@ -1,0 +1,8 @@
+// Package durable replaces files so that whatever happens, a crash of the
+// machine among it, a file has its old content or all of its new one; and the
+// new one for good once the call has returned.
+//
+// New content is a file of the same name with Suffix until it takes the place
+// of the old one. What an interrupted process leaves of it is overwritten by
+// the next. A path has one writer at a time.
+package durable

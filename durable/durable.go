@@ -1,0 +1,75 @@
+package durable
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Suffix is what the name of a file ends with that is not yet committed.
+const Suffix = ".new"
+
+// File is the new content of the file at a path.
+type File struct {
+	*os.File
+	path      string
+	committed bool
+}
+
+// Create starts to replace the file at path, which need not exist. The caller
+// writes, commits and closes what it returns.
+func Create(path string) (*File, error) {
+	f, err := os.Create(path + Suffix)
+	if err != nil {
+		return nil, err
+	}
+	return &File{File: f, path: path}, nil
+}
+
+// Commit gives the file its new content. After an error it has the old one,
+// unless only the directory could not be synced.
+func (f *File) Commit() error {
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), f.path); err != nil {
+		return err
+	}
+	f.committed = true
+	return SyncDir(filepath.Dir(f.path))
+}
+
+// Close closes the file and gives up what was not committed.
+func (f *File) Close() error {
+	err := f.File.Close()
+	if !f.committed {
+		err = errors.Join(err, os.Remove(f.Name()))
+	}
+	return err
+}
+
+// Write replaces the content of the file at path.
+func Write(path string, content []byte) (err error) {
+	f, err := Create(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if _, err := f.Write(content); err != nil {
+		return err
+	}
+	return f.Commit()
+}
+
+// SyncDir waits until the names in a directory are on disk.
+func SyncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		return fmt.Errorf("sync %s: %w", path, err)
+	}
+	return nil
+}
