@@ -17,10 +17,11 @@ type File struct {
 	committed bool
 }
 
-// Create starts to replace the file at path, which need not exist. The caller
-// writes, commits and closes what it returns.
+// Create starts to replace the file at path, which need not exist, by one that
+// only its owner can read. The caller writes, commits and closes what it
+// returns.
 func Create(path string) (*File, error) {
-	f, err := os.Create(path + Suffix)
+	f, err := os.OpenFile(path+Suffix, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, err
 	}

@@ -172,7 +172,7 @@ func TestFill(t *testing.T) {
 // Whoever needs a chunk that is far behind in a long answer does not wait for
 // all that is before it.
 func TestFarMiss(t *testing.T) {
-	files := append(someFiles(44, 1), file{"more", someFiles(45, 0)[0].data}, file{"still more", someFiles(46, 0)[0].data})
+	files := append(someFiles(44, 1), file{name: "more", data: someFiles(45, 0)[0].data}, file{name: "still more", data: someFiles(46, 0)[0].data})
 	b := newBench(t, registrytest.Options{}, files)
 	b.SetFault(func(q registrytest.Request) registrytest.Fault {
 		if q.Nth == 1 { // the prefetch

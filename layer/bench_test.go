@@ -49,7 +49,7 @@ func benchLayer(b *testing.B, shape string) *bench {
 	all := text(1, 64<<20)
 	var files []file
 	for i := 0; i < len(all); i += s.fileSize {
-		files = append(files, file{fmt.Sprintf("%08d", i), all[i : i+s.fileSize]})
+		files = append(files, file{name: fmt.Sprintf("%08d", i), data: all[i : i+s.fileSize]})
 	}
 	return newBench(b, registrytest.Options{}, files, s.opts...)
 }

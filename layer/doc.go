@@ -9,10 +9,14 @@
 // side, since a core inflates less than a link carries.
 //
 // How much a run fetches is its window: the first one at a place is about what
-// the link carries in two round trips, and each that follows there has twice as
-// much. A reader who seems to be sequential is fetched for before he asks. What
-// the image's author marked as needed first is prefetched as one run, and what
-// nobody has asked for is filled in while nobody reads.
+// the link carries in two round trips, and those that follow there have more.
+// A reader who seems to be sequential is fetched for before he asks. A program
+// is fetched in whole, and when somebody has read its head so is what it is
+// linked to, from all layers of the image: the dynamic linker would ask for one
+// library after the other. What the image's author marked as needed first is
+// prefetched as one run; where he marked nothing, the few files are that nearly
+// every container reads first, when one is about to start. What nobody has asked for is filled in while
+// nobody reads.
 //
 // While the disk takes no chunks, or loses them, the newest are kept in memory:
 // reads go on, and none gives a hole of the data file for bytes.

@@ -12,9 +12,8 @@ import (
 const fillWindow = 4 << 20
 
 // prefetch fetches what the image's author marked as needed first, or size
-// bytes of the blob where he marked nothing, and gives the layer back.
-func (l *Layer) prefetch(size int64) {
-	defer l.Close()
+// bytes of the blob where he marked nothing.
+func (l *Layer) prefetch(size int64) error {
 	if marked := l.table.PrefetchSize(); marked > 0 {
 		size = marked
 	}
@@ -22,12 +21,10 @@ func (l *Layer) prefetch(size int64) {
 	for s := (span{0, end}); s.first < s.end; {
 		var err error
 		if s.first, err = l.fillFrom(s, size); err != nil {
-			if l.ctx.Err() == nil {
-				log.G(l.ctx).WithError(err).WithField("layer", l.ID().Blob).Warn("prefetch")
-			}
-			return
+			return err
 		}
 	}
+	return nil
 }
 
 // fillFrom makes absent chunks of s present, the first ones and as many as one

@@ -22,10 +22,11 @@ import (
 	"github.com/ladle-dev/ladle/tree"
 )
 
-// file is a regular file of a layer that a test makes.
+// file is a regular file of a layer that a test makes, or a symbolic link.
 type file struct {
 	name string
 	data []byte
+	link string
 }
 
 // someFiles returns n small files and one of several chunks. Their bytes do
@@ -43,7 +44,7 @@ func someFiles(seed uint64, n int) []file {
 	for i := range n {
 		files = append(files, file{name: "small/" + string(rune('a'+i%26)) + digest.FromString(string(rune(i))).Encoded()[:8], data: content(r.IntN(9000))})
 	}
-	return append(files, file{"large", content(3 << 20)})
+	return append(files, file{name: "large", data: content(3 << 20)})
 }
 
 func tarOf(t testing.TB, files []file) []byte {
@@ -52,6 +53,9 @@ func tarOf(t testing.TB, files []file) []byte {
 	w := tar.NewWriter(&b)
 	for _, f := range files {
 		h := &tar.Header{Typeflag: tar.TypeReg, Name: f.name, Size: int64(len(f.data)), Mode: 0o644, ModTime: time.Unix(1e9, 0)}
+		if f.link != "" {
+			h.Typeflag, h.Linkname = tar.TypeSymlink, f.link
+		}
 		if err := w.WriteHeader(h); err != nil {
 			t.Fatal(err)
 		}

@@ -32,6 +32,9 @@ type Layer struct {
 		runs []*run
 		// ahead is what the layer's recent misses tell of the next.
 		ahead readahead
+		// followed are chunks with the heads of programs whose libraries
+		// were asked for.
+		followed bits
 		// used is when the layer was opened, or a reader last had to wait.
 		used time.Time
 	}

@@ -106,10 +106,10 @@ func (s *Set) reopened(l *Layer, req Request) error {
 	s.mu.Lock()
 	first := !s.mu.prefetched[l.ID()]
 	s.mu.prefetched[l.ID()] = true
-	if first && !s.opts.NoPrefetch && s.goLocked(func() { l.prefetch(s.opts.PrefetchSize) }) {
-		l.refs++ // given back by prefetch
-	}
 	s.mu.Unlock()
+	if first && !s.opts.NoPrefetch {
+		s.background(l, func() error { return l.prefetch(s.opts.PrefetchSize) })
+	}
 	return l.data.AddSource(req.Source.Ref)
 }
 

@@ -18,6 +18,7 @@ import (
 func (l *Layer) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if n, ok := l.readLocal(p, off); ok {
 		l.set.opts.Reads.Local(n)
+		l.started(p, off)
 		return n, nil
 	}
 	start := time.Now()
@@ -26,6 +27,7 @@ func (l *Layer) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if err != nil {
 		return n, fmt.Errorf("layer %s [%d,%d): %w", l.ID().Blob, off, off+int64(len(p)), err)
 	}
+	l.started(p, off)
 	return n, nil
 }
 

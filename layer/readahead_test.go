@@ -18,18 +18,14 @@ func TestReadahead(t *testing.T) {
 			miss 0: 256 KiB
 			has 0: nothing
 			has 3: nothing
-			miss 4: 512 KiB, sequential
+			miss 4: 1024 KiB, sequential
 			has 4: nothing
-			has 7: nothing
-			has 8: fetch 12
-			miss 12: 1024 KiB, sequential
-			has 12: nothing
-			has 20: fetch 28
-			miss 28: 2048 KiB, sequential
-			miss 60: 4096 KiB, sequential
-			miss 124: 6144 KiB, sequential
-			has 160: nothing
-			has 180: fetch 220`,
+			has 11: nothing
+			has 12: fetch 20
+			miss 20: 4096 KiB, sequential
+			has 20: nothing
+			has 52: fetch 84
+			miss 84: 4096 KiB, sequential`,
 		"far apart": `
 			miss 0: 256 KiB
 			miss 1000: 256 KiB
@@ -37,22 +33,28 @@ func TestReadahead(t *testing.T) {
 			has 2003: nothing`,
 		"in a neighbourhood": `
 			miss 0: 256 KiB
-			miss 10: 512 KiB
+			miss 10: 256 KiB
 			miss 30: 1024 KiB
-			miss 20: 2048 KiB
+			miss 20: 4096 KiB
 			has 20: nothing`,
+		"in a neighbourhood of which much is read": `
+			miss 0: 256 KiB
+			has 0: nothing
+			miss 10: 1024 KiB
+			has 10: nothing
+			miss 80: 4096 KiB`,
 		"two readers": `
 			miss 0: 256 KiB
 			miss 1000: 256 KiB
-			miss 4: 512 KiB, sequential
-			miss 1004: 512 KiB, sequential
-			has 8: fetch 12
-			has 1008: fetch 1012`,
+			miss 4: 1024 KiB, sequential
+			miss 1004: 1024 KiB, sequential
+			has 12: fetch 20
+			has 1012: fetch 1020`,
 		"no longer sequential": `
 			miss 0: 256 KiB
-			miss 4: 512 KiB, sequential
-			miss 20: 1024 KiB
-			has 30: nothing`,
+			miss 4: 1024 KiB, sequential
+			miss 30: 4096 KiB
+			has 80: nothing`,
 		"the oldest place is forgotten": `
 			miss 0: 256 KiB
 			miss 1000: 256 KiB
@@ -64,7 +66,7 @@ func TestReadahead(t *testing.T) {
 			miss 7000: 256 KiB
 			miss 8000: 256 KiB
 			miss 4: 256 KiB
-			miss 2004: 512 KiB, sequential
+			miss 2004: 1024 KiB, sequential
 			miss 1004: 256 KiB`,
 	} {
 		var r readahead
@@ -76,8 +78,11 @@ func TestReadahead(t *testing.T) {
 			answer := "nothing"
 			if verb == "miss" {
 				answer = playMiss(&r, n, chunk)
-			} else if next, ok := r.ahead(n, int64(n)*chunk); ok {
-				answer = fmt.Sprintf("fetch %d", next)
+			} else {
+				r.readChunk(n, chunk)
+				if next, ok := r.ahead(n, int64(n)*chunk); ok {
+					answer = fmt.Sprintf("fetch %d", next)
+				}
 			}
 			fmt.Fprintf(&got, "\t\t\t%s %d: %s\n", verb, n, answer)
 		}
@@ -87,15 +92,27 @@ func TestReadahead(t *testing.T) {
 	}
 }
 
+// playMiss lets a reader miss chunk n.
 func playMiss(r *readahead, n int, chunk int64) string {
-	window := r.miss(n, int64(n)*chunk, minFirst)
-	next := n + int(window/chunk)
-	r.fetched(next, int64(next)*chunk)
+	window, sequential := r.miss(n, int64(n)*chunk, minFirst)
+	run := span{n, n + int(window/chunk)}
+	r.fetched(run, int64(run.first)*chunk, int64(run.end)*chunk)
 	answer := fmt.Sprintf("%d KiB", window>>10)
-	for _, p := range r.places {
-		if p.used == r.clock && p.sequential {
-			answer += ", sequential"
-		}
+	if sequential {
+		answer += ", sequential"
 	}
 	return answer
+}
+
+// Who reads the same again has not read more.
+func TestReadaheadCountsOnce(t *testing.T) {
+	var r readahead
+	window, _ := r.miss(0, 0, maxFirst)
+	r.fetched(span{0, 16}, 0, window)
+	for range usedShare {
+		r.readChunk(3, window/16)
+	}
+	if next, _ := r.miss(20, window+window/4, maxFirst); next != window {
+		t.Errorf("the next window is %d, want %d again", next, window)
+	}
 }

@@ -30,15 +30,56 @@ func (l *Layer) join(n, end int) *run {
 
 // startLocked starts the run for an absent chunk.
 func (l *Layer) startLocked(n, end int) *run {
-	offset := l.table.At(n).BlobOffset
-	window := l.mu.ahead.miss(n, offset, l.firstWindow())
-	if l.set.memory.inUse() {
+	full := l.set.memory.inUse()
+	if p, ok := l.program(n); ok && !full {
+		return l.aloneLocked(n, max(end, p.end))
+	}
+	window, sequential := l.mu.ahead.miss(n, l.table.At(n).BlobOffset, l.firstWindow())
+	if !sequential {
+		window = l.windowAround(n, window)
+	}
+	if full {
 		window = minFirst
 	}
 	r := l.runLocked(l.planLocked(n, end, window))
-	last := l.table.At(r.end - 1)
-	l.mu.ahead.fetched(r.end, last.BlobEnd)
+	l.mu.ahead.fetched(r.span, l.table.At(r.first).BlobOffset, l.table.At(r.end-1).BlobEnd)
 	return r
+}
+
+// windowAround returns the window, given that for small files, of a run that
+// starts at the n-th chunk.
+func (l *Layer) windowAround(n int, window int64) int64 {
+	c := l.table.At(n)
+	if size := c.BlobEnd - c.BlobOffset; size >= largeChunk {
+		return size + window/4
+	}
+	return window
+}
+
+// largeChunk is from how many bytes of the blob on a chunk is part of a large
+// file, whose neighbours are seldom wanted with it.
+const largeChunk = 256 << 10
+
+// ask starts the runs for the chunks of s that are absent, if the disk has room:
+// nobody waits for them.
+func (l *Layer) ask(s span) (started []*run) {
+	if l.set.memory.inUse() {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for n := s.first; n < s.end; n++ {
+		if l.absentLocked(n) {
+			started = append(started, l.aloneLocked(n, s.end))
+		}
+	}
+	return started
+}
+
+// aloneLocked starts a run for chunks that tell nothing of what is read next,
+// up to end. Some of their neighbours come along.
+func (l *Layer) aloneLocked(n, end int) *run {
+	return l.runLocked(l.planLocked(n, end, l.windowAround(n, l.firstWindow()/2)))
 }
 
 // planLocked returns the span of a run of up to window bytes of the blob from
@@ -101,8 +142,8 @@ func (l *Layer) firstWindow() int64 {
 	return min(max(int64(2*link.RoundTrip.Seconds()*link.Bandwidth), minFirst), maxFirst)
 }
 
-// readAhead starts the next run of a sequential reader that has read the
-// chunks of s.
+// readAhead notes that the chunks of s are read, and starts the next run if the
+// reader is sequential.
 func (l *Layer) readAhead(s span) {
 	if s.first == s.end {
 		return
@@ -111,6 +152,10 @@ func (l *Layer) readAhead(s span) {
 	offset := l.table.At(n).BlobOffset
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	for m := s.first; m < s.end; m++ {
+		c := l.table.At(m)
+		l.mu.ahead.readChunk(m, c.BlobEnd-c.BlobOffset)
+	}
 	next, ok := l.mu.ahead.ahead(n, offset)
 	if ok && next < l.table.Len() && l.absentLocked(next) {
 		l.startLocked(next, next+1)

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/containerd/log"
+	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/ladle-dev/ladle/fetch"
@@ -54,6 +56,7 @@ type Set struct {
 	fetch  *fetch.Client
 	opts   Options
 	trees  trees
+	files  *lru.Cache[store.ID, files] // of the layers that were read lately
 	memory *memory
 
 	manifests singleflight.Group // by reference and digest
@@ -77,7 +80,7 @@ type Set struct {
 // NewSet returns the set of the layers in st, whose blobs client fetches. Its
 // background work lasts until Close.
 func NewSet(st *store.Store, client *fetch.Client, opts Options) *Set {
-	s := &Set{store: st, fetch: client, opts: opts.withDefaults(), trees: newTrees(), memory: newMemory()}
+	s := &Set{store: st, fetch: client, opts: opts.withDefaults(), trees: newTrees(), files: newFiles(), memory: newMemory()}
 	// The set is where the lifetime of all background work starts.
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.mu.layers = map[store.ID]*Layer{}
@@ -195,6 +198,25 @@ func (s *Set) goLocked(work func()) bool {
 	}
 	s.wg.Go(work)
 	return true
+}
+
+// background does work for l, which the caller has open, and keeps it open
+// meanwhile. It waits for nothing.
+func (s *Set) background(l *Layer, work func() error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	started := s.goLocked(func() {
+		err := work()
+		if l.ctx.Err() == nil && err != nil {
+			log.G(l.ctx).WithError(err).WithField("layer", l.ID().Blob).Warn("prefetch")
+		}
+		if err := l.Close(); err != nil {
+			log.G(s.ctx).WithError(err).WithField("layer", l.ID().Blob).Error("close")
+		}
+	})
+	if started {
+		l.refs++
+	}
 }
 
 // Close ends all background work. Layers that are still open return errors

@@ -39,6 +39,13 @@ func (s *sources) add(ref string, blob func() *fetch.Blob) {
 	}
 }
 
+// images returns the references of the images.
+func (s *sources) images() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.mu.refs)
+}
+
 // blobs returns the blobs to try, in order.
 func (s *sources) blobs() []*fetch.Blob {
 	s.mu.Lock()

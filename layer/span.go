@@ -26,9 +26,10 @@ type planner struct {
 //     bytes of the blob from the start of the n-th chunk's stream on,
 //   - as far as no gap of more than maxGap bytes is between them, and none is
 //     coming,
-//   - and those before n that would be left as a small gap.
+//   - and those before n that would be left as a small gap, or the nearest of
+//     them: who reads a directory's files seldom starts with the first.
 func (p planner) around(n, end int, window int64) span {
-	s := span{p.gapStart(p.streamStart(n), window/4), n + 1}
+	s := span{p.start(p.streamStart(n), window), n + 1}
 	limit := p.table.At(n).BlobOffset + window
 	keep := s.end
 	for s.end < p.table.Len() {
@@ -46,17 +47,25 @@ func (p planner) around(n, end int, window int64) span {
 	return s
 }
 
-// gapStart returns the first of the absent chunks that end where the n-th
-// starts, if they are between it and a chunk that is not absent and have most
-// bytes of the blob at most; otherwise n.
-func (p planner) gapStart(n int, most int64) int {
+// start returns where a run starts for the n-th chunk, which is the first of
+// its stream: at the first of the absent chunks before it, if they have a
+// quarter of window at most; otherwise so that those have 1/32 of it.
+func (p planner) start(n int, window int64) int {
 	behind := p.table.At(n).BlobOffset
-	for m := n; m > 0 && behind-p.table.At(m).BlobOffset <= most; m-- {
+	near := n
+	for m := n; m > 0; m-- {
 		if !p.absent(m - 1) {
 			return p.streamStart(m)
 		}
+		size := behind - p.table.At(m-1).BlobOffset
+		if size > window/4 {
+			break
+		}
+		if size <= window/32 {
+			near = m - 1
+		}
 	}
-	return n
+	return p.streamStart(near)
 }
 
 // streamStart returns the first chunk of the stream that the n-th is in.

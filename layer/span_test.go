@@ -3,6 +3,8 @@ package layer
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/ladle-dev/ladle/index"
@@ -51,14 +53,19 @@ func randomField(t *testing.T, r *rand.Rand) field {
 
 func (f field) inStream(a, b int) bool { return f.At(a).BlobOffset == f.At(b).BlobOffset }
 
-// streamHas reports whether a chunk in the stream of the n-th is absent.
-func (f field) streamHas(n int) bool {
+// stream returns the states of the chunks in the stream of the n-th.
+func (f field) stream(n int) (states []byte) {
 	for m := range f.state {
-		if f.inStream(m, n) && f.state[m] == '-' {
-			return true
+		if f.inStream(m, n) {
+			states = append(states, f.state[m])
 		}
 	}
-	return false
+	return states
+}
+
+// streamHas reports whether a chunk in the stream of the n-th is absent.
+func (f field) streamHas(n int) bool {
+	return slices.Contains(f.stream(n), '-')
 }
 
 // reachable reports whether a run that ends at from can go on to chunk m: all
@@ -106,7 +113,11 @@ func (f field) broken(s span, n, end int, window int64) (all []string) {
 	if !f.streamHas(s.first) || !f.streamHas(s.end-1) {
 		fail("it starts or ends with what is not absent")
 	}
-	if f.At(n).BlobOffset-f.At(s.first).BlobOffset > window/4 {
+	most := window / 4
+	if (s.first == 0 || f.state[s.first-1] == '-') && !strings.ContainsAny(string(f.stream(s.first)), "Pc") {
+		most = window / 32 // no gap is closed
+	}
+	if f.At(n).BlobOffset-f.At(s.first).BlobOffset > most {
 		fail("it starts too early")
 	}
 	last := n

@@ -95,6 +95,14 @@ func (l lower) equal(m lower) bool {
 	return l.id == m.id && l.part == m.part && l.diff == m.diff && l.tree.Equal(m.tree)
 }
 
+// layersOf returns the layers of the trees among lowers.
+func layersOf(lowers []lower) (layers []store.ID) {
+	for _, l := range lowers {
+		layers = append(layers, l.tree.All()...)
+	}
+	return layers
+}
+
 // lowersOf returns the lowers over chain, the topmost first, as overlayfs
 // wants them. Only the bottom of a chain can be merged: a merged tree has no
 // whiteouts for what is below it. A view has a tree of each layer, the lowest

@@ -13,6 +13,9 @@ type Layers interface {
 	// identity. An error, layer.ErrNotLazy among them, leaves the layer to
 	// the ordinary pull. Without network it succeeds for layers it has.
 	Open(ctx context.Context, req layer.Request) (store.ID, error)
+	// Starting says that something is about to run over layers. It waits for
+	// nothing.
+	Starting(layers []store.ID)
 	// Usage returns the bytes and inodes that a layer takes on disk, or
 	// store.ErrNotFound.
 	Usage(id store.ID) (bytes, inodes int64, err error)

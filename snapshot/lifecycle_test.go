@@ -32,7 +32,7 @@ func TestRemoveReleasesTrees(t *testing.T) {
 	if err := s.Remove(t.Context(), "active"); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := d.takeCalls(), []string{"mount " + owner, "release " + owner}; !slices.Equal(got, want) {
+	if got, want := d.takeCalls(), []string{"starting 2", "mount " + owner, "release " + owner}; !slices.Equal(got, want) {
 		t.Errorf("calls %v, want %v", got, want)
 	}
 	if err := s.Remove(t.Context(), "active"); !errdefs.IsNotFound(err) {
@@ -45,6 +45,25 @@ func TestRemoveReleasesTrees(t *testing.T) {
 		if err := s.Remove(t.Context(), name); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// Only what is prepared to be written to is likely to be run.
+func TestStartingIsSaidOfWhatRuns(t *testing.T) {
+	d := newDisk(t)
+	s := newEndpoint(t, d)
+	c := makeChain(t, d, s, "rr")
+	if _, err := s.View(t.Context(), "view", c.top); err != nil {
+		t.Fatal(err)
+	}
+	if got := d.takeCalls(); slices.Contains(got, "starting 2") {
+		t.Errorf("of a pull and a view: %q", got)
+	}
+	if _, err := s.Prepare(t.Context(), "active", c.top); err != nil {
+		t.Fatal(err)
+	}
+	if got := d.takeCalls(); !slices.Contains(got, "starting 2") {
+		t.Errorf("of a snapshot to run in: %q", got)
 	}
 }
 

@@ -43,6 +43,7 @@ func (s *Snapshotter) Prepare(ctx context.Context, key, parent string, opts ...s
 		}
 		return s.create(ctx, m)
 	}
+	m.runs = true
 	pairs, err := merge.ParseLabels(info.Labels)
 	if err != nil {
 		return nil, fmt.Errorf("prepare %q: %w: %w", key, errdefs.ErrInvalidArgument, err)
@@ -69,6 +70,7 @@ type making struct {
 	key, parent string
 	labels      map[string]string // that are stored
 	stack       *stack            // of a merge; what it stacks is pinned
+	runs        bool              // something is likely to run in it
 }
 
 // create makes a snapshot, with its directory and trees, or nothing.
@@ -76,6 +78,9 @@ func (s *Snapshotter) create(ctx context.Context, m making) ([]mount.Mount, erro
 	u, err := s.createStored(ctx, m)
 	if err != nil {
 		return nil, err
+	}
+	if m.runs {
+		s.opts.Layers.Starting(layersOf(u.lowers()))
 	}
 	lowerdirs, err := s.mountLowers(ctx, u)
 	if err == nil && m.kind == snapshots.KindActive {

@@ -160,6 +160,12 @@ func (d *disk) Open(ctx context.Context, req layer.Request) (store.ID, error) {
 	return id, nil
 }
 
+func (d *disk) Starting(layers []store.ID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mu.calls = append(d.mu.calls, fmt.Sprint("starting ", len(layers)))
+}
+
 func (d *disk) Usage(id store.ID) (bytes, inodes int64, err error) {
 	if !d.has(id) {
 		return 0, 0, store.ErrNotFound

@@ -1,0 +1,124 @@
+package layer
+
+import (
+	"path"
+	"strings"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/ladle-dev/ladle/store"
+	"github.com/ladle-dev/ladle/tree"
+)
+
+// files are a layer's files that are fetched before, or with more, than
+// somebody has asked for.
+type files struct {
+	// libraries are shared objects and links to them, by name. Where several
+	// have one name it is the one nearest to the root.
+	libraries map[string]*tree.Inode
+	// programs are the sizes in bytes of programs and shared objects, by
+	// where they start in the data file.
+	programs map[int64]int64
+	// first are the files that nearly every container reads first.
+	first []*tree.Inode
+}
+
+// firstPaths are what a container runtime reads to find out who the user is,
+// and what a shell needs to start.
+var firstPaths = []string{"etc/passwd", "etc/group", "etc/ld.so.cache", "bin/sh", "usr/bin/sh"}
+
+// filesKept is of how many layers the files are kept: some tens of kilobytes
+// for each.
+const filesKept = 128
+
+func newFiles() *lru.Cache[store.ID, files] {
+	c, err := lru.New[store.ID, files](filesKept)
+	if err != nil {
+		panic(err) // only for a size that is not positive
+	}
+	return c
+}
+
+// files returns the layer's files.
+func (l *Layer) files() (files, error) {
+	if f, ok := l.set.files.Get(l.ID()); ok {
+		return f, nil
+	}
+	root, err := l.Tree()
+	if err != nil {
+		return files{}, err
+	}
+	f := findFiles(root)
+	l.set.files.Add(l.ID(), f)
+	return f, nil
+}
+
+// program returns the chunks to fetch of the program that starts with the n-th
+// chunk; it is not ok if none is known to be there.
+func (l *Layer) program(n int) (s span, ok bool) {
+	f, _ := l.set.files.Peek(l.ID())
+	off := l.table.At(n).DataOffset
+	size, ok := f.programs[off]
+	return l.overlap(off, min(size, maxAhead)), ok
+}
+
+// findFiles looks through the tree of a layer.
+func findFiles(root *tree.Inode) files {
+	f := files{libraries: map[string]*tree.Inode{}, programs: map[int64]int64{}}
+	depths := map[string]int{}
+	_ = tree.Walk(root, func(p string, inode *tree.Inode) error { // nothing here fails
+		dir, name := path.Split(p)
+		library := strings.Contains(name, ".so")
+		if inode.IsRegular() && inode.Size > 0 && (library || inode.Mode&0o111 != 0) {
+			f.programs[inode.Data.Offset] = inode.Size
+		}
+		if !library {
+			return nil
+		}
+		depth := strings.Count(dir, "/")
+		if file := target(root, dir, inode); file != nil && (f.libraries[name] == nil || depth < depths[name]) {
+			f.libraries[name], depths[name] = file, depth
+		}
+		return nil
+	})
+	for _, p := range firstPaths {
+		if file := target(root, path.Dir(p), lookup(root, p)); file != nil {
+			f.first = append(f.first, file)
+		}
+	}
+	return f
+}
+
+// maxLinks is how many symbolic links are followed, as in the kernel
+// (path_resolution(7)).
+const maxLinks = 40
+
+// target returns the regular file with contents that inode, which is in dir, is
+// or links to; nil if that is not in the tree. Links in the middle of a path
+// are not followed.
+func target(root *tree.Inode, dir string, inode *tree.Inode) *tree.Inode {
+	for n := 0; n < maxLinks && inode != nil && inode.Target != ""; n++ {
+		p := inode.Target
+		if !path.IsAbs(p) {
+			p = path.Join("/", dir, p)
+		}
+		p = path.Clean(p)[1:]
+		dir, inode = path.Dir(p), lookup(root, p)
+	}
+	if inode == nil || !inode.IsRegular() || inode.Size == 0 {
+		return nil
+	}
+	return inode
+}
+
+// lookup returns what has path p in the tree, or nil.
+func lookup(root *tree.Inode, p string) *tree.Inode {
+	inode := root
+	for name := range strings.SplitSeq(p, "/") {
+		if inode == nil || !inode.IsDir() {
+			return nil
+		}
+		inode = inode.Dir.Lookup(name)
+	}
+	return inode
+}

@@ -1,0 +1,195 @@
+package layer_test
+
+import (
+	"bytes"
+	"debug/elf"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ladle-dev/ladle/internal/registrytest"
+	"github.com/ladle-dev/ladle/layer"
+	"github.com/ladle-dev/ladle/store"
+)
+
+// program is an ELF file that names a dynamic linker and libraries, padded with
+// noise to size bytes.
+func program(t testing.TB, size int, interpreter string, libraries ...string) []byte {
+	t.Helper()
+	names := []byte{0}
+	var dynamic []uint64
+	for _, l := range libraries {
+		dynamic = append(dynamic, uint64(elf.DT_NEEDED), uint64(len(names)))
+		names = append(append(names, l...), 0)
+	}
+	dynamic = append(dynamic, uint64(elf.DT_NULL), 0)
+	const sections, header, prog, section = 4, 64, 56, 64
+	at := uint64(header + prog)
+	place := func(n int) (off, length uint64) {
+		off, length = at, uint64(n)
+		at += length
+		return off, length
+	}
+	interpOff, interpLen := place(len(interpreter) + 1)
+	namesOff, namesLen := place(len(names))
+	dynOff, dynLen := place(8 * len(dynamic))
+	shoff := uint64(max(size, int(at)+section*sections) - section*sections) // as linkers do, at the end
+	h := elf.Header64{
+		Type: uint16(elf.ET_DYN), Machine: uint16(elf.EM_X86_64), Version: 1,
+		Phoff: header, Ehsize: header, Phentsize: prog, Phnum: 1,
+		Shoff: shoff, Shentsize: section, Shnum: sections, Shstrndx: 1,
+	}
+	copy(h.Ident[:], elf.ELFMAG)
+	h.Ident[elf.EI_CLASS], h.Ident[elf.EI_DATA], h.Ident[elf.EI_VERSION] = byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), 1
+	var b bytes.Buffer
+	write := func(v any) {
+		if err := binary.Write(&b, binary.LittleEndian, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(h)
+	write(elf.Prog64{Type: uint32(elf.PT_INTERP), Off: interpOff, Filesz: interpLen, Memsz: interpLen})
+	write(append([]byte(interpreter), 0))
+	write(names)
+	write(dynamic)
+	b.Write(someFiles(uint64(size), 0)[0].data[:int(shoff)-b.Len()])
+	write([sections]elf.Section64{
+		{},
+		{Type: uint32(elf.SHT_STRTAB), Off: namesOff, Size: namesLen},
+		{Type: uint32(elf.SHT_DYNAMIC), Off: dynOff, Size: dynLen, Link: 3, Entsize: 16},
+		{Type: uint32(elf.SHT_STRTAB), Off: namesOff, Size: namesLen},
+	})
+	return b.Bytes()
+}
+
+// apart puts a large file before each of files, so that none of them comes
+// along with another.
+func apart(files ...file) (all []file) {
+	for i, f := range files {
+		noise := someFiles(uint64(i), 0)[0]
+		noise.name = fmt.Sprintf("%d.noise", i)
+		all = append(all, noise, f)
+	}
+	return all
+}
+
+// twoLayers is a bench whose image has a second layer of the files above.
+func twoLayers(t *testing.T, files, above []file, opts layer.Options) (b *bench, lower, upper *layer.Layer) {
+	t.Helper()
+	b = newBench(t, registrytest.Options{}, files)
+	b.restart(t, opts)
+	lower = b.open(t)
+	blob, toc := convert(t, above)
+	b.req.Source.Digest, b.req.TOC = b.AddBlob(blob), toc
+	return b, lower, b.open(t)
+}
+
+// Who reads the head of a program has its libraries fetched, and theirs,
+// wherever in the image they are, and little else.
+func TestLibrariesAreFetchedAhead(t *testing.T) {
+	tool := file{name: "bin/tool", data: program(t, 300_000, "/lib/ld-test.so.1", "liba.so.1", "libmissing.so")}
+	liba := file{name: "usr/lib/liba.so.1.2", data: program(t, 200_000, "", "libb.so.2", "liba.so.1")}
+	linker := file{name: "lib/ld-test.so.1", data: program(t, 100_000, "")}
+	libb := file{name: "usr/lib/libb.so.2", data: program(t, 400_000, "/lib/ld-test.so.1")}
+	lowerFiles := append(apart(tool, linker, liba), file{name: "usr/lib/liba.so.1", link: "liba.so.1.2"})
+	upperFiles := apart(file{name: "opt/far/away/libb.so.2", data: program(t, 300_000, "")}, libb)
+	b, lower, upper := twoLayers(t, lowerFiles, upperFiles, layer.Options{NoFill: true})
+
+	readAll(t, lower, extents(t, lower)["bin/tool"], 64)
+	waitFor(t, func() bool { return b.Count() == 6 }) // two indexes, the program, three libraries
+	b.SetFault(registrytest.Always(registrytest.Blob, registrytest.Fault{Status: 500}))
+	for _, f := range []file{tool, linker, liba} {
+		if got := readAll(t, lower, extents(t, lower)[f.name], len(f.data)); !bytes.Equal(got, f.data) {
+			t.Errorf("%s: wrong bytes", f.name)
+		}
+	}
+	if got := readAll(t, upper, extents(t, upper)[libb.name], len(libb.data)); !bytes.Equal(got, libb.data) {
+		t.Errorf("%s: wrong bytes", libb.name)
+	}
+	b.stop(t)
+	if n := b.Count(); n != 6 {
+		t.Errorf("%d requests, want 6", n)
+	}
+}
+
+func TestLibrariesAreNotFetchedAhead(t *testing.T) {
+	tool := file{name: "bin/tool", data: program(t, 1000, "/lib/ld-test.so.1", "liba.so")}
+	files := apart(tool, file{name: "lib/liba.so", data: program(t, 1000, "")})
+	b := newBench(t, registrytest.Options{}, files) // which prefetches nothing
+	l := b.open(t)
+	readAll(t, l, extents(t, l)["bin/tool"], 64)
+	b.stop(t)
+	if n := b.Count(); n != 2 {
+		t.Errorf("%d requests, want 2", n)
+	}
+}
+
+// What nearly every container reads first is there before it is read, but not
+// before a container is about to start.
+func TestFirstFilesAreFetchedAhead(t *testing.T) {
+	passwd := file{name: "etc/passwd", data: []byte("root:x:0:0::/:/bin/sh\n")}
+	shell := file{name: "usr/bin/dash", data: program(t, 100_000, "/lib64/ld-test.so.1")}
+	linker := file{name: "usr/lib/ld-test.so.1", data: program(t, 100_000, "")}
+	files := append(apart(passwd, shell, linker), file{name: "usr/bin/sh", link: "/usr/bin/dash"})
+	b := newBench(t, registrytest.Options{}, files)
+	b.set.Starting([]store.ID{b.open(t).ID()}) // of a set that prefetches nothing
+	b.restart(t, layer.Options{NoFill: true})
+	l := b.open(t)
+	b.set.Starting([]store.ID{l.ID()})
+	waitFor(t, func() bool { return b.Count() == 4 }) // the index, and these
+	b.SetFault(registrytest.Always(registrytest.Blob, registrytest.Fault{Status: 500}))
+	for _, f := range []file{passwd, shell, linker} {
+		if got := readAll(t, l, extents(t, l)[f.name], len(f.data)); !bytes.Equal(got, f.data) {
+			t.Errorf("%s: wrong bytes", f.name)
+		}
+	}
+}
+
+// A program that is none, or lies about itself, is read like any other file.
+func TestHostilePrograms(t *testing.T) {
+	good := program(t, 5000, "/lib/ld-test.so.1", "liba.so")
+	section := len(good) - 64 // of the names of libraries
+	broken := func(at int, with ...byte) []byte {
+		b := slices.Clone(good)
+		copy(b[at:], with)
+		return b
+	}
+	huge := bytes.Repeat([]byte{0x7f}, 8)
+	files := []file{
+		{name: "truncated", data: good[:100]},
+		{name: "only magic", data: []byte(elf.ELFMAG)},
+		{name: "class", data: broken(int(elf.EI_CLASS), 9)},
+		{name: "sections elsewhere", data: broken(40, huge...)},
+		{name: "65535 sections", data: broken(60, 0xff, 0xff)},
+		{name: "huge names", data: broken(section+32, huge...)},
+		{name: "names elsewhere", data: broken(section+24, huge...)},
+		{name: "interpreter", data: broken(64+32, huge...)},
+		{name: "itself.so", data: program(t, 2000, "/itself.so", "itself.so", "itself.so")},
+		{name: "many", data: program(t, 3<<20, "/x", strings.Split(strings.Repeat("liba.so ", 100_000), " ")...)},
+		{name: "liba.so", data: good},
+	}
+	b := newBench(t, registrytest.Options{}, files)
+	b.restart(t, layer.Options{NoFill: true, ReadTimeout: 5 * time.Second})
+	b.checkAll(t, b.open(t))
+	b.stop(t)
+}
+
+// FuzzLinkedTo: whatever a file says, looking for names in it ends, and reads
+// no more than it may.
+func FuzzLinkedTo(f *testing.F) {
+	good := program(f, 1000, "/lib/ld-test.so.1", "liba.so.1", "libb.so.2")
+	if names, err := layer.LinkedTo(bytes.NewReader(good)); err != nil || !slices.Equal(names, []string{"liba.so.1", "libb.so.2", "ld-test.so.1"}) {
+		f.Fatalf("a good program is linked to %q, %v", names, err)
+	}
+	f.Add(good)
+	f.Add(good[:200])
+	f.Fuzz(func(t *testing.T, p []byte) {
+		names, err := layer.LinkedTo(bytes.NewReader(p))
+		if err == nil && len(names) > layer.MaxNames {
+			t.Errorf("%d names", len(names))
+		}
+	})
+}
