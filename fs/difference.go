@@ -22,11 +22,7 @@ func devicesOf(spec store.Spec) []store.ID {
 
 // diff returns the tree of a Diff. Its files count the layers of devicesOf.
 func (f *FileSystem) diff(spec store.Spec) (*tree.Inode, error) {
-	lower, err := f.merge(spec.Lower)
-	if err != nil {
-		return nil, err
-	}
-	upper, err := f.merge(spec.Layers)
+	lower, upper, err := f.sides(spec)
 	if err != nil {
 		return nil, err
 	}
@@ -38,18 +34,32 @@ func (f *FileSystem) diff(spec store.Spec) (*tree.Inode, error) {
 	return root, recount(root, len(spec.Layers)-len(devicesOf(spec)))
 }
 
-// merge returns the tree over layers that are opened for the time being.
-func (f *FileSystem) merge(ids []store.ID) (_ *tree.Inode, err error) {
-	layers, err := f.openLayers(ids)
+// sides returns the trees over both sides of a Diff. Layers that both have are
+// opened and decoded once.
+func (f *FileSystem) sides(spec store.Spec) (lower, upper *tree.Inode, err error) {
+	ids := slices.Clone(spec.Lower)
+	for _, id := range spec.Layers {
+		if !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	layers, err := f.openLayers(ids) // for the time being
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, closeLayers(layers)) }()
 	roots, err := treesOf(layers)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return tree.Merge(roots...), nil
+	merged := func(side []store.ID) *tree.Inode {
+		var of []*tree.Inode
+		for _, id := range side {
+			of = append(of, roots[slices.Index(ids, id)])
+		}
+		return tree.Merge(of...)
+	}
+	return merged(spec.Lower), merged(spec.Layers), nil
 }
 
 // recount lets the files of a tree count layers from the first-th, in place.

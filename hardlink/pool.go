@@ -89,22 +89,30 @@ func (p *Pool) indexFile() string { return filepath.Join(p.dir, "index.db") }
 func (p *Pool) timesFile() string { return filepath.Join(p.dir, "times") }
 
 // Keep forgets all members for which there is false, and reports of the others
-// which are settled.
+// which are settled. It writes only if there is something to forget.
 func (p *Pool) Keep(there func(id uint64) bool) (settled map[uint64]bool, err error) {
-	settled = map[uint64]bool{}
-	err = p.update(func(x index) error {
-		for id, done := range x.members() {
-			if there(id) {
-				settled[id] = done
-				continue
-			}
+	var gone []uint64
+	err = p.view(func(x index) error {
+		settled = x.members()
+		return nil
+	})
+	for id := range settled {
+		if !there(id) {
+			gone = append(gone, id)
+			delete(settled, id)
+		}
+	}
+	if err != nil || len(gone) == 0 {
+		return settled, err
+	}
+	return settled, p.update(func(x index) error {
+		for _, id := range gone {
 			if err := x.forget(id); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	return settled, err
 }
 
 // Reached is what Settle came to.

@@ -31,14 +31,25 @@ type index struct{ *bolt.Tx }
 
 // update runs do in a transaction. Only the caller writes.
 func (p *Pool) update(do func(index) error) error {
-	if p.db == nil {
-		db, err := openIndex(p.indexFile())
-		if err != nil {
-			return err
-		}
-		p.db = db
+	if err := p.needIndex(); err != nil {
+		return err
 	}
 	return p.db.Update(func(tx *bolt.Tx) error { return do(index{tx}) })
+}
+
+// view runs do in a transaction that does not write.
+func (p *Pool) view(do func(index) error) error {
+	if err := p.needIndex(); err != nil {
+		return err
+	}
+	return p.db.View(func(tx *bolt.Tx) error { return do(index{tx}) })
+}
+
+func (p *Pool) needIndex() (err error) {
+	if p.db == nil {
+		p.db, err = openIndex(p.indexFile())
+	}
+	return err
 }
 
 // openIndex opens the database at path. One that cannot be read is thrown away.

@@ -11,6 +11,9 @@ import (
 // findEqual returns a file of another member that f may share storage with, or
 // nil. Those of f's group whose bytes were never read are read for that.
 func (b *batch) findEqual(ctx context.Context, f *file, r *record) (*file, error) {
+	if equal, is, err := b.only(f, r); is || err != nil {
+		return equal, err
+	}
 	r, err := b.hash(ctx, f, r)
 	if err != nil {
 		return nil, err
@@ -53,6 +56,38 @@ func (b *batch) findEqual(ctx context.Context, f *file, r *record) (*file, error
 		equal.close()
 	}
 	return nil, nil
+}
+
+// only reports whether f's group is f and one other file, the bytes of neither
+// were ever read, and there is no need to: whoever shares storage compares them.
+// It returns the other one, or nil if f may not share storage with that.
+func (b *batch) only(f *file, r *record) (equal *file, is bool, err error) {
+	if r.content.hashed() {
+		return nil, false, nil
+	}
+	var others []uint64
+	for ino := range b.equals(r.content.group(), 0) {
+		if ino != f.st.Ino {
+			others = append(others, ino)
+		}
+		if len(others) > 1 {
+			return nil, false, nil
+		}
+	}
+	if len(others) == 0 {
+		return nil, false, nil
+	}
+	other, known, err := b.open(others[0])
+	if err != nil || other == nil {
+		return nil, false, err
+	}
+	if known.content != r.content {
+		return nil, false, other.closeWith(nil)
+	}
+	if !b.mayShare(other, known, r) {
+		return nil, true, other.closeWith(nil)
+	}
+	return other, true, nil
 }
 
 // mostEquals bounds how many inodes of one content are looked at for a file.

@@ -57,6 +57,36 @@ func TestSettleLinksEqualFiles(t *testing.T) {
 	}
 }
 
+// Two files that are alike but for their bytes are compared and not hashed; with
+// a third one hashes say which are worth comparing.
+func TestSettleHashesWhenThereAreSeveral(t *testing.T) {
+	b := newBed(t, onDisk(t))
+	var paths []string
+	for i, test := range []struct {
+		content string
+		like    int // the file whose inode it is to share; its own number: none
+		hashed  bool
+	}{{"one", 0, false}, {"one", 0, false}, {"two", 2, false}, {"two", 2, true}, {"one", 0, true}} {
+		id := uint64(i + 1)
+		paths = append(paths, b.write(id, "file", test.content))
+		b.settle(id)
+		for j, other := range paths[:i] {
+			want := test.like != i && sameInode(t, other, paths[test.like])
+			if linked := sameInode(t, paths[i], other); linked != want {
+				t.Errorf("file %d is linked to file %d: %v", i, j, linked)
+			}
+		}
+		st, err := lstat(paths[i])
+		must(t, err)
+		must(t, b.pool.view(func(x index) error {
+			if r := x.file(st.Ino); r == nil || r.content.hashed() != test.hashed {
+				t.Errorf("after file %d its record is %+v", i, r)
+			}
+			return nil
+		}))
+	}
+}
+
 // Names of one member share an inode if they did before, and only then.
 func TestSettleKeepsLinksWithinAMember(t *testing.T) {
 	b := newBed(t, onDisk(t))

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ladle-dev/ladle/durable"
 )
 
 // noted are the times of directories whose entries are being replaced, in a
@@ -32,19 +34,7 @@ func (p *Pool) noteTimes(member uint64, dirs openedDirs) error {
 	if err != nil {
 		return err
 	}
-	made := filepath.Join(p.scratch(), "times")
-	f, err := os.Create(made)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(made, p.timesFile()); err != nil {
-		return err
-	}
-	return syncDir(p.dir)
+	return durable.Write(p.timesFile(), b)
 }
 
 // dropTimes removes the note if all directories have their times again.
@@ -102,12 +92,4 @@ func mendDir(path string, modified int64) error {
 func setModified(fd int, nsec int64) error {
 	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, unix.NsecToTimespec(nsec)}
 	return os.NewSyscallError("utimensat", unix.UtimesNanoAt(fd, ".", times, 0))
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

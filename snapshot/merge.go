@@ -66,7 +66,7 @@ func (s *Snapshotter) readPairs(ctx context.Context, caller string, keys []merge
 		var pairs []pair
 		var all, again map[string]found
 		err := s.meta.WithTransaction(ctx, false, func(ctx context.Context) (err error) {
-			if all, err = find(ctx, caller, names); err == nil {
+			if all, err = s.find(ctx, caller, names); err == nil {
 				pairs, err = readFound(ctx, keys, all)
 			}
 			return err
@@ -81,7 +81,7 @@ func (s *Snapshotter) readPairs(ctx context.Context, caller string, keys []merge
 			pin.addDiff(p.name)
 		}
 		err = s.meta.WithTransaction(ctx, false, func(ctx context.Context) (err error) {
-			again, err = find(ctx, caller, names)
+			again, err = s.find(ctx, caller, names)
 			return err
 		})
 		if err != nil {

@@ -14,6 +14,8 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
 	"github.com/containerd/log"
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/ladle-dev/ladle/durable"
 )
 
 // metaStore is containerd's MetaStore without waiting for the disk.
@@ -48,7 +50,6 @@ const (
 	savedFile    = "metadata.saved"
 	stateFile    = "metadata.state"
 	stateClosed  = "closed"
-	newSuffix    = "-new" // of what will be renamed
 )
 
 // openMetadata opens or makes the metadata in dir. boot names the time since
@@ -107,12 +108,25 @@ func (m *metaStore) recover(ctx context.Context) error {
 	}
 	log.G(ctx).Warn("the machine was not shut down: snapshots are as they were last saved")
 	m.lost = true
+	return m.restore()
+}
+
+// restore makes the metadata a copy of the saved file.
+func (m *metaStore) restore() (err error) {
 	saved, err := os.Open(m.path(savedFile))
 	if err != nil {
 		return err
 	}
 	defer saved.Close()
-	return replaceFile(m.path(metadataFile), saved)
+	made, err := durable.Create(m.path(metadataFile))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, made.Close()) }()
+	if _, err := io.Copy(made, saved); err != nil {
+		return err
+	}
+	return made.Commit()
 }
 
 // WithTransaction is that of the MetaStore.
@@ -163,19 +177,18 @@ func (m *metaStore) sync(ctx context.Context) error {
 }
 
 // save makes the saved file as the metadata is now.
-func (m *metaStore) save(ctx context.Context) error {
+func (m *metaStore) save(ctx context.Context) (err error) {
 	select {
 	case m.saving <- struct{}{}:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	defer func() { <-m.saving }()
-	made, err := os.Create(m.path(savedFile) + newSuffix)
+	made, err := durable.Create(m.path(savedFile))
 	if err != nil {
 		return err
 	}
-	defer os.Remove(made.Name()) // after the rename there is none
-	defer made.Close()
+	defer func() { err = errors.Join(err, made.Close()) }()
 	// While there is a transaction that could write, no other one writes.
 	var written uint64
 	err = m.MetaStore.WithTransaction(ctx, true, func(context.Context) error {
@@ -192,7 +205,7 @@ func (m *metaStore) save(ctx context.Context) error {
 	if !errors.Is(err, errCopied) {
 		return fmt.Errorf("save metadata: %w", err)
 	}
-	if err := finishFile(made, m.path(savedFile)); err != nil {
+	if err := made.Commit(); err != nil {
 		return err
 	}
 	m.saved.Store(written)
@@ -200,7 +213,7 @@ func (m *metaStore) save(ctx context.Context) error {
 }
 
 func (m *metaStore) writeState(state string) error {
-	return replaceFile(m.path(stateFile), strings.NewReader(state+"\n"))
+	return durable.Write(m.path(stateFile), []byte(state+"\n"))
 }
 
 // Close closes the metadata, on disk.
@@ -222,36 +235,6 @@ func (m *metaStore) Close() error {
 		return err
 	}
 	return m.writeState(stateClosed)
-}
-
-// replaceFile makes path a file with the content of from, on disk when it
-// returns.
-func replaceFile(path string, from io.Reader) error {
-	made, err := os.Create(path + newSuffix)
-	if err != nil {
-		return err
-	}
-	defer os.Remove(made.Name()) // after the rename there is none
-	defer made.Close()
-	if _, err := io.Copy(made, from); err != nil {
-		return err
-	}
-	return finishFile(made, path)
-}
-
-// finishFile syncs made and gives it the name path.
-func finishFile(made *os.File, path string) error {
-	if err := made.Sync(); err != nil {
-		return err
-	}
-	if err := os.Rename(made.Name(), path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // bootID returns what the kernel calls the time since it was started, or

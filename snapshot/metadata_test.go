@@ -14,6 +14,8 @@ import (
 
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
 	"github.com/containerd/errdefs"
+
+	"github.com/ladle-dev/ladle/durable"
 )
 
 // copyRoot copies the root of an endpoint that is open, as a process finds it
@@ -36,7 +38,7 @@ func (n noLinks) ReadDir(name string) ([]fs.DirEntry, error) {
 	entries, err := fs.ReadDir(n.FS, name)
 	var kept []fs.DirEntry
 	for _, e := range entries {
-		if e.Type()&fs.ModeSymlink == 0 && !strings.HasSuffix(e.Name(), newSuffix) {
+		if e.Type()&fs.ModeSymlink == 0 && !strings.HasSuffix(e.Name(), durable.Suffix) {
 			kept = append(kept, e)
 		}
 	}

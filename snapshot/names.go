@@ -40,61 +40,54 @@ type found struct {
 // ones are about to be collected. Others are not found, except for remote
 // snapshots that a client of the namespace has asked for, too. It needs a
 // transaction.
-func find(ctx context.Context, caller string, names map[string]bool) (map[string]found, error) {
-	keys, err := storage.IDMap(ctx)
-	if err != nil {
-		return nil, err
-	}
-	space, _, spaced := cutKey(caller)
+func (s *Snapshotter) find(ctx context.Context, caller string, names map[string]bool) (map[string]found, error) {
 	all := map[string]found{}
-	for id, key := range keys {
-		name := key
-		if spaced {
-			if name, err = nameIn(ctx, space, key, names); err != nil {
-				return nil, err
-			}
-		}
-		if names[name] && (all[name].id == "" || newer(id, all[name].id)) {
-			all[name] = found{id, key}
-		}
-	}
 	for name := range names {
-		if all[name].id == "" {
-			return nil, fmt.Errorf("snapshot %q of a merge: %w", name, errdefs.ErrNotFound)
-		}
-		_, info, _, err := storage.GetInfo(ctx, all[name].key)
+		f, kind, err := s.findOne(ctx, caller, name)
 		if err != nil {
 			return nil, err
 		}
-		if info.Kind != snapshots.KindCommitted {
+		switch {
+		case f.id == "":
+			return nil, fmt.Errorf("snapshot %q of a merge: %w", name, errdefs.ErrNotFound)
+		case kind != snapshots.KindCommitted:
 			return nil, fmt.Errorf("snapshot %q of a merge is not committed: %w", name, errdefs.ErrFailedPrecondition)
 		}
+		all[name] = f
 	}
 	return all, nil
 }
 
-// nameIn returns by which of names clients of a namespace know a snapshot, or
-// nothing. The keys of remote snapshots are what images claim, and can look like
+// findOne is find for one name, whatever kind of snapshot it is.
+func (s *Snapshotter) findOne(ctx context.Context, caller, name string) (newest found, kind snapshots.Kind, err error) {
+	for _, key := range s.known.of(name) {
+		id, info, _, err := storage.GetInfo(ctx, key)
+		if errdefs.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return found{}, 0, err
+		}
+		if isCalled(info, caller, name) && (newest.id == "" || newer(id, newest.id)) {
+			newest, kind = found{id, key}, info.Kind
+		}
+	}
+	return newest, kind, nil
+}
+
+// isCalled reports whether name is what clients of the caller's namespace call a
+// snapshot. The keys of remote snapshots are what images claim, and can look like
 // those of any namespace.
-func nameIn(ctx context.Context, space, key string, names map[string]bool) (string, error) {
-	owner, name, spaced := cutKey(key)
-	target, _, _ := strings.Cut(key, "@")
-	if !(spaced && owner == space && names[name]) && !names[target] && !names[key] {
-		return "", nil
+func isCalled(info snapshots.Info, caller, name string) bool {
+	space, _, spaced := cutKey(caller)
+	if !spaced {
+		return info.Name == name
 	}
-	_, info, _, err := storage.GetInfo(ctx, key)
-	if err != nil {
-		return "", err
+	if _, remote := layerOf(info); remote {
+		return info.Labels[spaceLabel+space] != "" && info.Labels[snapshots.LabelSnapshotRef] == name
 	}
-	_, remote := layerOf(info)
-	switch {
-	case !remote && spaced && owner == space:
-		return name, nil
-	case remote && info.Labels[spaceLabel+space] != "":
-		return info.Labels[snapshots.LabelSnapshotRef], nil
-	default:
-		return "", nil
-	}
+	owner, own, spaced := cutKey(info.Name)
+	return spaced && owner == space && own == name
 }
 
 // newer compares numbers of snapshots.

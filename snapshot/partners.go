@@ -8,14 +8,14 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
-	"github.com/containerd/containerd/v2/core/snapshots/storage"
+
+	"github.com/ladle-dev/ladle/durable"
 )
 
 // partners is which snapshots share inodes because they settled, or did once. A
@@ -96,7 +96,7 @@ func (p *partners) putLocked(of map[uint64]map[uint64]bool) error {
 	if err != nil {
 		return err
 	}
-	if err := writeWhole(p.file, b); err != nil {
+	if err := durable.Write(p.file, b); err != nil {
 		return err
 	}
 	p.mu.of = of
@@ -119,28 +119,6 @@ func copyOf(of map[uint64]map[uint64]bool) map[uint64]map[uint64]bool {
 		to[a] = maps.Clone(others)
 	}
 	return to
-}
-
-// writeWhole replaces a file by one with the content b, on disk when it
-// returns.
-func writeWhole(path string, b []byte) error {
-	made := path + ".new"
-	f, err := os.Create(made)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(made, path); err != nil {
-		return err
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // sources are members that a lower of a merge may have inodes of.
@@ -219,7 +197,7 @@ func (s *Snapshotter) sources(ctx context.Context, lowers []lower) (sources, err
 		if l.part == "" && (l.diff == "" || l.diff == emptyDiff) {
 			continue
 		}
-		origin, err := originOf(ctx, l.diff)
+		origin, err := s.originOf(ctx, l.diff)
 		if err != nil {
 			return nil, err
 		}
@@ -237,18 +215,14 @@ func (s *Snapshotter) sources(ctx context.Context, lowers []lower) (sources, err
 
 // originOf returns what the upper side of a clean diff shows, or nil if that is
 // not known any more. It needs a transaction.
-func originOf(ctx context.Context, diff string) ([]lower, error) {
+func (s *Snapshotter) originOf(ctx context.Context, diff string) ([]lower, error) {
 	_, id, ok := strings.Cut(diff, "-")
 	if !ok {
 		return nil, nil
 	}
-	keys, err := storage.IDMap(ctx)
-	if err != nil {
+	key, err := s.known.keyOf(ctx, strings.TrimSuffix(id, apartSuffix))
+	if err != nil || key == "" {
 		return nil, err
-	}
-	key, ok := keys[strings.TrimSuffix(id, apartSuffix)]
-	if !ok {
-		return nil, nil
 	}
 	chain, err := readChain(ctx, key)
 	if err != nil {

@@ -110,6 +110,7 @@ func (s *Snapshotter) commitRemote(ctx context.Context, key, parent string, labe
 	})
 	if err != nil {
 		return nil, false, err
+			s.known.add(number, name)
 	}
 	return chain, made, nil
 }

@@ -93,6 +93,9 @@ func (s *Snapshotter) sweep(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if err := s.known.reset(ctx); err != nil {
+			return err
+		}
 		s.forget(keys)
 		stray, err = s.strays(keys, used)
 		return err

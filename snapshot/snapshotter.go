@@ -64,6 +64,7 @@ type Snapshotter struct {
 	meta    *metaStore
 	options []string // of every overlay mount
 	keys    *locker.Locker
+	known   known
 	passing passing
 	pins    pins
 	diffs   knownDiffs
@@ -200,14 +201,19 @@ func overlayOptions(root string) ([]string, error) {
 func (s *Snapshotter) initMetadata(ctx context.Context) error {
 	return s.meta.WithTransaction(ctx, true, func(ctx context.Context) error {
 		_, err := storage.IDMap(ctx)
+		if err == nil {
+			return s.known.reset(ctx)
+		}
 		if !errdefs.IsNotFound(err) {
 			return err
 		}
 		if _, err := storage.CreateSnapshot(ctx, snapshots.KindActive, "first", ""); err != nil {
 			return err
 		}
-		_, _, err = storage.Remove(ctx, "first")
-		return err
+		if _, _, err = storage.Remove(ctx, "first"); err != nil {
+			return err
+		}
+		return s.known.reset(ctx)
 	})
 }
 

@@ -1,18 +1,23 @@
 // Command bench-buildkit measures builds on a worker that has never seen the
-// base image: time, bytes in both directions, and requests.
+// base image: time, bytes in both directions, requests, and how far the disk
+// grows.
 //
 //	bench-buildkit [-n 3] [-subjects overlayfs,stargz,ladle,ladle-buildkitd] [-steps copy,run,…] [-profile 20ms/200Mbit]
 //
-// Every sample starts with a new buildkitd (OCI worker), a new snapshotter and
-// empty state. stargz and ladle build from the same eStargz image, overlayfs
-// from the image's ordinary gzip form; ladle is with BuildKit's own daemon.
-// The subjects are interleaved: one sample of each per round. The table shows
-// medians, each figure on its own. B is the image, A its lowest layer.
+// Every sample starts with a new buildkitd (OCI worker), a new snapshotter, and
+// empty state on a filesystem of its own. stargz and ladle build from the same
+// eStargz image, overlayfs from the image's ordinary gzip form; ladle is with
+// BuildKit's own daemon. The subjects are interleaved: one sample of each per
+// round. The table shows medians, each figure on its own.
+//
+// B is the image of -image, A its lowest layer; P is Debian with python3, P' the
+// same without its topmost layer, and W busybox and 100,000 files. "Read before"
+// is by builds that are not measured.
 //
 //	bench-buildkit -n 1 -subjects ladle-buildkitd -steps merge   one sample, in seconds
 //
-// It needs root, what script/components.sh installs, bin/ladle, and Go for
-// BuildKit and the peer.
+// It needs root, what script/components.sh installs, bin/ladle, mkfs.ext4 and
+// mkfs.xfs, and Go for BuildKit and the peer.
 package main
 
 import (
@@ -20,7 +25,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -29,7 +33,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/ladle-dev/ladle/buildkit/registry"
 	"github.com/ladle-dev/ladle/test/image"
 	"github.com/ladle-dev/ladle/test/link"
 	"github.com/ladle-dev/ladle/test/place"
@@ -48,52 +51,64 @@ func main() {
 
 type bench struct {
 	rounds   int
-	recipe   string
+	recipe   string // of B
 	columns  []string
-	steps    []string // ids of cases; none for all
+	cases    []benchCase
 	profile  link.Profile
 	registry *stack.Registry
-	images   map[image.Format]string // repository:tag
-	lowest   map[image.Format]string // of their lowest layers
+	cache    *image.Cache
+	pushed   map[picture]string // repository:tag
 	progress *report.Progress
 }
 
 func run(ctx context.Context) (err error) {
-	b := bench{progress: report.NewProgress(os.Stderr), images: map[image.Format]string{},
-		lowest: map[image.Format]string{}}
-	flag.IntVar(&b.rounds, "n", 3, "samples of each column")
-	flag.StringVar(&b.recipe, "image", "debian-scipy", "recipe of the base image")
-	subjects := flag.String("subjects", "overlayfs,stargz,ladle,"+ladleBuildkitd, "what to measure, comma-separated")
-	steps := flag.String("steps", "", "which builds to measure, comma-separated: copy, run, link, push, merge, diff, local, twenty")
-	profile := flag.String("profile", "20ms/200Mbit", "link to the registry")
-	flag.Parse()
-	b.columns = strings.Split(*subjects, ",")
-	if *steps != "" {
-		b.steps = strings.Split(*steps, ",")
-	}
-	if b.profile, err = link.ParseProfile(*profile); err != nil {
+	b, err := parse()
+	if err != nil {
 		return err
 	}
 	if err := b.buildPrograms(ctx); err != nil {
 		return err
 	}
+	if b.cache, err = image.DefaultCache(); err != nil {
+		return err
+	}
+	b.cache.Log = b.progress.Say
 	if b.registry, err = stack.StartRegistry(ctx); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.registry.Close()) }()
-	if err := b.push(ctx); err != nil {
-		return err
-	}
 	fmt.Printf("%s, %s, median of %d\n", b.recipe, b.profile, b.rounds)
-	for _, c := range cases {
-		if b.steps != nil && !slices.Contains(b.steps, c.id) {
-			continue
-		}
+	for _, c := range b.cases {
 		if err := b.measure(ctx, c); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// parse reads the flags.
+func parse() (b bench, err error) {
+	b = bench{progress: report.NewProgress(os.Stderr), pushed: map[picture]string{}}
+	flag.IntVar(&b.rounds, "n", 3, "samples of each column")
+	flag.StringVar(&b.recipe, "image", "debian-scipy", "recipe of the image B")
+	subjects := flag.String("subjects", "overlayfs,stargz,ladle,"+ladleBuildkitd, "what to measure, comma-separated")
+	steps := flag.String("steps", "", "which builds to measure, comma-separated; all if empty: "+idList())
+	profile := flag.String("profile", "20ms/200Mbit", "link to the registry")
+	flag.Parse()
+	b.columns = strings.Split(*subjects, ",")
+	if b.cases, err = with(strings.FieldsFunc(*steps, func(r rune) bool { return r == ',' })); err != nil {
+		return b, err
+	}
+	b.profile, err = link.ParseProfile(*profile)
+	return b, err
+}
+
+func idList() string {
+	var ids []string
+	for _, c := range cases {
+		ids = append(ids, c.id)
+	}
+	return strings.Join(ids, ", ")
 }
 
 func (b bench) buildPrograms(ctx context.Context) error {
@@ -113,33 +128,20 @@ func (b bench) buildPrograms(ctx context.Context) error {
 	return stack.BuildStargz(ctx)
 }
 
-// push makes the images and puts them in the registry.
-func (b bench) push(ctx context.Context) error {
-	cache, err := image.DefaultCache()
-	if err != nil {
-		return err
-	}
-	cache.Log = b.progress.Say
-	for _, format := range []image.Format{image.Gzip, image.EStargz} {
-		img, err := cache.Image(ctx, b.recipe, format)
-		if err != nil {
-			return err
-		}
-		if b.images[format], err = b.registry.Push(ctx, img); err != nil {
-			return err
-		}
-		if b.lowest[format], err = registry.PushLowest(ctx, b.registry.Addr, b.images[format], 1); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // measure takes the samples of one case and prints its table.
 func (b bench) measure(ctx context.Context, c benchCase) error {
+	if c.base == "" {
+		c.base = b.recipe
+	}
+	columns := slices.DeleteFunc(slices.Clone(b.columns), func(column string) bool {
+		return c.columns != nil && !slices.Contains(c.columns, column)
+	})
+	if len(columns) == 0 {
+		return nil
+	}
 	samples := map[string][]sample{}
 	for round := range b.rounds {
-		for _, column := range b.columns {
+		for _, column := range columns {
 			s, err := b.sample(ctx, column, c, round)
 			if err != nil {
 				return fmt.Errorf("%s on %s: %w", c.name, column, err)
@@ -149,20 +151,35 @@ func (b bench) measure(ctx context.Context, c benchCase) error {
 				report.Seconds(s.took), report.Bytes(s.BytesDown))
 		}
 	}
-	last := median(samples[b.columns[len(b.columns)-1]])
+	c.print(columns, samples)
+	return nil
+}
+
+// print prints the table of a case.
+func (c benchCase) print(columns []string, samples map[string][]sample) {
+	reference := columns[len(columns)-1]
+	last := median(samples[reference])
+	heading := []string{c.name, "seconds", "down", "up", "requests", "disk", "time / " + reference}
+	if c.settles {
+		heading = append(heading, "disk, settled")
+	}
+	for _, p := range c.parts {
+		heading = append(heading, p.name)
+	}
 	var t report.Table
-	parts := slices.Sorted(maps.Keys(c.of))
-	t.Row(append([]string{c.name, "seconds", "down", "up", "requests", "time / " + b.columns[len(b.columns)-1]}, parts...)...)
-	for _, column := range b.columns {
+	t.Row(heading...)
+	for _, column := range columns {
 		m := median(samples[column])
 		row := []string{"  " + column, report.Seconds(m.took), report.Bytes(m.BytesDown), report.Bytes(m.BytesUp), fmt.Sprint(m.Requests),
-			report.Ratio(m.took.Seconds(), last.took.Seconds())}
-		for _, part := range parts {
-			row = append(row, fmt.Sprintf("%.3f s", m.parts[part].Seconds()))
+			report.Bytes(m.grown), report.Ratio(m.took.Seconds(), last.took.Seconds())}
+		if c.settles {
+			row = append(row, report.Bytes(m.settled))
+		}
+		for i, p := range c.parts {
+			row = append(row, p.show(m.parts[i]))
 		}
 		t.Row(row...)
 	}
 	fmt.Println()
 	t.Print(os.Stdout)
-	return nil
 }

@@ -6,121 +6,185 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/ladle-dev/ladle/buildkit/worker"
 	"github.com/ladle-dev/ladle/test/image"
 	"github.com/ladle-dev/ladle/test/link"
-	"github.com/ladle-dev/ladle/test/place"
 	"github.com/ladle-dev/ladle/test/report"
 	"github.com/ladle-dev/ladle/test/stack"
 )
 
 // sample is one measurement of a build.
 type sample struct {
-	took  time.Duration
-	parts map[string]time.Duration // see benchCase.of
+	took    time.Duration
+	parts   []float64 // as in benchCase.parts
+	grown   int64     // bytes, by the end of the build
+	settled int64     // bytes that it has grown by later, if the case settles
 	link.Counters
+}
+
+// site is a new worker for one sample.
+type site struct {
+	bench
+	c      benchCase
+	column string
+	format image.Format
+	link   *link.Link
+	disk   *disk
+	worker *worker.Worker
 }
 
 // sample builds c on a new worker.
 func (b bench) sample(ctx context.Context, column string, c benchCase, round int) (_ sample, err error) {
-	l, err := link.Listen(b.registry.Addr, b.profile)
-	if err != nil {
+	w := site{bench: b, c: c, column: column, format: image.EStargz}
+	if column == "overlayfs" {
+		w.format = image.Gzip
+	}
+	if w.link, err = link.Listen(b.registry.Addr, b.profile); err != nil {
 		return sample{}, err
 	}
-	defer func() { err = errors.Join(err, l.Close()) }()
-	dir, err := os.MkdirTemp("/var/tmp", "ladle-bench-")
-	if err != nil {
+	defer func() { err = errors.Join(err, w.link.Close()) }()
+	if w.disk, err = newDisk(ctx, c.filesystem()); err != nil {
 		return sample{}, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	w, stop, err := b.start(ctx, column, dir, l)
+	defer func() { err = errors.Join(err, w.disk.remove(context.WithoutCancel(ctx))) }()
+	stop, err := w.start(ctx)
 	if err != nil {
 		return sample{}, err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	format := image.EStargz
-	if column == "overlayfs" {
-		format = image.Gzip
-	}
-	build := worker.Build{Dir: dir, Args: map[string]string{"BASE": l.Addr() + "/" + b.images[format]}}
-	if c.warm != "" {
-		if err := write(dir, c.warm); err != nil {
-			return sample{}, err
+	for _, warm := range c.warm {
+		call, err := w.call(ctx, warm)
+		if err == nil {
+			_, err = w.worker.Build(ctx, call)
 		}
-		if _, err := w.Build(ctx, build); err != nil {
+		if err != nil {
 			return sample{}, err
 		}
 	}
-	if err := write(dir, c.steps); err != nil {
+	call, err := w.call(ctx, c.build)
+	if err != nil {
 		return sample{}, err
 	}
-	if c.graph != "" {
-		if build.Graph, err = b.graph(ctx, c.graph, l.Addr(), format); err != nil {
-			return sample{}, err
-		}
-	}
 	if c.push {
-		build.Output = fmt.Sprintf("type=image,push=true,name=%s/pushed:%s-%d", l.Addr(), column, round)
+		call.Output = fmt.Sprintf("type=image,push=true,name=%s/pushed:%s-%d", w.link.Addr(), column, round)
 	}
-	l.Reset()
+	return w.measure(ctx, call)
+}
+
+func (w site) measure(ctx context.Context, call worker.Build) (sample, error) {
+	before, err := w.disk.used(ctx)
+	if err != nil {
+		return sample{}, err
+	}
+	w.link.Reset()
 	began := time.Now()
-	steps, err := w.Steps(ctx, build)
-	s := sample{took: time.Since(began), Counters: l.Counters(), parts: map[string]time.Duration{}}
-	for name, of := range c.of {
-		s.parts[name] = of(steps)
+	steps, err := w.worker.Steps(ctx, call)
+	if err != nil {
+		return sample{}, err
+	}
+	s := sample{took: time.Since(began), Counters: w.link.Counters()}
+	for _, p := range w.c.parts {
+		s.parts = append(s.parts, p.of(steps))
+	}
+	after, err := w.disk.used(ctx)
+	s.grown, s.settled = after-before, after-before
+	if err == nil && w.c.settles && w.column != "overlayfs" {
+		s.settled, err = w.settle(ctx, before)
 	}
 	return s, err
 }
 
-// start starts a worker of a column behind a link, and its snapshotter.
-func (b bench) start(ctx context.Context, column, dir string, l *link.Link) (_ *worker.Worker, stop func() error, _ error) {
-	o := worker.Options{Dir: filepath.Join(dir, "worker"), Registries: []string{l.Addr()}, Snapshotter: "overlayfs"}
+// settle waits until nearly all of what stages copy is stored once, for four
+// minutes at most. Nothing is while BuildKit has views of it, which it gives
+// back when it collects garbage; that is switched off here.
+func (w site) settle(ctx context.Context, before int64) (grown int64, err error) {
+	for deadline := time.Now().Add(4 * time.Minute); ; time.Sleep(5 * time.Second) {
+		if _, err := w.worker.Buildctl(ctx, "prune", "--keep-duration", "24h"); err != nil {
+			return 0, err
+		}
+		used, err := w.disk.used(ctx)
+		if grown = used - before; err != nil || grown <= stagedBytes*3/100 || time.Now().After(deadline) {
+			return grown, err
+		}
+	}
+}
+
+// call is the call of buildctl for a build, with its context written.
+func (w site) call(ctx context.Context, b build) (worker.Build, error) {
+	base, err := w.ref(ctx, picture{recipe: w.c.base, format: w.format})
+	if err != nil {
+		return worker.Build{}, err
+	}
+	// The context is not on the disk that is measured.
+	dir := filepath.Join(w.disk.dir, "context")
+	if err := write(dir, b.steps); err != nil {
+		return worker.Build{}, err
+	}
+	call := worker.Build{Dir: dir, Args: map[string]string{"BASE": w.link.Addr() + "/" + base}}
+	if b.target != "" {
+		call.Flags = []string{"--opt", "target=" + b.target}
+	}
+	if b.graph != "" {
+		call.Graph, err = w.graph(ctx, b.graph, w.c.base, w.link.Addr(), w.format)
+	}
+	return call, err
+}
+
+// start starts the worker behind the link, and its snapshotter.
+func (w *site) start(ctx context.Context) (stop func() error, err error) {
+	o := worker.Options{Dir: filepath.Join(w.disk.root(), "worker"), Registries: []string{w.link.Addr()}, Snapshotter: "overlayfs"}
 	stopNode := func() error { return nil }
-	if column != "overlayfs" {
-		n, err := stack.StartNode(ctx, stack.NodeOptions{Registry: l.Addr(), Daemons: []stack.Daemon{daemon(column)}})
+	if w.column != "overlayfs" {
+		d := w.daemon()
+		d.After = append(slices.Clone(d.After), "--root", filepath.Join(w.disk.root(), "snapshotter")) // the last one counts
+		n, err := stack.StartNode(ctx, stack.NodeOptions{Registry: w.link.Addr(), Daemons: []stack.Daemon{d}})
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		stopNode = n.Close
-		o.Snapshotter, o.Proxy, o.Ladle = "stargz", n.Daemon(column).Address, column == ladleBuildkitd
+		o.Snapshotter, o.Proxy, o.Ladle = "stargz", n.Daemon(w.column).Address, w.column == ladleBuildkitd
+		if o.Ladle {
+			o.Snapshotter = "ladle" // as documented; any will do
+		}
 	}
-	w, err := worker.Start(ctx, o)
-	if err != nil {
-		return nil, nil, errors.Join(err, stopNode())
+	if w.worker, err = worker.Start(ctx, o); err != nil {
+		return nil, errors.Join(err, stopNode())
 	}
-	return w, func() error { return errors.Join(w.Close(), stopNode()) }, nil
+	return func() error { return errors.Join(w.worker.Close(), stopNode()) }, nil
 }
 
 // ladleBuildkitd is the column of ladle-buildkitd on ladle.
 const ladleBuildkitd = "ladle-buildkitd"
 
-// graph is the definition of a graph of the base and its lowest layer.
-func (b bench) graph(ctx context.Context, name, registry string, f image.Format) ([]byte, error) {
-	program, err := place.Component("graphs")
-	if err != nil {
-		return nil, err
+func (w site) daemon() stack.Daemon {
+	switch {
+	case w.column == "stargz":
+		return stack.Stargz(w.column, "")
+	case w.c.settles:
+		// What else makes the disk grow would hide it.
+		return stack.Ladle(w.column, "no_background_fetch = true\n")
 	}
-	return exec.CommandContext(ctx, program, name, "base="+registry+"/"+b.images[f], "lowest="+registry+"/"+b.lowest[f]).Output()
+	return stack.Ladle(w.column, "")
 }
 
-func daemon(column string) stack.Daemon {
-	if column == "stargz" {
-		return stack.Stargz(column, "")
+func (c benchCase) filesystem() string {
+	if c.disk == "" {
+		return "ext4"
 	}
-	return stack.Ladle(column, "")
+	return c.disk
 }
 
 // write writes the context of a build.
 func write(dir, steps string) error {
 	many := filepath.Join(dir, "many")
 	err := errors.Join(
+		os.MkdirAll(many, 0o755),
 		os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte("ARG BASE\nFROM ${BASE} AS base\n"+steps), 0o644),
-		os.WriteFile(filepath.Join(dir, "hello"), []byte("hello\n"), 0o644),
-		os.MkdirAll(many, 0o755))
+		os.WriteFile(filepath.Join(dir, "hello"), []byte("hello\n"), 0o644))
 	for i := range 2000 {
 		err = errors.Join(err, os.WriteFile(filepath.Join(many, fmt.Sprint(i)), bytes.Repeat([]byte{byte(i)}, 4096), 0o644))
 	}
@@ -129,13 +193,15 @@ func write(dir, steps string) error {
 
 // median is the sample of the middle of each figure on its own.
 func median(samples []sample) sample {
-	parts := map[string]time.Duration{}
-	for name := range samples[0].parts {
-		parts[name] = report.Median(samples, func(s sample) time.Duration { return s.parts[name] })
+	var parts []float64
+	for i := range samples[0].parts {
+		parts = append(parts, report.Median(samples, func(s sample) float64 { return s.parts[i] }))
 	}
 	return sample{
-		parts: parts,
-		took:  report.Median(samples, func(s sample) time.Duration { return s.took }),
+		parts:   parts,
+		took:    report.Median(samples, func(s sample) time.Duration { return s.took }),
+		grown:   report.Median(samples, func(s sample) int64 { return s.grown }),
+		settled: report.Median(samples, func(s sample) int64 { return s.settled }),
 		Counters: link.Counters{
 			Requests:  report.Median(samples, func(s sample) int64 { return s.Requests }),
 			BytesUp:   report.Median(samples, func(s sample) int64 { return s.BytesUp }),
