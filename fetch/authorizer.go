@@ -19,7 +19,7 @@ import (
 // in the challenge that this is what is wrong with it.
 type authorizer struct {
 	tokens      tokenSource
-	credentials func(host string) (user, secret string, err error)
+	credentials Credentials
 	flight      singleflight.Group // by grantKey
 
 	mu struct {
@@ -41,9 +41,9 @@ type grant struct {
 	token  token
 }
 
-func newAuthorizer(tokens tokenSource, credentials func(string) (string, string, error)) *authorizer {
+func newAuthorizer(tokens tokenSource, credentials Credentials) *authorizer {
 	if credentials == nil {
-		credentials = func(string) (string, string, error) { return "", "", nil }
+		credentials = func(context.Context, string, string) (string, string, error) { return "", "", nil }
 	}
 	a := &authorizer{tokens: tokens, credentials: credentials}
 	a.mu.challenges = map[string]auth.Challenge{}
@@ -67,7 +67,7 @@ func (a *authorizer) Authorize(ctx context.Context, req *http.Request) error {
 	case !challenged:
 		return nil
 	case challenge.Scheme == auth.BasicAuth:
-		user, secret, err := a.credentials(key.host)
+		user, secret, err := a.credentials(ctx, key.host, repositoryOf(ctx))
 		if err != nil {
 			return denied(key.host, err)
 		}
@@ -94,7 +94,7 @@ func (a *authorizer) AddResponses(ctx context.Context, responses []*http.Respons
 			a.refused(key, c, strings.TrimPrefix(last.Request.Header.Get("Authorization"), "Bearer "))
 			return nil
 		case auth.BasicAuth:
-			user, _, err := a.credentials(key.host)
+			user, _, err := a.credentials(ctx, key.host, repositoryOf(ctx))
 			if err != nil {
 				return err
 			}
@@ -163,7 +163,7 @@ func (a *authorizer) current(key grantKey) (string, bool) {
 
 // renew fetches a token for key.
 func (a *authorizer) renew(ctx context.Context, key grantKey) (string, error) {
-	user, secret, err := a.credentials(key.host)
+	user, secret, err := a.credentials(ctx, key.host, repositoryOf(ctx))
 	if err != nil {
 		return "", denied(key.host, err)
 	}

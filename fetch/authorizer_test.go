@@ -140,9 +140,9 @@ func TestCredentials(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := registrytest.New(t, c.opts)
-			hosts := Hosts(t.Context(), HostsOptions{Credentials: func(host string) (string, string, error) {
-				if host != r.Host() {
-					t.Errorf("credentials for %q", host)
+			hosts := Hosts(t.Context(), HostsOptions{Credentials: func(_ context.Context, host, repository string) (string, string, error) {
+				if host != r.Host() || repository != r.Host()+"/library/test" {
+					t.Errorf("credentials for %q at %q", repository, host)
 				}
 				return c.user, c.secret, c.err
 			}})
@@ -167,7 +167,9 @@ func TestNewLoginWorks(t *testing.T) {
 			data := random(1000)
 			r := registrytest.New(t, opts)
 			password := "old"
-			hosts := Hosts(t.Context(), HostsOptions{Credentials: func(string) (string, string, error) { return "u", password, nil }})
+			hosts := Hosts(t.Context(), HostsOptions{Credentials: func(context.Context, string, string) (string, string, error) {
+				return "u", password, nil
+			}})
 			b := blobOf(New(hosts, quick), r, data)
 			if _, err := read(within(t), b, 0, 10); !errors.Is(err, ErrUnauthorized) {
 				t.Fatalf("error: %v", err)

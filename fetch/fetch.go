@@ -179,9 +179,20 @@ func parse(ref string) (image, error) {
 	return image{spec, registry, strings.TrimPrefix(spec.Locator, registry+"/")}, nil
 }
 
-// scoped returns ctx with the scope that a token for the image needs.
+// repositoryKey is the key of the context value that repositoryOf returns.
+type repositoryKey struct{}
+
+// scoped returns ctx with the scope that a token for the image needs, and the
+// repository that credentials are wanted for.
 func (i image) scoped(ctx context.Context) (context.Context, error) {
+	ctx = context.WithValue(ctx, repositoryKey{}, i.Locator)
 	return docker.ContextWithRepositoryScope(ctx, i.Spec, false)
+}
+
+// repositoryOf returns the repository that a request with ctx reads from.
+func repositoryOf(ctx context.Context) string {
+	repository, _ := ctx.Value(repositoryKey{}).(string)
+	return repository
 }
 
 // discard reads what little may be left of a body that is not used, so that

@@ -26,9 +26,10 @@ type HostsOptions struct {
 	// Mirrors are asked before the hosts that Dirs names, by registry.
 	Mirrors map[string][]Mirror
 
-	// Credentials returns what to log in with at a host, as
-	// docker.WithAuthCreds says; nil means nothing.
-	Credentials func(host string) (user, secret string, err error)
+	// Credentials returns what to log in with at a host to read from a
+	// repository, which is named as image references do and not as a mirror
+	// might; nil means nothing.
+	Credentials Credentials
 
 	// RequestTimeout bounds how long the header of an answer takes to come
 	// [30 s]; negative means no bound.
@@ -38,6 +39,12 @@ type HostsOptions struct {
 	// transport that it is given; nil means that transport.
 	Wrap func(http.RoundTripper) http.RoundTripper
 }
+
+// Credentials returns what to log in with at host, "name" or "name:port", to
+// read from repository, "registry/path". If user is empty and secret is not,
+// secret is an identity token (an OAuth 2 refresh token); both are empty for who
+// needs no login. ctx ends when nobody waits any more.
+type Credentials func(ctx context.Context, host, repository string) (user, secret string, err error)
 
 // Mirror is a host that is asked in place of a registry.
 type Mirror struct {

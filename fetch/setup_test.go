@@ -46,7 +46,7 @@ func random(n int) []byte {
 }
 
 // credentials of registries that want User "u" and Password "p".
-func credentials(string) (string, string, error) { return "u", "p", nil }
+func credentials(context.Context, string, string) (string, string, error) { return "u", "p", nil }
 
 // client returns a client that asks each registry itself, for tests with the
 // fault f if there is one.

@@ -17,11 +17,20 @@ var (
 	errNoSource = errors.New("no image names the blob")
 )
 
-// fetch makes the chunks of r present, from one source after the other. A
-// host that sends wrong bytes is given no second chance, its source is.
+// fetch makes the chunks of r present.
 func (l *Layer) fetch(r *run) error {
+	err := l.fetchFrom(l.sources.blobs(), r)
+	if err != nil {
+		err = l.fetchElsewhere(r, err)
+	}
+	return err
+}
+
+// fetchFrom makes the chunks of r present, from one source after the other. A
+// host that sends wrong bytes is given no second chance, its source is.
+func (l *Layer) fetchFrom(sources []*fetch.Blob, r *run) error {
 	err := errNoSource
-	for _, blob := range l.sources.blobs() {
+	for _, blob := range sources {
 		for range maxLies {
 			err = l.stream(r, blob)
 			if !errors.Is(err, errWrongBytes) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/containerd/log"
 	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/ladle-dev/ladle/fetch"
@@ -27,6 +28,10 @@ type Options struct {
 	NoFill       bool          // do not fetch the rest of the layers while nobody reads
 	FillDelay    time.Duration // without any reader before layers are filled [5 s]
 	FillRetry    time.Duration // a layer is left alone that could not be filled [60 s]
+
+	// Images returns images that have a blob and can perhaps be read, when those
+	// that are known to have it may not. Nil: there are none.
+	Images func(ctx context.Context, known []string, blob digest.Digest) []string
 
 	Layers *metrics.Layers // layers that were opened; nil: not counted
 	Chunks *metrics.Chunks // chunks that were verified; nil: not counted

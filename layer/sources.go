@@ -62,3 +62,15 @@ func (s *sources) link() fetch.Link {
 	}
 	return s.mu.found[0].Link()
 }
+
+// of returns the blobs of those images that are among the sources.
+func (s *sources) of(refs []string) (blobs []*fetch.Blob) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, ref := range s.mu.refs {
+		if slices.Contains(refs, ref) {
+			blobs = append(blobs, s.mu.found[i])
+		}
+	}
+	return blobs
+}

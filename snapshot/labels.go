@@ -23,6 +23,10 @@ const (
 	tocLabel    = ownPrefix + "toc"   // digest of the TOC
 )
 
+// credentialsLabel is of a Prepare, and is kept with the remote snapshot that it
+// makes: the socket of a lender (package auth).
+const credentialsLabel = ownPrefix + "credentials"
+
 // ownPrefix begins the labels that only this package sets, and those that are
 // requests and are not stored.
 const ownPrefix = "containerd.io/snapshot/ladle."
@@ -159,6 +163,9 @@ func remoteLabels(id store.ID, key string, client map[string]string) map[string]
 	labels := kept(client)
 	if space, _, ok := cutKey(key); ok {
 		labels[spaceLabel+space] = "true"
+	}
+	if socket := client[credentialsLabel]; socket != "" {
+		labels[credentialsLabel] = socket
 	}
 	labels[remoteLabel] = "ladle"
 	labels[layerLabel] = id.Blob.String()

@@ -13,6 +13,9 @@ type Layers interface {
 	// identity. An error, layer.ErrNotLazy among them, leaves the layer to
 	// the ordinary pull. Without network it succeeds for layers it has.
 	Open(ctx context.Context, req layer.Request) (store.ID, error)
+	// Offer says that who serves socket lends credentials for the repository
+	// of the image ref (package auth).
+	Offer(ref, socket string)
 	// Starting says that something is about to run over layers. It waits for
 	// nothing.
 	Starting(layers []store.ID)

@@ -29,6 +29,7 @@ func (s *Snapshotter) prepareRemote(ctx context.Context, key, parent string, lab
 	req, top, why := parseRequest(labels)
 	var chain []link
 	if why == nil {
+		s.offer(labels, req)
 		chain, why = s.openRemote(ctx, key, parent, labels, req)
 	}
 	if why != nil && ctx.Err() != nil {
@@ -52,6 +53,13 @@ func (s *Snapshotter) prepareRemote(ctx context.Context, key, parent string, lab
 		s.opts.Trees.Warm(store.Spec{Kind: store.Lowest, Layers: merged})
 	}
 	return fmt.Errorf("remote snapshot %q: %w", target, errdefs.ErrAlreadyExists)
+}
+
+// offer passes on the offer of credentials that labels have, if they have one.
+func (s *Snapshotter) offer(labels map[string]string, req layer.Request) {
+	if socket := labels[credentialsLabel]; socket != "" {
+		s.opts.Layers.Offer(req.Source.Ref, socket)
+	}
 }
 
 // openRemote opens the layer and makes its snapshot, or finds it made already.
@@ -98,9 +106,11 @@ func (s *Snapshotter) commitRemote(ctx context.Context, key, parent string, labe
 				return err
 			}
 			stored := snapshots.WithLabels(remoteLabels(id, key, labels))
-			if _, err := storage.CommitActive(ctx, key, name, snapshots.Usage{}, stored); err != nil {
+			number, err := storage.CommitActive(ctx, key, name, snapshots.Usage{}, stored)
+			if err != nil {
 				return err
 			}
+			s.known.add(number, name)
 		} else if err := addSpace(ctx, name, key); err != nil {
 			return err
 		}
@@ -110,7 +120,6 @@ func (s *Snapshotter) commitRemote(ctx context.Context, key, parent string, labe
 	})
 	if err != nil {
 		return nil, false, err
-			s.known.add(number, name)
 	}
 	return chain, made, nil
 }

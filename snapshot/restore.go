@@ -11,7 +11,8 @@ import (
 // parallelRestores bounds the snapshots whose trees are mounted at once.
 const parallelRestores = 8
 
-// restore claims the layers of all remote snapshots and mounts the trees of
+// restore claims the layers of all remote snapshots, passes on the offers that
+// came with them, and mounts the trees of
 // all snapshots that a client may have mounted, or be about to mount from an
 // answer of an earlier process.
 func (s *Snapshotter) restore(ctx context.Context) error {
@@ -24,6 +25,9 @@ func (s *Snapshotter) restore(ctx context.Context) error {
 	for _, info := range infos {
 		for _, layer := range claimedBy(ctx, info) {
 			s.opts.Claims.add(layer)
+		}
+		if req, _, err := parseRequest(info.Labels); err == nil {
+			s.offer(info.Labels, req)
 		}
 		if info.Kind == snapshots.KindCommitted {
 			continue

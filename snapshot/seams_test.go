@@ -160,6 +160,12 @@ func (d *disk) Open(ctx context.Context, req layer.Request) (store.ID, error) {
 	return id, nil
 }
 
+func (d *disk) Offer(ref, socket string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mu.calls = append(d.mu.calls, "offer "+ref+" "+socket)
+}
+
 func (d *disk) Starting(layers []store.ID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

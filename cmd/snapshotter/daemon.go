@@ -9,6 +9,7 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/log"
 
+	"github.com/ladle-dev/ladle/auth"
 	"github.com/ladle-dev/ladle/config"
 	"github.com/ladle-dev/ladle/fetch"
 	"github.com/ladle-dev/ladle/fs"
@@ -43,7 +44,8 @@ func (d *daemon) start(ctx context.Context) (map[string]snapshots.Snapshotter, e
 	}
 	d.open.add("store", func(context.Context) error { return st.Close() })
 
-	set := layer.NewSet(st, d.client(ctx), d.layerOptions())
+	offers := auth.NewOffers(auth.NewDocker("").Credentials)
+	set := layer.NewSet(st, d.client(ctx, offers), d.layerOptions(offers))
 	d.open.add("layers", func(context.Context) error { return set.Close() })
 
 	trees, err := d.handover.open(ctx, fs.Options{
@@ -58,26 +60,27 @@ func (d *daemon) start(ctx context.Context) (map[string]snapshots.Snapshotter, e
 		return nil, err
 	}
 	d.open.add(treesPart, trees.Close)
-	return d.endpoints(ctx, usableLayers{set, st}, trees)
+	return d.endpoints(ctx, usableLayers{set, st, offers}, trees)
 }
 
 func (d *daemon) storeDir() string { return filepath.Join(d.cfg.Root, "store") }
 
-func (d *daemon) layerOptions() layer.Options {
+func (d *daemon) layerOptions(offers *auth.Offers) layer.Options {
 	return layer.Options{
 		ReadTimeout:  d.cfg.ReadTimeout.Duration(),
 		OpenTimeout:  d.cfg.MountTimeout.Duration(),
 		PrefetchSize: d.cfg.PrefetchSize,
 		NoPrefetch:   d.cfg.NoPrefetch,
 		NoFill:       d.cfg.NoBackgroundFetch,
+		Images:       offers.Images,
 		Layers:       d.counts.Layers,
 		Chunks:       d.counts.Chunks,
 		Reads:        d.counts.Reads,
 	}
 }
 
-func (d *daemon) client(ctx context.Context) *fetch.Client {
-	return fetch.New(fetch.Hosts(ctx, hostsOptions(d.cfg, d.counts.HTTP)), fetch.Options{
+func (d *daemon) client(ctx context.Context, offers *auth.Offers) *fetch.Client {
+	return fetch.New(fetch.Hosts(ctx, hostsOptions(d.cfg, offers, d.counts.HTTP)), fetch.Options{
 		Timeout:    d.cfg.Blob.FetchingTimeout.Duration(),
 		MaxRetries: d.cfg.Blob.MaxRetries,
 		MinWait:    d.cfg.Blob.MinWait.Duration(),
@@ -115,8 +118,12 @@ func (d *daemon) endpoints(ctx context.Context, layers usableLayers, trees snaps
 // usableLayers is the layers as an endpoint needs them.
 type usableLayers struct {
 	*layer.Set
-	store *store.Store
+	store  *store.Store
+	offers *auth.Offers
 }
+
+// Offer takes an offer of credentials for the repository of the image ref.
+func (l usableLayers) Offer(ref, socket string) { l.offers.Offer(ref, socket) }
 
 // drop drops the layers that no endpoint claims.
 func (l usableLayers) drop(ctx context.Context, claimed func(store.ID) bool) error {

@@ -8,10 +8,10 @@ import (
 )
 
 // hostsOptions says where registries are found and what is known of them.
-func hostsOptions(cfg config.Config, counts *metrics.HTTP) fetch.HostsOptions {
+func hostsOptions(cfg config.Config, offers *auth.Offers, counts *metrics.HTTP) fetch.HostsOptions {
 	opts := fetch.HostsOptions{
 		Mirrors:        mirrors(cfg.Registries),
-		Credentials:    auth.NewDocker("").Credentials,
+		Credentials:    offers.Credentials,
 		RequestTimeout: cfg.Registries.RequestTimeout.Duration(),
 		Wrap:           counts.Transport,
 	}

@@ -16,7 +16,7 @@ import (
 // Registry is a running registry with a store of its own.
 type Registry struct {
 	Addr string // host:port, plain HTTP
-	dir  string
+	dir  string // of configuration and log
 	*process.Process
 }
 
@@ -37,7 +37,17 @@ http:
 var listening = regexp.MustCompile(`listening on (127\.0\.0\.1:\d+)`)
 
 // StartRegistry starts a registry. The caller closes it.
-func StartRegistry(ctx context.Context) (_ *Registry, err error) {
+func StartRegistry(ctx context.Context) (*Registry, error) { return startRegistry(ctx, "", "") }
+
+// Guarded starts another registry on the store of r, which wants to know who
+// is asking: auth is the section of that name of its configuration, indented by
+// two spaces. The caller closes it before r.
+func (r *Registry) Guarded(ctx context.Context, auth string) (*Registry, error) {
+	return startRegistry(ctx, filepath.Join(r.dir, "store"), "auth:\n"+auth)
+}
+
+// startRegistry starts a registry, on a store of its own if store is "".
+func startRegistry(ctx context.Context, store, auth string) (_ *Registry, err error) {
 	program, err := place.Component("registry")
 	if err != nil {
 		return nil, err
@@ -53,7 +63,10 @@ func StartRegistry(ctx context.Context) (_ *Registry, err error) {
 		}
 	}()
 	config := filepath.Join(dir, "registry.yml")
-	if err := os.WriteFile(config, fmt.Appendf(nil, registryConfig, filepath.Join(dir, "store")), 0o644); err != nil {
+	if store == "" {
+		store = filepath.Join(dir, "store")
+	}
+	if err := os.WriteFile(config, fmt.Appendf(nil, registryConfig+auth, store), 0o644); err != nil {
 		return nil, fmt.Errorf("stack: %w", err)
 	}
 	if r.Process, err = startProcess("registry", dir, []string{program, "serve", config}); err != nil {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/containerd/containerd/v2/pkg/reference"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/urfave/cli"
 
@@ -17,6 +18,11 @@ import (
 	"github.com/moby/buildkit/cache"
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/session"
+	"github.com/moby/buildkit/solver"
+	"github.com/moby/buildkit/source"
+	"github.com/moby/buildkit/source/containerimage"
+	"github.com/moby/buildkit/util/appcontext"
+	"github.com/moby/buildkit/util/bklog"
 	"github.com/moby/buildkit/worker"
 	"github.com/moby/buildkit/worker/base"
 )
@@ -26,32 +32,105 @@ func init() {
 		start := workerInitializers[i].fn
 		workerInitializers[i].fn = func(c *cli.Context, o workerInitializerOpt) ([]worker.Worker, error) {
 			workers, err := start(c, o)
-			for _, w := range workers {
-				if err := useLadle(w); err != nil {
+			if err != nil || len(workers) == 0 {
+				return workers, err
+			}
+			l := lender(o)
+			for i, w := range workers {
+				if workers[i], err = useLadle(w, l); err != nil {
 					return nil, err
 				}
 			}
-			return workers, err
+			return workers, nil
 		}
 	}
 }
 
+// lend is the lender of the process, once there is one. Workers are made one
+// after the other.
+var lend *ladle.Lender
+
+// lender returns what lends the credentials of clients. Without it, ladle uses
+// its own.
+func lender(o workerInitializerOpt) *ladle.Lender {
+	if lend != nil {
+		return lend
+	}
+	ctx := appcontext.Context()
+	l, err := ladle.Lend(ctx, o.sessionManager, o.config.Root)
+	if err != nil {
+		bklog.G(ctx).WithError(err).Warn("clients' registry credentials are not lent to ladle")
+		return nil
+	}
+	lend = l
+	return l
+}
+
 // useLadle gives merges and layers of a worker to ladle, if its snapshotter is
-// ladle.
-func useLadle(w worker.Worker) error {
+// ladle, and lends it the credentials of clients.
+func useLadle(w worker.Worker, l *ladle.Lender) (worker.Worker, error) {
 	b, ok := w.(*base.Worker)
 	if !ok {
-		return fmt.Errorf("ladle: the worker is a %T", w)
+		return nil, fmt.Errorf("ladle: the worker is a %T", w)
 	}
-	s, err := ladle.Into(b.CacheMgr, b.LeaseManager())
+	s, err := ladle.Into(b.CacheMgr, b.LeaseManager(), l)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	b.CacheMgr = announcer{b.CacheMgr, s}
 	for _, source := range []*cache.Accessor{&b.ImageSource.CacheAccessor, &b.OCILayoutSource.CacheAccessor} {
 		*source = b.CacheMgr
 	}
-	return nil
+	if l == nil {
+		return b, nil
+	}
+	b.SourceManager.Register(images{b.ImageSource, l})
+	return closing{b, l}, nil
+}
+
+// closing is a worker that ends the lending when it is closed.
+type closing struct {
+	*base.Worker
+	lender *ladle.Lender
+}
+
+func (c closing) Close() error { return errors.Join(c.lender.Close(), c.Worker.Close()) }
+
+// images is BuildKit's source of images in registries. It tells the lender who
+// was let read which.
+type images struct {
+	*containerimage.Source
+	lender *ladle.Lender
+}
+
+func (i images) Resolve(ctx context.Context, id source.Identifier, sm *session.Manager, v solver.Vertex) (source.SourceInstance, error) {
+	instance, err := i.Source.Resolve(ctx, id, sm, v)
+	if image, ok := id.(*containerimage.ImageIdentifier); ok && err == nil {
+		return admitting{instance, i.lender, image.Reference}, nil
+	}
+	return instance, err
+}
+
+type admitting struct {
+	source.SourceInstance
+	lender *ladle.Lender
+	image  reference.Spec
+}
+
+// CacheKey reads the manifest from the registry, with the credentials of the
+// clients that the job is for.
+func (a admitting) CacheKey(ctx context.Context, job solver.JobContext, index int) (key, pin string, opts solver.CacheOpts, done bool, err error) {
+	key, pin, opts, done, err = a.SourceInstance.CacheKey(ctx, job, index)
+	if err == nil && job != nil {
+		image := ladle.Image{Ref: a.image.String(), Repository: a.image.Locator}
+		for key := range opts {
+			if blob, ok := key.(cache.DescHandlerKey); ok {
+				image.Blobs = append(image.Blobs, string(blob))
+			}
+		}
+		a.lender.Admit(image, job.Session())
+	}
+	return key, pin, opts, done, err
 }
 
 // announcer is BuildKit's cache, which announces the layers that it learns of.

@@ -1,17 +1,22 @@
 // Package ladle makes a worker of BuildKit use what a ladle snapshotter can do
 // besides containerd's protocol. With any other snapshotter, nothing changes.
 //
-// Two things of BuildKit are replaced, by bin/ladle-buildkitd (see _buildkitd):
+// Two things of BuildKit are replaced, by bin/ladle-buildkitd (see _buildkitd),
+// and one is added:
 //
 //   - A merge of diffs is asked of ladle, by labels on Prepare, and is a stack
 //     of what is there. BuildKit's own merge mounts, walks and copies.
 //   - A layer that the registry has is lazy whenever BuildKit looks for its
 //     snapshot. BuildKit itself tries that only if the snapshotter is called
 //     "stargz", and not for what lies below a diff.
+//   - The registry credentials of the clients of builds are lent to ladle, by a
+//     socket. BuildKit uses them in its own process only.
 //
 // The words: a diff is a pair of snapshots, what upper has over lower; a key
 // names a snapshot. A layer is announced by BuildKit's cache when it learns of
-// it from a manifest.
+// it from a manifest. A client is admitted to an image when the registry let
+// BuildKit read the image's manifest with that client's credentials; a lender
+// (package auth of ladle, which has the protocol) asks only those.
 //
 // # Who is ladle
 //

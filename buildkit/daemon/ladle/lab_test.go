@@ -102,7 +102,7 @@ func newLab(t *testing.T, b *backend) lab {
 	manager := metadata.NewLeaseManager(mdb)
 	sn := containerdsnapshot.NewSnapshotter("any", mdb.Snapshotter("any"), "buildkit", nil)
 	lm := namespaced{manager}
-	s := New(snapshot.NewMergeSnapshotter(t.Context(), sn, lm), lm)
+	s := New(snapshot.NewMergeSnapshotter(t.Context(), sn, lm), lm, nil)
 	return lab{s, b, lm}
 }
 

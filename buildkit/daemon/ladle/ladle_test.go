@@ -165,7 +165,7 @@ func TestInto(t *testing.T) {
 		Other       int
 	}
 	m := &manager{Snapshotter: l.MergeSnapshotter}
-	s, err := Into(m, l.leases)
+	s, err := Into(m, l.leases, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func TestInto(t *testing.T) {
 	}
 	var lm leases.Manager
 	for _, wrong := range []any{nil, 1, manager{}, &manager{}, &struct{ Other int }{}, &struct{ Snapshotter string }{}} {
-		if _, err := Into(wrong, lm); err == nil {
+		if _, err := Into(wrong, lm, nil); err == nil {
 			t.Errorf("no error for %#v", wrong)
 		}
 	}

@@ -2,7 +2,7 @@ package ladle
 
 import (
 	"context"
-	"maps"
+	"strings"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
@@ -20,6 +20,9 @@ type Layer struct {
 // refLabel names the snapshot that a remote snapshotter is to make of a layer
 // (containerd, docs/remote-snapshotter.md).
 const refLabel = "containerd.io/snapshot.ref"
+
+// ladlePrefix begins the labels that only ladle understands.
+const ladlePrefix = "containerd.io/snapshot/ladle."
 
 // Announce says what the snapshot of this key would be, if it is not there.
 func (s *Snapshotter) Announce(key string, l Layer) {
@@ -40,12 +43,7 @@ func (s *Snapshotter) prepareLayer(ctx context.Context, key string) bool {
 			return false
 		}
 	}
-	labels := maps.Clone(snapshots.FilterInheritedLabels(l.Labels))
-	if labels == nil {
-		labels = map[string]string{}
-	}
-	labels[refLabel] = key
-	err := s.Prepare(ctx, "tmp-"+identity.NewID()+" "+key, l.Parent, snapshots.WithLabels(labels))
+	err := s.Prepare(ctx, "tmp-"+identity.NewID()+" "+key, l.Parent, snapshots.WithLabels(s.labels(key, l)))
 	if errdefs.IsAlreadyExists(err) {
 		return true
 	}
@@ -57,4 +55,20 @@ func (s *Snapshotter) prepareLayer(ctx context.Context, key string) bool {
 	}
 	bklog.G(ctx).WithError(err).Warnf("layer %s is not lazy", key)
 	return false
+}
+
+// labels are those that ask for the snapshot key of a layer. Some of a layer's
+// are annotations of its image, which says nothing to ladle in BuildKit's name.
+func (s *Snapshotter) labels(key string, l Layer) map[string]string {
+	labels := map[string]string{}
+	for name, value := range snapshots.FilterInheritedLabels(l.Labels) {
+		if !strings.HasPrefix(name, ladlePrefix) {
+			labels[name] = value
+		}
+	}
+	labels[refLabel] = key
+	if s.lender != nil {
+		labels[credentialsLabel] = s.lender.socket
+	}
+	return labels
 }

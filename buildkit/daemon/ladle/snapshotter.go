@@ -19,6 +19,7 @@ type Snapshotter struct {
 	leases                    leases.Manager
 	layers                    *lru.Cache[string, Layer] // announced, by key
 	peer                      peer
+	lender                    *Lender // nil: nothing is lent
 }
 
 var _ snapshot.MergeSnapshotter = (*Snapshotter)(nil)
@@ -27,18 +28,18 @@ var _ snapshot.MergeSnapshotter = (*Snapshotter)(nil)
 // in full.
 const announced = 4096
 
-// New returns a Snapshotter over BuildKit's own.
-func New(own snapshot.MergeSnapshotter, lm leases.Manager) *Snapshotter {
+// New returns a Snapshotter over BuildKit's own. Lender may be nil.
+func New(own snapshot.MergeSnapshotter, lm leases.Manager, lender *Lender) *Snapshotter {
 	layers, err := lru.New[string, Layer](announced)
 	if err != nil {
 		panic(err) // the size is wrong
 	}
-	return &Snapshotter{MergeSnapshotter: own, leases: lm, layers: layers}
+	return &Snapshotter{MergeSnapshotter: own, leases: lm, layers: layers, lender: lender}
 }
 
 // Into puts a Snapshotter into the field of that name of *manager, which is
 // BuildKit's cache manager. Its type is not exported; the field is.
-func Into(manager any, lm leases.Manager) (*Snapshotter, error) {
+func Into(manager any, lm leases.Manager, lender *Lender) (*Snapshotter, error) {
 	v := reflect.ValueOf(manager)
 	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
 		return nil, fmt.Errorf("ladle: BuildKit's cache manager is a %T, not a pointer to a struct", manager)
@@ -51,7 +52,7 @@ func Into(manager any, lm leases.Manager) (*Snapshotter, error) {
 	if !ok {
 		return nil, fmt.Errorf("ladle: BuildKit's cache manager %T has no snapshotter yet", manager)
 	}
-	s := New(own, lm)
+	s := New(own, lm, lender)
 	field.Set(reflect.ValueOf(s))
 	return s, nil
 }

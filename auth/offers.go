@@ -1,0 +1,224 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/containerd/containerd/v2/pkg/reference"
+	"github.com/containerd/log"
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/singleflight"
+)
+
+const (
+	// deafFor is how long nobody is asked again after lenders did not answer in
+	// time. After any other answer they are: the next build may have begun.
+	deafFor = 10 * time.Second
+
+	// maxLenders bounds the lenders of one repository; the newest are kept.
+	maxLenders = 4
+
+	// maxRepositories bounds for how many repositories offers are kept.
+	maxRepositories = 4096
+)
+
+// Offers are the offers of lenders. What was lent is kept in memory for as long
+// as the offer is, so that an image can be read to its end when who began to
+// read it is gone. It may be used concurrently.
+type Offers struct {
+	own    func(host string) (user, secret string, err error)
+	now    func() time.Time
+	wait   time.Duration      // for all lenders of a repository together
+	flight singleflight.Group // by repository and host
+
+	mu struct {
+		sync.Mutex
+		repositories *simplelru.LRU[string, *offered]
+	}
+}
+
+// offered is what is known for one repository. It is guarded by the mutex of
+// Offers.
+type offered struct {
+	sockets []string        // of lenders, the newest offer first
+	loans   map[string]loan // by host
+}
+
+// lent is what to log in with. The zero value is nothing.
+type lent struct{ user, secret string }
+
+// loan is the outcome of asking the lenders.
+type loan struct {
+	lent            // the last that was lent; it stays when lenders go
+	until time.Time // until when nobody is asked
+}
+
+// NewOffers returns Offers that has none yet. Where nothing is lent, own says
+// what to log in with, as Docker.Credentials does.
+func NewOffers(own func(host string) (user, secret string, err error)) *Offers {
+	repositories, err := simplelru.NewLRU[string, *offered](maxRepositories, nil)
+	if err != nil {
+		panic(err) // only for a size that is not positive
+	}
+	o := &Offers{own: own, now: time.Now, wait: askTimeout}
+	o.mu.repositories = repositories
+	return o
+}
+
+// Offer takes an offer for the repository of an image reference: whoever serves
+// socket is asked before those who offered earlier. Lenders are asked the next
+// time that somebody needs to know, whatever they said before. A reference that
+// is not one has no repository that anybody asks for.
+func (o *Offers) Offer(ref, socket string) {
+	spec, err := reference.Parse(ref)
+	if err != nil {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	r, ok := o.mu.repositories.Get(spec.Locator)
+	if !ok {
+		r = &offered{loans: map[string]loan{}}
+		o.mu.repositories.Add(spec.Locator, r)
+	}
+	r.sockets = slices.DeleteFunc(r.sockets, func(s string) bool { return s == socket })
+	r.sockets = slices.Insert(r.sockets, 0, socket)
+	r.sockets = r.sockets[:min(len(r.sockets), maxLenders)]
+	for host, l := range r.loans {
+		r.loans[host] = loan{lent: l.lent}
+	}
+}
+
+// Credentials returns what to log in with at host to read from repository, in
+// the conventions of Docker.Credentials: what a lender lends, or else what one
+// has lent before, or else one's own.
+func (o *Offers) Credentials(ctx context.Context, host, repository string) (user, secret string, err error) {
+	l, err := o.borrow(ctx, host, repository)
+	if err != nil {
+		return "", "", fmt.Errorf("credentials for %s: %w", host, err)
+	}
+	if l != (lent{}) {
+		return l.user, l.secret, nil
+	}
+	return o.own(host)
+}
+
+// borrow returns what is or was lent. It fails only if ctx ends.
+func (o *Offers) borrow(ctx context.Context, host, repository string) (lent, error) {
+	sockets, known := o.known(host, repository)
+	if len(sockets) == 0 || o.now().Before(known.until) {
+		return known.lent, nil
+	}
+	asked := o.flight.DoChan(host+" "+repository, func() (any, error) {
+		// Others may wait for it, too.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.wait)
+		defer cancel()
+		return o.ask(ctx, sockets, need{host, repository}), nil
+	})
+	select {
+	case <-ctx.Done():
+		return lent{}, context.Cause(ctx)
+	case answer := <-asked:
+		return answer.Val.(lent), nil
+	}
+}
+
+func (o *Offers) known(host, repository string) (sockets []string, l loan) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	r, ok := o.mu.repositories.Get(repository)
+	if !ok {
+		return nil, loan{}
+	}
+	return slices.Clone(r.sockets), r.loans[host]
+}
+
+// ask asks the lenders in turn until one lends. It keeps what is lent, and
+// returns what is known then.
+func (o *Offers) ask(ctx context.Context, sockets []string, n need) lent {
+	var errs []error
+	for _, socket := range sockets {
+		l, err := askLender(ctx, socket, n)
+		if err == nil && l != (lent{}) {
+			o.keep(n, loan{l, o.now().Add(answerTTL)})
+			return l
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", socket, err))
+		}
+	}
+	_, before := o.known(n.host, n.repository)
+	if ctx.Err() != nil {
+		o.keep(n, loan{before.lent, o.now().Add(deafFor)})
+	}
+	logFailed(ctx, n, errs, before.lent != (lent{}))
+	return before.lent
+}
+
+// logFailed tells of lenders that did not lend: loudly if something is wrong
+// with one. Many images can be read without a login.
+func logFailed(ctx context.Context, n need, errs []error, known bool) {
+	if len(errs) == 0 {
+		return
+	}
+	logger := log.G(ctx).WithError(errors.Join(errs...)).WithField("repository", n.repository).WithField("host", n.host)
+	wrong := slices.ContainsFunc(errs, func(err error) bool { return !errors.Is(err, errNobody) })
+	switch {
+	case known:
+		logger.Debug("credentials are used that were lent before")
+	case wrong:
+		logger.Warn("no build lends credentials: ladle uses its own, if it has any")
+	default:
+		logger.Info("no build lends credentials: ladle uses its own, if it has any")
+	}
+}
+
+func (o *Offers) keep(n need, l loan) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if r, ok := o.mu.repositories.Peek(n.repository); ok {
+		r.loans[n.host] = l
+	}
+}
+
+// Images returns images that have the blob, and that somebody was let read who
+// is there now, as the lenders for the images known say. They are offered for,
+// those that were already anew.
+func (o *Offers) Images(ctx context.Context, known []string, blob digest.Digest) []string {
+	ctx, cancel := context.WithTimeout(ctx, o.wait)
+	defer cancel()
+	var images []string
+	for _, socket := range o.lenders(known) {
+		found, err := askForImages(ctx, socket, blob)
+		if err != nil && !errors.Is(err, errNobody) {
+			log.G(ctx).WithError(err).WithField("socket", socket).WithField("blob", blob).Debug("no build says which images have the blob")
+		}
+		for _, ref := range found {
+			o.Offer(ref, socket)
+		}
+		images = append(images, found...)
+	}
+	return images
+}
+
+// lenders returns the sockets of all lenders for images.
+func (o *Offers) lenders(images []string) (sockets []string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, ref := range images {
+		spec, err := reference.Parse(ref)
+		if err != nil {
+			continue
+		}
+		if r, ok := o.mu.repositories.Get(spec.Locator); ok {
+			sockets = append(sockets, r.sockets...)
+		}
+	}
+	slices.Sort(sockets)
+	return slices.Compact(sockets)
+}

@@ -1,0 +1,74 @@
+package layer_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/ladle-dev/ladle/fetch"
+	"github.com/ladle-dev/ladle/internal/registrytest"
+	"github.com/ladle-dev/ladle/layer"
+	"github.com/ladle-dev/ladle/store"
+)
+
+// A layer whose image may no longer be read is read from another that has it,
+// by the next process, too, and nobody asks where as long as it can be read.
+func TestAnotherImage(t *testing.T) {
+	b := newBench(t, registrytest.Options{}, someFiles(20, 10))
+	b.stop(t)
+	other := registrytest.New(t, registrytest.Options{})
+	other.AddBlob(b.blob)
+	elsewhere := other.Ref("other:1")
+	var found []string
+	asked := 0
+	opts := layer.Options{
+		NoFill: true, NoPrefetch: true, ReadTimeout: 5 * time.Second,
+		Images: func(_ context.Context, known []string, blob digest.Digest) []string {
+			asked++
+			if !slices.Equal(known, []string{b.req.Source.Ref}) || blob != b.req.Source.Digest {
+				t.Errorf("asked for %v, %s", known, blob)
+			}
+			return found
+		},
+	}
+	b.start(t, opts, store.Options{})
+	l := b.open(t)
+	large := b.files[len(b.files)-1].data
+	at := extents(t, l)["large"]
+	read := func(off int64) error {
+		p := make([]byte, 8192)
+		_, err := l.ReadAt(t.Context(), p, at+off)
+		if err == nil && !bytes.Equal(p, large[off:][:len(p)]) {
+			t.Errorf("wrong bytes at %d", off)
+		}
+		return err
+	}
+	const step = 1 << 20 // farther than is read ahead
+	if err := read(0); err != nil || asked != 0 {
+		t.Fatalf("%v, asked %d times", err, asked)
+	}
+	b.SetFault(registrytest.Always(registrytest.Blob, registrytest.Fault{Status: 503}))
+	if err := read(step); !errors.Is(err, fetch.ErrUnavailable) || asked != 0 {
+		t.Errorf("%v, asked %d times", err, asked)
+	}
+	b.SetFault(registrytest.Always(registrytest.Blob, registrytest.Fault{Status: 401}))
+	if err := read(step); !errors.Is(err, fetch.ErrUnauthorized) || asked == 0 {
+		t.Errorf("%v, asked %d times", err, asked)
+	}
+	found = []string{b.req.Source.Ref, elsewhere}
+	if err := read(step); err != nil {
+		t.Error(err)
+	}
+	asked = 0
+	b.stop(t)
+	b.start(t, opts, store.Options{})
+	l = b.open(t)
+	if err := read(2 * step); err != nil || asked != 0 {
+		t.Errorf("%v, asked %d times", err, asked)
+	}
+}
