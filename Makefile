@@ -24,6 +24,7 @@ install: build ## Daemon, /etc/ladle/config.toml, systemd unit (DESTDIR, PREFIX)
 .PHONY: uninstall
 uninstall: ## Take daemon and unit away; configuration and state stay
 	rm -f '$(DESTDIR)$(PREFIX)/bin/ladle' '$(DESTDIR)/etc/systemd/system/ladle.service'
+	rm -f '$(DESTDIR)$(PREFIX)/lib/systemd/user/ladle-rootless.service' '$(DESTDIR)$(PREFIX)/lib/systemd/user/buildkitd-rootless.service'
 	rm -rf '$(DESTDIR)$(PREFIX)/share/ladle'
 
 .PHONY: demo
@@ -36,8 +37,13 @@ test: build ## Every test (root), and what was skipped
 	script/test.sh
 
 .PHONY: buildkit-tests
-buildkit-tests: build ## BuildKit's own tests of merges, on ladle (root)
+buildkit-tests: build ## BuildKit's own tests of merges and laziness, on ladle (root)
 	script/buildkit-tests.sh
+	script/buildkit-client-tests.sh $(if $(TESTS),'$(TESTS)')
+
+.PHONY: buildx-tests
+buildx-tests: build ## docker buildx on ladle, plain and rootless (root)
+	script/buildx-tests.sh
 
 .PHONY: race
 race: build ## Every test (root, a C compiler) with the race detector

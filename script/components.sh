@@ -24,6 +24,7 @@ PACKAGES=(
   libcap2-bin     # getcap: file capabilities
   mmdebstrap      # root filesystems from distribution packages
   runc            # containers
+  uidmap          # newuidmap: rootless builds
   util-linux      # mount, losetup, unshare, nsenter
   xfsprogs        # a second filesystem for the state directory
 )

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Puts the daemon, its configuration and its systemd unit in place.
+# Puts the daemon, its configuration and its systemd units in place.
 #
 #   script/install.sh DESTDIR PREFIX
 #
@@ -21,6 +21,12 @@ else
   install -D -m 644 "$root/config.toml.example" "$config"
 fi
 install -D -m 644 "$root/script/containerd-ladle.toml" "$destdir$prefix/share/ladle/containerd-ladle.toml"
+
+for name in ladle-rootless buildkitd-rootless; do
+  mkdir -p "$destdir$prefix/lib/systemd/user"
+  sed "s|/usr/local/bin/ladle|$prefix/bin/ladle|" "$root/script/$name.service" >"$destdir$prefix/lib/systemd/user/$name.service"
+  chmod 644 "$destdir$prefix/lib/systemd/user/$name.service"
+done
 
 [[ -z $destdir ]] || exit 0
 cat <<EOF

@@ -137,21 +137,27 @@ func (l lab) restart(start func(context.Context) error) {
 	}
 }
 
-// restartLadle starts ladle again and waits until its clients have noticed: for
-// three seconds after they found nobody they do not try again.
+// restartLadle starts ladle again and waits until its clients have noticed.
 func (l lab) restartLadle() {
 	l.Helper()
 	l.restart(l.Node.Daemon(plugin).Start)
-	dir := l.project(map[string]string{"Dockerfile": "FROM scratch\nCOPY Dockerfile /\n"})
 	for kind := range l.workers {
-		for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
-			_, err := l.tryBuild(kind, dir, "", "")
-			if err == nil {
-				break
-			}
-			if time.Now().After(deadline) || !strings.Contains(err.Error(), "connection refused") {
-				l.Fatal(err)
-			}
+		l.awaitLadle(kind)
+	}
+}
+
+// awaitLadle waits until a worker has noticed that ladle runs again: for three
+// seconds after it found nobody it does not try.
+func (l lab) awaitLadle(kind string) {
+	l.Helper()
+	dir := l.project(map[string]string{"Dockerfile": "FROM scratch\nCOPY Dockerfile /\n"})
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		_, err := l.tryBuild(kind, dir, "", "")
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) || !strings.Contains(err.Error(), "connection refused") {
+			l.Fatal(err)
 		}
 	}
 }

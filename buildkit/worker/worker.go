@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/ladle-dev/ladle/test/place"
@@ -22,6 +23,9 @@ type Options struct {
 	Proxy       string // socket of the snapshotter; "" for none; OCI worker only
 	Containerd  string // containerd's socket: a containerd worker; "": an OCI worker
 	Ladle       bool   // it is ladle-buildkitd, not BuildKit's own daemon
+	// Command is what runs the daemon, up to its flags; nil for the program
+	// itself.
+	Command []string
 }
 
 // Worker is a running buildkitd.
@@ -45,14 +49,19 @@ func Start(ctx context.Context, o Options) (*Worker, error) {
 
 // Start starts the worker again, after Close or Kill.
 func (w *Worker) Start(ctx context.Context) error {
-	program, err := w.program()
-	if err != nil {
-		return err
+	command := w.Command
+	if command == nil {
+		program, err := w.program()
+		if err != nil {
+			return err
+		}
+		command = []string{program}
 	}
+	var err error
 	// It mounts below its directory for temporary files, too.
 	env := []string{"TMPDIR=" + w.tempDir()}
 	w.Process, err = process.Start(process.Options{
-		Name: "buildkitd", Log: w.logFile(), Env: env, Argv: append([]string{program}, w.args()...),
+		Name: "buildkitd", Log: w.logFile(), Env: env, Argv: slices.Concat(command, w.args()),
 	})
 	if err != nil {
 		return fmt.Errorf("worker: %w", err)
@@ -68,6 +77,9 @@ const readyTimeout = 60 * time.Second
 
 // Close stops buildkitd and waits until it is gone.
 func (w *Worker) Close() error { return w.Stop() }
+
+// Address is where it listens, as clients take it.
+func (w *Worker) Address() string { return w.address }
 
 // program is the path of the daemon.
 func (w *Worker) program() (string, error) {

@@ -26,6 +26,7 @@
 // (Type=notify units), feeds the watchdog if the unit has one, and takes over
 // listening sockets whose path is an endpoint's address.
 //
-// Limitations: it must be root, for mounts; one process at a time can have a
-// root directory; and mounts are taken over from Linux 6.9 on.
+// Limitations: it must be root, if only that of a user namespace, for mounts; one
+// process at a time can have a root directory; and mounts are taken over from
+// Linux 6.9 on.
 package main

@@ -17,4 +17,7 @@
 // its topmost layer, and of the lowest one only; "other", an unrelated image
 // with many of the files of base; "small" and "wide", of a few and of 100,000
 // files.
+//
+// With GRAPHS_ROOTLESS in the environment no graph does what comes to something
+// else in a user namespace.
 package main

@@ -69,6 +69,7 @@ var runs = map[string]func(s sources) llb.State{
 	"run-merge-diff": func(s sources) llb.State {
 		return merge(s.image("lowest"), llb.Diff(s.image("lowest"), s.image("base")))
 	},
+	"run-merge-wide": func(s sources) llb.State { return merge(s.image("base"), s.image("wide")) },
 }
 
 // walks are graphs of images whose contents nothing reads.
