@@ -10,16 +10,9 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 ladle=${LADLE_BIN:-$root/bin/ladle}
-scratch=$(mktemp -d /var/tmp/ladle-buildkit-tests-XXXXXX)
-pid=
+source "$root/script/contain.sh"
 
-finish() {
-  if [[ -n $pid ]]; then kill -INT "$pid" && wait "$pid" || true; fi
-  rm -rf "$scratch"
-}
-trap finish EXIT
-
-mkdir -p "$scratch/module/snapshot" "$scratch/root"
+mkdir -p "$scratch"/{module/snapshot,root,tmp}
 cd "$root/buildkit/daemon"
 upstream=$(go mod download -json github.com/moby/buildkit@"$(go list -m -f '{{.Version}}' github.com/moby/buildkit)" | sed -n 's/^\t"Dir": "\(.*\)",\?$/\1/p')
 testify=$(sed -n 's|^\tgithub.com/stretchr/testify \(v[^ ]*\)$|\1|p' "$upstream/go.mod")
@@ -52,7 +45,7 @@ func (sn *mergeSnapshotter) Merge(ctx context.Context, key string, diffs []Diff,
 	for _, d := range diffs {
 		pairs = append(pairs, snapshot.Diff(d))
 	}
-	return ladle.New(snapshot.NewMergeSnapshotter(ctx, sn.Snapshotter, sn.lm), sn.lm).Merge(ctx, key, pairs, opts...)
+	return ladle.New(snapshot.NewMergeSnapshotter(ctx, sn.Snapshotter, sn.lm), sn.lm, nil).Merge(ctx, key, pairs, opts...)
 }
 GO
 cat >snapshot/ladle_test.go <<'GO'
@@ -82,20 +75,26 @@ go mod edit -require "github.com/stretchr/testify@$testify" -require "kernel.org
 CGO_ENABLED=0 go test -mod=mod -trimpath -c -o "$scratch/snapshot.test" ./snapshot
 
 : >"$scratch/config.toml"
-"$ladle" serve --address "$scratch/ladle.sock" --root "$scratch/root" --config "$scratch/config.toml" >"$scratch/ladle.log" 2>&1 &
-pid=$!
-for ((i = 0; i < 100; i++)); do [[ -S $scratch/ladle.sock ]] && break; sleep 0.1; done
-export LADLE_ADDRESS=$scratch/ladle.sock
 run() {
   local status=0
   "$scratch/snapshot.test" -test.v -test.run "$1" >"$scratch/tests.log" 2>&1 || status=$?
   if ((status)); then cat "$scratch/tests.log"; else grep -E '^ *--- ' "$scratch/tests.log"; fi
   return "$status"
 }
-failed=0
-echo "BuildKit's merges:"
-run '^(TestMerge|TestHardlinks|TestMergeFileCapabilities|TestUsage)$/^overlayfs$' || failed=1
-echo "ladle's merges:"
-LADLE_MERGES=1 run '^(TestMerge|TestMergeFileCapabilities)$/^overlayfs$' || failed=1
-if ((failed)); then tail -n 20 "$scratch/ladle.log"; fi
-exit "$failed"
+inside() {
+  local daemon failed=0 i
+  "$ladle" serve --address "$scratch/ladle.sock" --root "$scratch/root" --config "$scratch/config.toml" >"$scratch/ladle.log" 2>&1 &
+  daemon=$!
+  for ((i = 0; i < 100; i++)); do [[ -S $scratch/ladle.sock ]] && break; sleep 0.1; done
+  echo "BuildKit's merges:"
+  run '^(TestMerge|TestHardlinks|TestMergeFileCapabilities|TestUsage)$/^overlayfs$' || failed=1
+  echo "ladle's merges:"
+  LADLE_MERGES=1 run '^(TestMerge|TestMergeFileCapabilities)$/^overlayfs$' || failed=1
+  if ((failed)); then tail -n 20 "$scratch/ladle.log"; fi
+  kill "$daemon" && wait "$daemon"
+  return "$failed"
+}
+export -f run inside
+export scratch ladle LADLE_ADDRESS="$scratch/ladle.sock" TMPDIR="$scratch/tmp"
+contain bash -c inside
+wait "$pid"

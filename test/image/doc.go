@@ -2,7 +2,7 @@
 //
 // A recipe is a named way to make an image: its layers as tar streams and its
 // configuration. Recipes come from distribution packages (debian-python,
-// debian-scipy), from one static program (busybox, pause), or are written by
+// debian-scipy), from one static program (busybox, shell, pause), or are written by
 // hand to be difficult (hostile-*).
 //
 // A format is how the layers of an image are stored in a registry: plain gzip,

@@ -19,6 +19,18 @@ var busybox = Recipe{
 	Layers: func(Env) ([]Layer, error) { return layersWithBusybox() },
 }
 
+// shell has the programs of busybox as symbolic links, as distributions do, and
+// shares no layer with it.
+var shell = Recipe{
+	Name: "shell", About: "the same program in another tree, with symbolic links to it", Version: 1, Config: busyboxConfig,
+	Layers: func(Env) ([]Layer, error) {
+		lowest, err := busyboxLayer(func(applet string, _ tar.Header) tar.Header {
+			return symlink("bin/"+applet, "/bin/busybox")
+		}, dir("home", 0o755), dir("mnt", 0o755), dir("usr", 0o755), dir("usr/bin", 0o755), dir("var", 0o755), symlink("var/run", "../run"))
+		return []Layer{lowest}, err
+	},
+}
+
 // pause is what a pod's sandbox runs: a process that waits to be killed.
 var pause = Recipe{
 	Name: "pause", About: "the process of a pod's sandbox", Version: 1,
@@ -29,38 +41,46 @@ var pause = Recipe{
 // layersWithBusybox puts a layer with busybox below the given ones, so that a
 // shell runs in the image.
 func layersWithBusybox(above ...Layer) ([]Layer, error) {
-	program, err := staticBusybox()
+	lowest, err := busyboxLayer(func(applet string, program tar.Header) tar.Header {
+		return hardlink("bin/"+applet, program)
+	})
+	return append([]Layer{lowest}, above...), err
+}
+
+// busyboxLayer is a root filesystem with busybox, a link to it for each applet,
+// and more entries after them.
+func busyboxLayer(link func(applet string, program tar.Header) tar.Header, more ...tar.Header) (Layer, error) {
+	path, err := staticBusybox()
 	if err != nil {
 		return nil, err
 	}
-	applets, err := exec.Command(program, "--list").Output()
+	applets, err := exec.Command(path, "--list").Output()
 	if err != nil {
-		return nil, fmt.Errorf("image: %s --list: %w", program, err)
+		return nil, fmt.Errorf("image: %s --list: %w", path, err)
 	}
-	data, err := os.ReadFile(program)
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("image: %w", err)
 	}
-	lowest := func(w *tar.Writer) error {
+	return func(w *tar.Writer) error {
 		text := map[string]string{
 			"bin/busybox": string(data),
 			"etc/passwd":  "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
 			"etc/group":   "root:x:0:\nnogroup:x:65534:\n",
 		}
-		shell := reg("bin/busybox", 0o755, 0)
+		program := reg("bin/busybox", 0o755, 0)
 		headers := []tar.Header{
-			dir("bin", 0o755), shell,
+			dir("bin", 0o755), program,
 			dir("dev", 0o755), dir("etc", 0o755), reg("etc/passwd", 0o644, 0), reg("etc/group", 0o644, 0),
 			dir("proc", 0o555), dir("root", 0o700), dir("sys", 0o555), dir("tmp", 0o1777),
 		}
 		for _, applet := range strings.Fields(string(applets)) {
 			if applet != "busybox" {
-				headers = append(headers, hardlink("bin/"+applet, shell))
+				headers = append(headers, link(applet, program))
 			}
 		}
-		return entries(text, headers...)(w)
-	}
-	return append([]Layer{lowest}, above...), nil
+		return entries(text, append(headers, more...)...)(w)
+	}, nil
 }
 
 // staticBusybox finds a busybox that needs no libraries.
