@@ -22,32 +22,7 @@ var withoutDevices = strings.NewReplacer("mknod /null c 1 3", "true", "cp -a /op
 // An image that an unprivileged user builds on ladle is the one that root
 // builds on overlayfs, layer for layer.
 func TestRootlessSameLayers(t *testing.T) {
-	r := newRootless(t, allIDs, rootlessKinds...)
-	files, err := filepath.Glob("testdata/*.Dockerfile")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no Dockerfiles: %v", err)
-	}
-	for _, file := range files {
-		name := strings.TrimSuffix(filepath.Base(file), ".Dockerfile")
-		t.Run(name, func(t *testing.T) {
-			l := r.as(t)
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			dir := l.context()
-			write(t, filepath.Join(dir, "Dockerfile"), withoutDevices.Replace(string(text)))
-			want := l.chain(l.build(onOverlayfs, dir, name))
-			for _, kind := range rootlessKinds {
-				l.Link.Reset()
-				ref := l.build(kind, dir, name)
-				if got := l.chain(ref); !slices.Equal(got, want) {
-					t.Errorf("on the %s worker there are\n%s\non overlayfs\n%s", kind, strings.Join(got, "\n"), strings.Join(want, "\n"))
-					l.logDifference(strings.TrimSuffix(ref, kind)+onOverlayfs, ref)
-				}
-			}
-		})
-	}
+	newRootless(t, allIDs, rootlessKinds...).sameLayers(t, rootlessKinds, withoutDevices.Replace)
 }
 
 // rootlessGraphs are what differs from root's by how overlayfs is told about

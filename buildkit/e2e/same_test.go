@@ -13,7 +13,12 @@ import (
 // An image that is built on ladle is the image that is built on overlayfs,
 // layer for layer.
 func TestSameLayersAsOverlayfs(t *testing.T) {
-	l := newLab(t, labOptions{kinds: everyKind()})
+	newLab(t, labOptions{kinds: everyKind()}).sameLayers(t, onLadle, func(dockerfile string) string { return dockerfile })
+}
+
+// sameLayers builds all Dockerfiles, as change makes them, on overlayfs and on
+// workers of kinds, and compares the layers.
+func (l lab) sameLayers(t *testing.T, kinds []string, change func(dockerfile string) string) {
 	files, err := filepath.Glob("testdata/*.Dockerfile")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no Dockerfiles: %v", err)
@@ -27,9 +32,9 @@ func TestSameLayersAsOverlayfs(t *testing.T) {
 				t.Fatal(err)
 			}
 			dir := l.context()
-			write(t, filepath.Join(dir, "Dockerfile"), string(text))
+			write(t, filepath.Join(dir, "Dockerfile"), change(string(text)))
 			want := l.chain(l.build(onOverlayfs, dir, name))
-			for _, kind := range onLadle {
+			for _, kind := range kinds {
 				l.Link.Reset()
 				ref := l.build(kind, dir, name)
 				if got := l.chain(ref); !slices.Equal(got, want) {
