@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"context"
 	"path"
 	"strings"
 
@@ -15,13 +16,17 @@ import (
 type files struct {
 	// libraries are shared objects and links to them, by name. Where several
 	// have one name it is the one nearest to the root.
-	libraries map[string]*tree.Inode
+	libraries map[string]extent
 	// programs are the sizes in bytes of programs and shared objects, by
 	// where they start in the data file.
 	programs map[int64]int64
 	// first are the files that nearly every container reads first.
-	first []*tree.Inode
+	first []extent
 }
+
+// extent is where a regular file is in the data file, in bytes. Inodes are not
+// kept: each would keep its whole tree.
+type extent struct{ off, size int64 }
 
 // firstPaths are what a container runtime reads to find out who the user is,
 // and what a shell needs to start.
@@ -48,7 +53,10 @@ func (l *Layer) files() (files, error) {
 	if err != nil {
 		return files{}, err
 	}
-	f := findFiles(root)
+	f, err := findFiles(l.ctx, root)
+	if err != nil {
+		return files{}, err
+	}
 	l.set.files.Add(l.ID(), f)
 	return f, nil
 }
@@ -62,11 +70,19 @@ func (l *Layer) program(n int) (s span, ok bool) {
 	return l.overlap(off, min(size, maxAhead)), ok
 }
 
-// findFiles looks through the tree of a layer.
-func findFiles(root *tree.Inode) files {
-	f := files{libraries: map[string]*tree.Inode{}, programs: map[int64]int64{}}
+// maxLibraryLinks bounds the links to libraries that are followed in a layer. A
+// hostile one may have millions, each a detour.
+const maxLibraryLinks = 10_000
+
+// findFiles looks through the tree of a layer, until ctx ends.
+func findFiles(ctx context.Context, root *tree.Inode) (files, error) {
+	f := files{libraries: map[string]extent{}, programs: map[int64]int64{}}
 	depths := map[string]int{}
-	_ = tree.Walk(root, func(p string, inode *tree.Inode) error { // nothing here fails
+	links := 0
+	err := tree.Walk(root, func(p string, inode *tree.Inode) error {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		dir, name := path.Split(p)
 		library := strings.Contains(name, ".so")
 		if inode.IsRegular() && inode.Size > 0 && (library || inode.Mode&0o111 != 0) {
@@ -76,17 +92,29 @@ func findFiles(root *tree.Inode) files {
 			return nil
 		}
 		depth := strings.Count(dir, "/")
-		if file := target(root, dir, inode); file != nil && (f.libraries[name] == nil || depth < depths[name]) {
-			f.libraries[name], depths[name] = file, depth
+		if nearest, ok := depths[name]; ok && nearest <= depth {
+			return nil
+		}
+		if inode.Target != "" {
+			if links++; links > maxLibraryLinks {
+				return nil
+			}
+		}
+		if file := target(root, dir, inode); file != nil {
+			name = strings.Clone(name) // it may be part of the encoded tree
+			f.libraries[name], depths[name] = extent{file.Data.Offset, file.Size}, depth
 		}
 		return nil
 	})
+	if err != nil {
+		return files{}, err
+	}
 	for _, p := range firstPaths {
 		if file := target(root, path.Dir(p), lookup(root, p)); file != nil {
-			f.first = append(f.first, file)
+			f.first = append(f.first, extent{file.Data.Offset, file.Size})
 		}
 	}
-	return f
+	return f, nil
 }
 
 // maxLinks is how many symbolic links are followed, as in the kernel

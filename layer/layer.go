@@ -23,6 +23,8 @@ type Layer struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // runs under way
 
+	following chan struct{} // one for each program whose libraries are being fetched
+
 	refs    int     // guarded by set.mu
 	filling filling // guarded by set.mu
 	mu      struct {

@@ -8,24 +8,22 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
 	"slices"
-	"strings"
 
 	"github.com/containerd/log"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ladle-dev/ladle/store"
-	"github.com/ladle-dev/ladle/tree"
 )
 
 const (
 	// maxProgram is how many bytes of an ELF file are read for the names in
 	// it. It bounds what a hostile file makes us fetch and hold.
-	maxProgram = 8 << 20
+	maxProgram = 1 << 20
 
-	// maxNames is how many libraries a program may have to get any ahead.
-	maxNames = 256
+	// maxFollowing is of how many programs of a layer the libraries are fetched
+	// at once. An image may have thousands that name each other.
+	maxFollowing = 8
 
 	// maxAhead is how many bytes of the data file are fetched of a program
 	// that somebody starts to read, or is going to.
@@ -42,11 +40,14 @@ func (l *Layer) started(p []byte, off int64) {
 }
 
 // follow starts to fetch what the program at off of the data file is linked to,
-// and what that is linked to. It does so once.
+// and what that is linked to, if the disk has room. It does so once.
 func (l *Layer) follow(off int64) {
 	n := l.table.Search(off)
 	if n == l.table.Len() || l.table.At(n).DataOffset != off {
 		return // in the middle of a file
+	}
+	if l.set.memory.inUse() {
+		return
 	}
 	l.mu.Lock()
 	followed := l.mu.followed.set(n)
@@ -58,6 +59,12 @@ func (l *Layer) follow(off int64) {
 
 // fetchLinked fetches what the program at off of the data file is linked to.
 func (l *Layer) fetchLinked(off int64) error {
+	select {
+	case l.following <- struct{}{}:
+		defer func() { <-l.following }()
+	case <-l.ctx.Done():
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(l.ctx, l.set.opts.ReadTimeout)
 	defer cancel()
 	program := io.NewSectionReader(&fetching{ctx, l}, off, l.DataSize()-off) // it ends somewhere there
@@ -67,33 +74,6 @@ func (l *Layer) fetchLinked(off int64) error {
 	}
 	return l.set.fetchLibraries(l, names)
 }
-
-// linkedTo returns the file names of the dynamic linker and of the libraries
-// that a program names (elf(5), PT_INTERP and DT_NEEDED); none if it is static,
-// or no program. The error is that of program.
-func linkedTo(program io.ReaderAt) (names []string, err error) {
-	defer func() {
-		if bad := (*elf.FormatError)(nil); errors.As(err, &bad) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			names, err = nil, nil
-		}
-	}()
-	f, err := elf.NewFile(program)
-	if err != nil {
-		return nil, err
-	}
-	names, err = f.ImportedLibraries()
-	for _, p := range f.Progs {
-		if p.Type == elf.PT_INTERP && err == nil {
-			var interpreter []byte
-			interpreter, err = io.ReadAll(io.LimitReader(p.Open(), maxPath))
-			names = append(names, path.Base(strings.TrimRight(string(interpreter), "\x00")))
-		}
-	}
-	return names[:min(len(names), maxNames)], err
-}
-
-// maxPath is PATH_MAX, the bytes that the path of an interpreter has at most.
-const maxPath = 4096
 
 // fetching reads a layer's data file for the layer itself.
 type fetching struct {
@@ -130,7 +110,7 @@ func (s *Set) fetchLibraries(l *Layer, names []string) error {
 	beside := s.beside(l)
 	var work errgroup.Group
 	for _, m := range append([]*Layer{l}, beside...) {
-		var found []*tree.Inode
+		var found []extent
 		f, err := m.files()
 		names = slices.DeleteFunc(names, func(name string) bool {
 			file, ok := f.libraries[name]
@@ -200,14 +180,15 @@ func (l *Layer) prefetchFirst() error {
 
 // fetchFiles fetches the first bytes of files, and starts to fetch what they
 // are linked to.
-func (l *Layer) fetchFiles(found []*tree.Inode) error {
-	slices.SortFunc(found, func(a, b *tree.Inode) int { return cmp.Compare(a.Data.Offset, b.Data.Offset) })
+func (l *Layer) fetchFiles(found []extent) error {
+	// Others may have found the same.
+	found = slices.SortedFunc(slices.Values(found), func(a, b extent) int { return cmp.Compare(a.off, b.off) })
 	var runs []*run
 	for _, s := range l.together(found) {
 		runs = append(runs, l.ask(s)...)
 	}
 	for _, file := range found {
-		l.follow(file.Data.Offset)
+		l.follow(file.off)
 	}
 	var errs []error
 	for _, r := range runs {
@@ -219,9 +200,9 @@ func (l *Layer) fetchFiles(found []*tree.Inode) error {
 // together returns the chunks of the first bytes of files, which are in the
 // order of the data file. Files that are near to each other share a span, with
 // what is between them: that costs less than another request.
-func (l *Layer) together(found []*tree.Inode) (spans []span) {
+func (l *Layer) together(found []extent) (spans []span) {
 	for _, file := range found {
-		s := l.overlap(file.Data.Offset, min(file.Size, maxAhead))
+		s := l.overlap(file.off, min(file.size, maxAhead))
 		if s.first == s.end {
 			continue
 		}

@@ -5,6 +5,7 @@ import (
 	"debug/elf"
 	"encoding/binary"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -19,50 +20,86 @@ import (
 // noise to size bytes.
 func program(t testing.TB, size int, interpreter string, libraries ...string) []byte {
 	t.Helper()
+	const header, segment, segments = 64, 56, 3
 	names := []byte{0}
-	var dynamic []uint64
+	var needed []uint64
 	for _, l := range libraries {
-		dynamic = append(dynamic, uint64(elf.DT_NEEDED), uint64(len(names)))
+		needed = append(needed, uint64(elf.DT_NEEDED), uint64(len(names)))
 		names = append(append(names, l...), 0)
 	}
-	dynamic = append(dynamic, uint64(elf.DT_NULL), 0)
-	const sections, header, prog, section = 4, 64, 56, 64
-	at := uint64(header + prog)
-	place := func(n int) (off, length uint64) {
-		off, length = at, uint64(n)
-		at += length
-		return off, length
-	}
-	interpOff, interpLen := place(len(interpreter) + 1)
-	namesOff, namesLen := place(len(names))
-	dynOff, dynLen := place(8 * len(dynamic))
-	shoff := uint64(max(size, int(at)+section*sections) - section*sections) // as linkers do, at the end
+	interpOff := uint64(header + segment*segments)
+	interpLen := uint64(len(interpreter) + 1)
+	namesOff := interpOff + interpLen
+	dynOff := namesOff + uint64(len(names))
+	const base = 0x400000 // where it is loaded
+	dynamic := append(needed, uint64(elf.DT_STRTAB), base+namesOff, uint64(elf.DT_STRSZ), uint64(len(names)), uint64(elf.DT_NULL), 0)
+	dynLen := uint64(8 * len(dynamic))
+	size = max(size, int(dynOff+dynLen))
 	h := elf.Header64{
 		Type: uint16(elf.ET_DYN), Machine: uint16(elf.EM_X86_64), Version: 1,
-		Phoff: header, Ehsize: header, Phentsize: prog, Phnum: 1,
-		Shoff: shoff, Shentsize: section, Shnum: sections, Shstrndx: 1,
+		Phoff: header, Ehsize: header, Phentsize: segment, Phnum: segments,
 	}
 	copy(h.Ident[:], elf.ELFMAG)
 	h.Ident[elf.EI_CLASS], h.Ident[elf.EI_DATA], h.Ident[elf.EI_VERSION] = byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), 1
 	var b bytes.Buffer
-	write := func(v any) {
+	for _, v := range []any{
+		h,
+		[segments]elf.Prog64{
+			{Type: uint32(elf.PT_INTERP), Off: interpOff, Vaddr: base + interpOff, Filesz: interpLen, Memsz: interpLen},
+			{Type: uint32(elf.PT_LOAD), Vaddr: base, Filesz: uint64(size), Memsz: uint64(size)},
+			{Type: uint32(elf.PT_DYNAMIC), Off: dynOff, Vaddr: base + dynOff, Filesz: dynLen, Memsz: dynLen},
+		},
+		append([]byte(interpreter), 0),
+		names,
+		dynamic,
+	} {
 		if err := binary.Write(&b, binary.LittleEndian, v); err != nil {
 			t.Fatal(err)
 		}
 	}
-	write(h)
-	write(elf.Prog64{Type: uint32(elf.PT_INTERP), Off: interpOff, Filesz: interpLen, Memsz: interpLen})
-	write(append([]byte(interpreter), 0))
-	write(names)
-	write(dynamic)
-	b.Write(someFiles(uint64(size), 0)[0].data[:int(shoff)-b.Len()])
-	write([sections]elf.Section64{
-		{},
-		{Type: uint32(elf.SHT_STRTAB), Off: namesOff, Size: namesLen},
-		{Type: uint32(elf.SHT_DYNAMIC), Off: dynOff, Size: dynLen, Link: 3, Entsize: 16},
-		{Type: uint32(elf.SHT_STRTAB), Off: namesOff, Size: namesLen},
-	})
+	b.Write(someFiles(uint64(size), 0)[0].data[:size-b.Len()])
 	return b.Bytes()
+}
+
+// withSections adds a table of n sections to a program whose header counts
+// none, so that the table says how many it has. All have the same name, which is
+// as long as the table.
+func withSections(program []byte, n int, names uint16) []byte {
+	p := slices.Clone(program)
+	binary.LittleEndian.PutUint64(p[40:], uint64(len(p)))
+	binary.LittleEndian.PutUint16(p[58:], 64)
+	binary.LittleEndian.PutUint16(p[62:], names)
+	at := len(p)
+	p = append(p, bytes.Repeat([]byte{'x'}, 2*64*n)...)
+	clear(p[at:][:64*n])
+	p[len(p)-1] = 0
+	binary.LittleEndian.PutUint64(p[at+32:], uint64(n)) // sh_size of the first
+	text := p[at+64*int(min(int(names), n-1)):]
+	binary.LittleEndian.PutUint32(text[4:], uint32(elf.SHT_STRTAB))
+	binary.LittleEndian.PutUint64(text[24:], uint64(at+64*n))
+	binary.LittleEndian.PutUint64(text[32:], uint64(64*n))
+	return p
+}
+
+// The sections of a program are nothing to the dynamic linker, and nothing is
+// made of them: tens of thousands with one long name would take all memory, and
+// a false number for that with the names is an index out of range in debug/elf.
+func TestSectionsAreNotRead(t *testing.T) {
+	good := program(t, 1000, "/lib/ld-test.so.1", "liba.so.1")
+	for _, names := range []uint16{1, 0xfff0} {
+		p := bytes.NewReader(withSections(good, 0xff00, names))
+		before := new(runtime.MemStats)
+		runtime.ReadMemStats(before)
+		linked, err := layer.LinkedTo(p)
+		after := new(runtime.MemStats)
+		runtime.ReadMemStats(after)
+		if err != nil || !slices.Equal(linked, []string{"ld-test.so.1", "liba.so.1"}) {
+			t.Errorf("linked to %q, %v", linked, err)
+		}
+		if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 {
+			t.Errorf("%d bytes allocated", n)
+		}
+	}
 }
 
 // apart puts a large file before each of files, so that none of them comes
@@ -138,7 +175,9 @@ func TestFirstFilesAreFetchedAhead(t *testing.T) {
 	b.set.Starting([]store.ID{b.open(t).ID()}) // of a set that prefetches nothing
 	b.restart(t, layer.Options{NoFill: true})
 	l := b.open(t)
-	b.set.Starting([]store.ID{l.ID()})
+	for range 4 { // containers at once
+		b.set.Starting([]store.ID{l.ID()})
+	}
 	waitFor(t, func() bool { return b.Count() == 4 }) // the index, and these
 	b.SetFault(registrytest.Always(registrytest.Blob, registrytest.Fault{Status: 500}))
 	for _, f := range []file{passwd, shell, linker} {
@@ -151,7 +190,7 @@ func TestFirstFilesAreFetchedAhead(t *testing.T) {
 // A program that is none, or lies about itself, is read like any other file.
 func TestHostilePrograms(t *testing.T) {
 	good := program(t, 5000, "/lib/ld-test.so.1", "liba.so")
-	section := len(good) - 64 // of the names of libraries
+	const segment, segments = 56, 64
 	broken := func(at int, with ...byte) []byte {
 		b := slices.Clone(good)
 		copy(b[at:], with)
@@ -162,11 +201,15 @@ func TestHostilePrograms(t *testing.T) {
 		{name: "truncated", data: good[:100]},
 		{name: "only magic", data: []byte(elf.ELFMAG)},
 		{name: "class", data: broken(int(elf.EI_CLASS), 9)},
+		{name: "segments elsewhere", data: broken(32, huge...)},
+		{name: "65535 segments", data: broken(56, 0xff, 0xff)},
 		{name: "sections elsewhere", data: broken(40, huge...)},
 		{name: "65535 sections", data: broken(60, 0xff, 0xff)},
-		{name: "huge names", data: broken(section+32, huge...)},
-		{name: "names elsewhere", data: broken(section+24, huge...)},
-		{name: "interpreter", data: broken(64+32, huge...)},
+		{name: "interpreter elsewhere", data: broken(segments+8, huge...)},
+		{name: "huge interpreter", data: broken(segments+32, huge...)},
+		{name: "loaded elsewhere", data: broken(segments+segment+8, huge...)},
+		{name: "dynamic section elsewhere", data: broken(segments+2*segment+8, huge...)},
+		{name: "huge dynamic section", data: broken(segments+2*segment+32, huge...)},
 		{name: "itself.so", data: program(t, 2000, "/itself.so", "itself.so", "itself.so")},
 		{name: "many", data: program(t, 3<<20, "/x", strings.Split(strings.Repeat("liba.so ", 100_000), " ")...)},
 		{name: "liba.so", data: good},
@@ -181,7 +224,7 @@ func TestHostilePrograms(t *testing.T) {
 // no more than it may.
 func FuzzLinkedTo(f *testing.F) {
 	good := program(f, 1000, "/lib/ld-test.so.1", "liba.so.1", "libb.so.2")
-	if names, err := layer.LinkedTo(bytes.NewReader(good)); err != nil || !slices.Equal(names, []string{"liba.so.1", "libb.so.2", "ld-test.so.1"}) {
+	if names, err := layer.LinkedTo(bytes.NewReader(good)); err != nil || !slices.Equal(names, []string{"ld-test.so.1", "liba.so.1", "libb.so.2"}) {
 		f.Fatalf("a good program is linked to %q, %v", names, err)
 	}
 	f.Add(good)

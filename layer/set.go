@@ -144,7 +144,7 @@ func (s *Set) load(id store.ID) (*Layer, error) {
 	if err != nil {
 		return nil, errors.Join(err, data.Close())
 	}
-	l := &Layer{set: s, data: data, table: table, refs: 1}
+	l := &Layer{set: s, data: data, table: table, refs: 1, following: make(chan struct{}, maxFollowing)}
 	l.ctx, l.cancel = context.WithCancel(s.ctx)
 	l.mu.used = time.Now() // who opens it is about to read
 	refs := data.Sources()
