@@ -2,6 +2,7 @@ package index
 
 import (
 	"archive/tar"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"testing"
@@ -49,14 +50,14 @@ func BenchmarkParseZstd(b *testing.B) {
 func benchParse(b *testing.B, c Compression, toc []byte) {
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := Parse(toc, benchFooter(c)); err != nil {
+		if _, err := Parse(bytes.NewReader(toc), benchFooter(c)); err != nil {
 			b.Fatal(err)
 		}
 	}
 }
 
 func BenchmarkEncoded(b *testing.B) {
-	index, err := Parse(packTOC(b, manyFiles(b, benchFiles)), benchFooter(Gzip))
+	index, err := Parse(bytes.NewReader(packTOC(b, manyFiles(b, benchFiles))), benchFooter(Gzip))
 	if err != nil {
 		b.Fatal(err)
 	}

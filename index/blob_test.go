@@ -76,7 +76,7 @@ func (b *blob) open() (*Index, Footer, error) {
 	if f.TOCOffset >= 0 {
 		toc = b.data[f.TOCOffset:][:f.TOCSize]
 	}
-	index, err := Parse(toc, f)
+	index, err := Parse(bytes.NewReader(toc), f)
 	return index, f, err
 }
 

@@ -157,7 +157,7 @@ func TestTreeRefuses(t *testing.T) {
 // TestDeepTree has as many directories in one another as a path can name.
 func TestDeepTree(t *testing.T) {
 	name := bytes.Repeat([]byte("d/"), 2047)
-	index, err := Parse(tocOf(t, `{"name":"`+string(name)+`","type":"dir"}`), hostileFooter)
+	index, err := Parse(bytes.NewReader(tocOf(t, `{"name":"`+string(name)+`","type":"dir"}`)), hostileFooter)
 	if err != nil {
 		t.Fatal(err)
 	}

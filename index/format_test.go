@@ -205,7 +205,7 @@ func TestSparse(t *testing.T) {
 	}
 	f := hostileFooter
 	f.PayloadSize = 100_000
-	index, err = Parse(tocOf(t, entries.String()), f)
+	index, err = Parse(bytes.NewReader(tocOf(t, entries.String())), f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +220,7 @@ func TestSparse(t *testing.T) {
 // TestZeroDigest has a digest that is all zeros, which is not that of zeros.
 func TestZeroDigest(t *testing.T) {
 	sum := "sha256:" + strings.Repeat("0", 64)
-	index, err := Parse(tocOf(t, `{"name":"a","type":"reg","size":100000,"offset":1,"digest":"`+sum+`"}`), hostileFooter)
+	index, err := Parse(bytes.NewReader(tocOf(t, `{"name":"a","type":"reg","size":100000,"offset":1,"digest":"`+sum+`"}`)), hostileFooter)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,7 +52,7 @@ func FuzzParse(f *testing.F) {
 		if isZstd {
 			footer.Compression = Zstd
 		}
-		if index, err := Parse(toc, footer); err == nil {
+		if index, err := Parse(bytes.NewReader(toc), footer); err == nil {
 			checkIndex(t, index, payload)
 		}
 	})

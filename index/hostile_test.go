@@ -98,7 +98,7 @@ func TestHostileEntries(t *testing.T) {
 		"too many bytes": hugeFiles(),
 		"long entry":     `{"name":"d","type":"dir","userName":"` + strings.Repeat("x", maxEntry+1) + `"}`,
 	} {
-		if _, err := Parse(tocOf(t, entries), hostileFooter); err == nil {
+		if _, err := Parse(bytes.NewReader(tocOf(t, entries)), hostileFooter); err == nil {
 			t.Errorf("%s: no error", name)
 		} else if len(err.Error()) > 1000 {
 			t.Errorf("%s: error of %d bytes", name, len(err.Error()))
@@ -125,7 +125,7 @@ func hugeFiles() string {
 // TestHostileDocuments has TOCs that are wrong as a whole.
 func TestHostileDocuments(t *testing.T) {
 	good := tocOf(t, files)
-	if _, err := Parse(good, hostileFooter); err != nil {
+	if _, err := Parse(bytes.NewReader(good), hostileFooter); err != nil {
 		t.Fatal(err)
 	}
 	bomb := append([]byte(`{"x":"`), bytes.Repeat([]byte("x"), 2*maxEntry)...)
@@ -147,16 +147,16 @@ func TestHostileDocuments(t *testing.T) {
 		"bomb":           packTOC(t, bomb),
 		"tar headers":    gzipped(bytes.Repeat(paxHeader(t), 10_000)),
 	} {
-		if _, err := Parse(toc, hostileFooter); err == nil {
+		if _, err := Parse(bytes.NewReader(toc), hostileFooter); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
 	zstdFooter := hostileFooter
 	zstdFooter.Compression = Zstd
-	if _, err := Parse(good, zstdFooter); err == nil {
+	if _, err := Parse(bytes.NewReader(good), zstdFooter); err == nil {
 		t.Error("gzip taken for zstd")
 	}
-	if _, err := Parse(good, Footer{PayloadSize: 1000}); err == nil {
+	if _, err := Parse(bytes.NewReader(good), Footer{PayloadSize: 1000}); err == nil {
 		t.Error("no compression")
 	}
 }
@@ -181,7 +181,7 @@ func TestTooMany(t *testing.T) {
 	s.WriteString(`{"entries":[{"type":"dir"}`)
 	s.WriteString(strings.Repeat(`,{"type":"dir"}`, maxEntries))
 	s.WriteString(`]}`)
-	if _, err := Parse(packTOC(t, []byte(s.String())), hostileFooter); err == nil {
+	if _, err := Parse(bytes.NewReader(packTOC(t, []byte(s.String()))), hostileFooter); err == nil {
 		t.Error("no error")
 	}
 }
@@ -197,7 +197,7 @@ func TestHarmless(t *testing.T) {
 		"white space":    "\n{\t\"entries\" : [\n] }\n\n",
 		"offset of none": `{"entries":[{"name":"a","type":"reg","offset":-5,"digest":"x"}]}`,
 	} {
-		if _, err := Parse(packTOC(t, []byte(document)), hostileFooter); err != nil {
+		if _, err := Parse(bytes.NewReader(packTOC(t, []byte(document))), hostileFooter); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -205,10 +205,10 @@ func TestHarmless(t *testing.T) {
 
 // TestNeverInEffect has names and attributes that must not come through.
 func TestNeverInEffect(t *testing.T) {
-	index, err := Parse(tocOf(t, `{"name":"d","type":"dir","xattrs":{"trusted.overlay.opaque":"eQ==",`+
+	index, err := Parse(bytes.NewReader(tocOf(t, `{"name":"d","type":"dir","xattrs":{"trusted.overlay.opaque":"eQ==",`+
 		`"user.overlay.opaque":"eQ==","trusted.overlay.redirect":"L3g=","user.overlay.metacopy":"","user.ok":"eQ=="}},`+
 		`{"name":"d/.wh..wh.plnk","type":"reg"},{"name":"d/.wh..wh.aufs","type":"dir"},{"name":"stargz.index.json","type":"dir"},`+
-		`{"name":"d/stargz.index.json","type":"dir"},{"name":".no.prefetch.landmark","type":"reg"},{"name":"d/x","type":"fifo"},{"name":"d/.wh.x","type":"fifo"}`),
+		`{"name":"d/stargz.index.json","type":"dir"},{"name":".no.prefetch.landmark","type":"reg"},{"name":"d/x","type":"fifo"},{"name":"d/.wh.x","type":"fifo"}`)),
 		hostileFooter)
 	if err != nil {
 		t.Fatal(err)

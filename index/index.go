@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/opencontainers/go-digest"
 
@@ -45,15 +46,17 @@ type Chunk struct {
 // chunk holds it in memory.
 const MaxChunkSize = 64 << 20
 
-// Parse reads the compressed TOC toc of the blob that footer describes. The
-// caller compares one of the digests in the index with what it trusts before
-// it uses anything else of it.
-func Parse(toc []byte, footer Footer) (*Index, error) {
-	if len(toc) > maxTOC {
-		return nil, fmt.Errorf("table of contents: %d bytes, of at most %d", len(toc), maxTOC)
-	}
+// Parse reads the compressed TOC of the blob that footer describes, to its end
+// and as it comes. The caller compares one of the digests in the index with what
+// it trusts before it uses anything else of it.
+func Parse(toc io.Reader, footer Footer) (*Index, error) {
+	sum := sha256.New()
+	toc = io.TeeReader(&meter{r: toc, limit: maxTOC + 1}, sum)
 	x := newExtraction(footer.PayloadSize)
 	tocDigest, err := readTOC(toc, footer.Compression, x.add)
+	if err == nil {
+		_, err = io.Copy(io.Discard, toc)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("table of contents: %w", err)
 	}
@@ -62,7 +65,7 @@ func Parse(toc []byte, footer Footer) (*Index, error) {
 		return nil, fmt.Errorf("table of contents: %w", err)
 	}
 	index.TOCDigest = tocDigest
-	index.CompressedTOCDigest = digest.FromBytes(toc)
+	index.CompressedTOCDigest = digest.NewDigest(digest.SHA256, sum)
 	index.Compression = footer.Compression
 	return index, nil
 }

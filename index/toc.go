@@ -2,7 +2,6 @@ package index
 
 import (
 	"archive/tar"
-	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"github.com/containerd/stargz-snapshotter/estargz"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/klauspost/readahead"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -20,6 +20,12 @@ const (
 	maxTOCJSON = 512 << 20 // bytes, decompressed
 	maxEntries = 2 << 20
 	maxEntry   = 4 << 20 // bytes of JSON of one entry
+)
+
+// The bytes of a TOC's document that can wait to be parsed.
+const (
+	aheadBlocks = 8
+	aheadBlock  = 64 << 10
 )
 
 // entry is an entry of a TOC. Its fields are those of estargz.TOCEntry, where
@@ -55,8 +61,8 @@ type entryChunks struct {
 
 // readTOC calls add for each entry of the compressed TOC and returns the
 // digest of the uncompressed one. add must not keep the entry.
-func readTOC(toc []byte, c Compression, add func(*entry) error) (digest.Digest, error) {
-	decompressed, err := c.NewReader(bytes.NewReader(toc))
+func readTOC(toc io.Reader, c Compression, add func(*entry) error) (digest.Digest, error) {
+	decompressed, err := c.NewReader(toc)
 	if err != nil {
 		return "", err
 	}
@@ -68,7 +74,14 @@ func readTOC(toc []byte, c Compression, add func(*entry) error) (digest.Digest, 
 		}
 	}
 	sum := sha256.New()
-	if err := readEntries(io.TeeReader(document, sum), add); err != nil {
+	// The document is fetched, decompressed and hashed beside the parser, which
+	// takes as long as the three together.
+	ahead, err := readahead.NewReaderSize(io.TeeReader(document, sum), aheadBlocks, aheadBlock)
+	if err != nil {
+		return "", err
+	}
+	err = readEntries(ahead, add)
+	if err := errors.Join(err, ahead.Close()); err != nil {
 		return "", err
 	}
 	return digest.NewDigest(digest.SHA256, sum), nil

@@ -1,6 +1,7 @@
 package layer_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -31,7 +32,7 @@ func (b *bench) index(t testing.TB) *index.Index {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x, err := index.Parse(b.blob[footer.TOCOffset:][:footer.TOCSize], footer)
+	x, err := index.Parse(bytes.NewReader(b.blob[footer.TOCOffset:][:footer.TOCSize]), footer)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -92,7 +92,7 @@ func BenchmarkDecompress(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			x, err := index.Parse(blob[footer.TOCOffset:][:footer.TOCSize], footer)
+			x, err := index.Parse(bytes.NewReader(blob[footer.TOCOffset:][:footer.TOCSize]), footer)
 			if err != nil {
 				b.Fatal(err)
 			}

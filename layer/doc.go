@@ -9,7 +9,7 @@
 // side, since a core inflates less than a link carries.
 //
 // How much a run fetches is its window: the first one at a place is about what
-// the link carries in two round trips, and those that follow there have more.
+// the link carries in three round trips, and those that follow there have more.
 // A reader who seems to be sequential is fetched for before he asks. A program
 // is fetched in whole, and when somebody has read its head so is what it is
 // linked to, from all layers of the image: the dynamic linker would ask for one

@@ -3,6 +3,7 @@ package layer
 import (
 	"context"
 	"path"
+	"regexp"
 	"strings"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -29,8 +30,20 @@ type files struct {
 type extent struct{ off, size int64 }
 
 // firstPaths are what a container runtime reads to find out who the user is,
-// and what a shell needs to start.
-var firstPaths = []string{"etc/passwd", "etc/group", "etc/ld.so.cache", "bin/sh", "usr/bin/sh"}
+// what a shell needs to start, and what the C library reads for a program that
+// asks for the time or for a locale in UTF-8.
+var firstPaths = []string{
+	"etc/passwd", "etc/group", "etc/ld.so.cache", "bin/sh", "usr/bin/sh",
+	"etc/localtime", "usr/lib/locale/C.utf8/LC_CTYPE",
+}
+
+// firstName matches the names of more of them, whose directories are named after
+// the architecture: the dynamic linker, the C library, and what it converts text
+// with.
+var firstName = regexp.MustCompile(`^(ld-(linux|musl)-.+\.so\.\d|libc\.so\.6|gconv-modules\.cache)$`)
+
+// maxFirsts bounds how many files have such names.
+const maxFirsts = 32
 
 // filesKept is of how many layers the files are kept: some tens of kilobytes
 // for each.
@@ -87,6 +100,9 @@ func findFiles(ctx context.Context, root *tree.Inode) (files, error) {
 		library := strings.Contains(name, ".so")
 		if inode.IsRegular() && inode.Size > 0 && (library || inode.Mode&0o111 != 0) {
 			f.programs[inode.Data.Offset] = inode.Size
+		}
+		if inode.IsRegular() && inode.Size > 0 && len(f.first) < maxFirsts && firstName.MatchString(name) {
+			f.first = append(f.first, extent{inode.Data.Offset, inode.Size})
 		}
 		if !library {
 			return nil

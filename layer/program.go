@@ -206,7 +206,7 @@ func (l *Layer) together(found []extent) (spans []span) {
 		if s.first == s.end {
 			continue
 		}
-		if n := len(spans) - 1; n >= 0 && l.table.At(s.first).BlobOffset-l.table.At(spans[n].end-1).BlobEnd <= l.firstWindow()/2 {
+		if n := len(spans) - 1; n >= 0 && l.table.At(s.first).BlobOffset-l.table.At(spans[n].end-1).BlobEnd <= l.firstWindow() {
 			spans[n].end = max(spans[n].end, s.end)
 			continue
 		}

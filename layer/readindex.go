@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -27,20 +28,45 @@ func (s *Set) readIndex(ctx context.Context, src fetch.Source) (*index.Index, er
 	if err != nil {
 		return nil, invalid(err)
 	}
-	var toc []byte
+	var toc io.ReadCloser
 	if footer.TOCOffset < 0 {
 		toc, err = s.externalTOC(ctx, src)
 	} else {
-		toc, err = end.read(ctx, footer.TOCOffset, footer.TOCSize)
+		toc, err = end.open(ctx, footer.TOCOffset, footer.TOCSize)
 	}
 	if err != nil {
 		return nil, err
 	}
-	idx, err := index.Parse(toc, footer)
+	defer toc.Close()
+	return parse(toc, footer)
+}
+
+// parse parses a TOC while it comes. What is wrong with the way it comes is not
+// taken for a bad one.
+func parse(toc io.Reader, footer index.Footer) (*index.Index, error) {
+	r := &failing{Reader: toc}
+	idx, err := index.Parse(r, footer)
+	if r.err != nil {
+		return nil, r.err
+	}
 	if err != nil {
 		return nil, invalid(err)
 	}
 	return idx, nil
+}
+
+// failing keeps the error that reading ended with, if it is not the end.
+type failing struct {
+	io.Reader
+	err error
+}
+
+func (f *failing) Read(p []byte) (int, error) {
+	n, err := f.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		f.err = err
+	}
+	return n, err
 }
 
 // invalid tells blobs that have no TOC from those with a bad one.
@@ -58,23 +84,30 @@ type blobEnd struct {
 	size int64 // of the blob, in bytes
 }
 
-// read returns the n bytes at off of the blob and asks only for those that are
-// not in the tail.
-func (b blobEnd) read(ctx context.Context, off, n int64) ([]byte, error) {
+// open returns a reader of the n bytes at off of the blob and asks only for
+// those that are not in the tail.
+func (b blobEnd) open(ctx context.Context, off, n int64) (io.ReadCloser, error) {
 	known := b.size - int64(len(b.tail))
 	if off >= known {
-		return b.tail[off-known:][:n], nil
+		return io.NopCloser(bytes.NewReader(b.tail[off-known:][:n])), nil
 	}
-	head, err := readRange(ctx, b.blob, off, min(n, known-off))
-	if err != nil || off+n <= known {
-		return head, err
+	head, err := b.blob.Range(ctx, off, min(n, known-off))
+	if err != nil {
+		return nil, err
 	}
-	return append(head, b.tail[:off+n-known]...), nil
+	rest := bytes.NewReader(b.tail[:max(0, off+n-known)])
+	return joined{io.MultiReader(head, rest), head}, nil
+}
+
+// joined is what a reader reads and another one closes.
+type joined struct {
+	io.Reader
+	io.Closer
 }
 
 // externalTOC fetches the TOC of src from the image that holds the TOCs of
 // src's image.
-func (s *Set) externalTOC(ctx context.Context, src fetch.Source) ([]byte, error) {
+func (s *Set) externalTOC(ctx context.Context, src fetch.Source) (io.ReadCloser, error) {
 	ref, err := index.ExternalTOCRef(src.Ref)
 	if err != nil {
 		return nil, fmt.Errorf("%w: its table of contents is external: %w", ErrNotLazy, err)
@@ -87,18 +120,5 @@ func (s *Set) externalTOC(ctx context.Context, src fetch.Source) ([]byte, error)
 	if err != nil {
 		return nil, invalid(err)
 	}
-	return readRange(ctx, s.fetch.Blob(fetch.Source{Ref: ref, Digest: toc}), 0, size)
-}
-
-func readRange(ctx context.Context, blob *fetch.Blob, off, n int64) ([]byte, error) {
-	r, err := blob.Range(ctx, off, n)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	p := make([]byte, n)
-	if _, err := io.ReadFull(r, p); err != nil {
-		return nil, err
-	}
-	return p, nil
+	return s.fetch.Blob(fetch.Source{Ref: ref, Digest: toc}).Range(ctx, 0, size)
 }

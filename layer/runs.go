@@ -134,12 +134,12 @@ func (l *Layer) absentLocked(n int) bool {
 	return r == nil && l.isAbsent(n)
 }
 
-// firstWindow is twice what the link carries during one round trip: with much
+// firstWindow is three times what the link carries during one round trip: with much
 // less a request costs more than its bytes, with much more the bytes that
 // nobody asked for hold up those that somebody will.
 func (l *Layer) firstWindow() int64 {
 	link := l.sources.link()
-	return min(max(int64(2*link.RoundTrip.Seconds()*link.Bandwidth), minFirst), maxFirst)
+	return min(max(int64(3*link.RoundTrip.Seconds()*link.Bandwidth), minFirst), maxFirst)
 }
 
 // readAhead notes that the chunks of s are read, and starts the next run if the
