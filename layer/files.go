@@ -29,6 +29,8 @@ type files struct {
 // kept: each would keep its whole tree.
 type extent struct{ off, size int64 }
 
+func extentOf(file *tree.Inode) extent { return extent{file.Data.Offset, file.Size} }
+
 // firstPaths are what a container runtime reads to find out who the user is,
 // what a shell needs to start, and what the C library reads for a program that
 // asks for the time or for a locale in UTF-8.
@@ -98,11 +100,13 @@ func findFiles(ctx context.Context, root *tree.Inode) (files, error) {
 		}
 		dir, name := path.Split(p)
 		library := strings.Contains(name, ".so")
-		if inode.IsRegular() && inode.Size > 0 && (library || inode.Mode&0o111 != 0) {
-			f.programs[inode.Data.Offset] = inode.Size
-		}
-		if inode.IsRegular() && inode.Size > 0 && len(f.first) < maxFirsts && firstName.MatchString(name) {
-			f.first = append(f.first, extent{inode.Data.Offset, inode.Size})
+		if hasBytes(inode) {
+			if library || inode.Mode&0o111 != 0 {
+				f.programs[inode.Data.Offset] = inode.Size
+			}
+			if len(f.first) < maxFirsts && firstName.MatchString(name) {
+				f.first = append(f.first, extentOf(inode))
+			}
 		}
 		if !library {
 			return nil
@@ -118,7 +122,7 @@ func findFiles(ctx context.Context, root *tree.Inode) (files, error) {
 		}
 		if file := target(root, dir, inode); file != nil {
 			name = strings.Clone(name) // it may be part of the encoded tree
-			f.libraries[name], depths[name] = extent{file.Data.Offset, file.Size}, depth
+			f.libraries[name], depths[name] = extentOf(file), depth
 		}
 		return nil
 	})
@@ -127,7 +131,7 @@ func findFiles(ctx context.Context, root *tree.Inode) (files, error) {
 	}
 	for _, p := range firstPaths {
 		if file := target(root, path.Dir(p), lookup(root, p)); file != nil {
-			f.first = append(f.first, extent{file.Data.Offset, file.Size})
+			f.first = append(f.first, extentOf(file))
 		}
 	}
 	return f, nil
@@ -149,11 +153,14 @@ func target(root *tree.Inode, dir string, inode *tree.Inode) *tree.Inode {
 		p = path.Clean(p)[1:]
 		dir, inode = path.Dir(p), lookup(root, p)
 	}
-	if inode == nil || !inode.IsRegular() || inode.Size == 0 {
+	if inode == nil || !hasBytes(inode) {
 		return nil
 	}
 	return inode
 }
+
+// hasBytes reports whether an inode is a regular file with contents.
+func hasBytes(inode *tree.Inode) bool { return inode.IsRegular() && inode.Size > 0 }
 
 // lookup returns what has path p in the tree, or nil.
 func lookup(root *tree.Inode, p string) *tree.Inode {

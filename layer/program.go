@@ -110,6 +110,9 @@ func (s *Set) fetchLibraries(l *Layer, names []string) error {
 	beside := s.beside(l)
 	var work errgroup.Group
 	for _, m := range append([]*Layer{l}, beside...) {
+		if len(names) == 0 {
+			break
+		}
 		var found []extent
 		f, err := m.files()
 		names = slices.DeleteFunc(names, func(name string) bool {
