@@ -113,6 +113,12 @@ func (l lab) start(kind string) {
 	case ladleOnContainerd:
 		o.Snapshotter, o.Containerd, o.Ladle = plugin, l.Node.Address, true
 	}
+	l.startWorker(kind, o)
+}
+
+// startWorker starts a worker as o says. It stops before the stack does.
+func (l lab) startWorker(kind string, o worker.Options) {
+	l.Helper()
 	w, err := worker.Start(l.Context(), o)
 	if err != nil {
 		l.Fatal(err)

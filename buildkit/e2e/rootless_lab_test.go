@@ -155,19 +155,7 @@ func (r *rootless) startRootless(kind string) {
 		o.Snapshotter, o.Proxy = "overlayfs", ""
 	}
 	o.Command = r.user.command(slices.Concat(r.enter(r.ladle.PID()), mortal, []string{r.user.program(program), "--rootless"})...)
-	w, err := worker.Start(r.Context(), o)
-	if err != nil {
-		r.Fatal(err)
-	}
-	r.workers[kind] = w
-	r.Cleanup(func() {
-		if r.Failed() {
-			r.Log(w.Log())
-		}
-		if err := w.Close(); err != nil {
-			r.Error(err)
-		}
-	})
+	r.startWorker(kind, o)
 }
 
 // stopLadle stops ladle after all others. Then nothing may be left in its

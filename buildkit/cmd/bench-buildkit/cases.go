@@ -58,10 +58,15 @@ var cases = []benchCase{
 		parts: []part{stepTook("merge", isMerge, -1), stepTook("RUN", isRun, -1)}},
 	{id: "twenty", name: "the same, twenty times", base: "debian-python", warm: []build{onBase("true")}, build: build{steps: twenty()},
 		parts: []part{stepTook("last merge", isMerge, -1), first, last, growth}},
-	{id: "stages", name: "COPY --from a stage, 50,000 files", base: "debian-python", columns: ends,
-		warm: []build{{steps: stages, target: "builder"}}, build: build{steps: stages, target: "final"}, settles: true, parts: []part{stepTook("COPY", isCopy, -1)}},
-	{id: "stages-xfs", name: "the same, on xfs", base: "debian-python", columns: ends, disk: "xfs",
-		warm: []build{{steps: stages, target: "builder"}}, build: build{steps: stages, target: "final"}, settles: true, parts: []part{stepTook("COPY", isCopy, -1)}},
+	staged("stages", "COPY --from a stage, 50,000 files", "ext4"),
+	staged("stages-xfs", "the same, on xfs", "xfs"),
+}
+
+// staged is the copy of many files from one stage to another.
+func staged(id, name, disk string) benchCase {
+	return benchCase{id: id, name: name, base: "debian-python", columns: ends, disk: disk,
+		warm: []build{{steps: stages, target: "builder"}}, build: build{steps: stages, target: "final"},
+		settles: true, parts: []part{stepTook("COPY", isCopy, -1)}}
 }
 
 // with finds the cases that have these ids, or all if there are none.
