@@ -33,7 +33,7 @@ var rootlessKinds = []string{rootlessOCI, rootlessLadle}
 type rootless struct {
 	lab
 	user  user
-	ladle *process.Process
+	ladle process.Process
 	// The namespaces, which stay when the processes are gone.
 	userNS, mountNS *os.File
 }
@@ -94,15 +94,14 @@ func (r *rootless) startLadle(in *worker.Worker) {
 	if in != nil {
 		enter = r.enter(in.PID())
 	}
-	p, err := process.Start(process.Options{
+	err := r.ladle.Start(process.Options{
 		Name: "rootless ladle", Log: filepath.Join(r.user.dir, "ladle.log"),
 		Argv: r.user.command(slices.Concat(enter, mortal, []string{r.user.program("ladle")}, args)...),
 	})
 	if err != nil {
 		r.Fatal(err)
 	}
-	r.ladle = p
-	err = p.Ready(context.WithoutCancel(r.Context()), time.Minute, func(ctx context.Context) error {
+	err = r.ladle.Ready(context.WithoutCancel(r.Context()), time.Minute, func(ctx context.Context) error {
 		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", r.socket(rootlessLadle))
 		if err != nil {
 			return err
@@ -110,7 +109,7 @@ func (r *rootless) startLadle(in *worker.Worker) {
 		return conn.Close()
 	})
 	if err != nil {
-		r.Fatal(errors.Join(err, p.Stop()))
+		r.Fatal(errors.Join(err, r.ladle.Stop()))
 	}
 }
 

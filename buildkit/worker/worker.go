@@ -32,7 +32,7 @@ type Options struct {
 type Worker struct {
 	Options
 	address string
-	*process.Process
+	process.Process
 }
 
 // Start starts a worker. The caller closes it.
@@ -57,10 +57,9 @@ func (w *Worker) Start(ctx context.Context) error {
 		}
 		command = []string{program}
 	}
-	var err error
 	// It mounts below its directory for temporary files, too.
 	env := []string{"TMPDIR=" + w.tempDir()}
-	w.Process, err = process.Start(process.Options{
+	err := w.Process.Start(process.Options{
 		Name: "buildkitd", Log: w.logFile(), Env: env, Argv: slices.Concat(command, w.args()),
 	})
 	if err != nil {

@@ -19,12 +19,14 @@ const (
 	pollInterval = 5 * time.Millisecond
 )
 
-// Process is a child process with its output in a file.
+// Process is a program that runs as a child process, one at a time, with its
+// output in a file. The zero value has not been started. Its methods belong to
+// the child that was started last, also those that were taken as values before.
 type Process struct {
 	name    string
 	cmd     *exec.Cmd
 	logFile string
-	exited  chan struct{} // closed when the process has been waited for
+	exited  chan struct{} // closed when the child has been waited for; nil before the first
 	err     error         // how it ended; read after exited
 }
 
@@ -36,34 +38,38 @@ type Options struct {
 	Argv []string
 }
 
-// Start starts a process. The child is in a process group of its own, so that a
-// Ctrl-C at the terminal reaches this process only, which then stops its
-// children in order.
-func Start(o Options) (*Process, error) {
+// Start starts a child, again after Stop or Kill. It is in a process group of its
+// own, so that a Ctrl-C at the terminal reaches this process only, which then
+// stops its children in order.
+func (p *Process) Start(o Options) error {
+	if p.Running() {
+		return fmt.Errorf("%s is running", o.Name)
+	}
 	out, err := os.OpenFile(o.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer out.Close()
-	p := &Process{name: o.Name, cmd: exec.Command(o.Argv[0], o.Argv[1:]...), logFile: o.Log, exited: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr = out, out
-	p.cmd.Env = append(Environment(), o.Env...)
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd, exited := exec.Command(o.Argv[0], o.Argv[1:]...), make(chan struct{})
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.Env = append(Environment(), o.Env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	started := make(chan error)
 	go func() {
 		// Pdeathsig is sent when the thread ends that started the child.
 		runtime.LockOSThread()
-		err := p.cmd.Start()
+		err := cmd.Start()
 		started <- err
 		if err == nil {
-			p.err = p.cmd.Wait()
-			close(p.exited)
+			p.err = cmd.Wait()
+			close(exited)
 		}
 	}()
 	if err := <-started; err != nil {
-		return nil, fmt.Errorf("%s: %w", o.Name, err)
+		return fmt.Errorf("%s: %w", o.Name, err)
 	}
-	return p, nil
+	p.name, p.cmd, p.logFile, p.exited = o.Name, cmd, o.Log, exited
+	return nil
 }
 
 // Environment is this process's, with the installed components first in PATH
@@ -113,12 +119,18 @@ func (p *Process) Stop() error {
 
 // Kill ends the process as kill -9 does and waits until it is gone.
 func (p *Process) Kill() {
+	if !p.Running() {
+		return
+	}
 	p.cmd.Process.Kill()
 	<-p.exited
 }
 
-// Running reports whether the process has not ended.
+// Running reports whether the process was started and has not ended.
 func (p *Process) Running() bool {
+	if p.exited == nil {
+		return false
+	}
 	select {
 	case <-p.exited:
 		return false

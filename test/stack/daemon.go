@@ -76,7 +76,7 @@ type RunningDaemon struct {
 	Root    string // its --root
 	LogFile string
 	dir     string
-	*process.Process
+	process.Process
 }
 
 func newRunningDaemon(d Daemon, dir string) *RunningDaemon {
@@ -97,21 +97,16 @@ func (d *RunningDaemon) Start(ctx context.Context) error {
 	if d.missing != nil {
 		return fmt.Errorf("stack: %s: %w", d.Name, d.missing)
 	}
-	if d.Process != nil && d.Running() {
-		return fmt.Errorf("stack: %s is running", d.Name)
-	}
 	if err := os.MkdirAll(d.Root, 0o711); err != nil {
 		return fmt.Errorf("stack: %w", err)
 	}
 	argv := append([]string{d.Binary}, d.Before...)
 	argv = append(argv, "--address", d.Address, "--root", d.Root, "--config", d.configFile())
 	argv = append(argv, d.After...)
-	p, err := startProcess("daemon-"+d.Name, d.dir, argv)
-	if err != nil {
+	if err := start(&d.Process, "daemon-"+d.Name, d.dir, argv); err != nil {
 		return err
 	}
-	d.Process = p
-	return p.Ready(ctx, readyTimeout, func(ctx context.Context) error {
+	return d.Ready(ctx, readyTimeout, func(ctx context.Context) error {
 		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", d.Address)
 		if err != nil {
 			return err
@@ -119,14 +114,3 @@ func (d *RunningDaemon) Start(ctx context.Context) error {
 		return conn.Close()
 	})
 }
-
-// Stop ends the daemon as a service manager does and waits until it is gone.
-func (d *RunningDaemon) Stop() error {
-	if d.Process == nil {
-		return nil
-	}
-	return d.Process.Stop()
-}
-
-// Kill ends the daemon as kill -9 does, whichever process it is by then.
-func (d *RunningDaemon) Kill() { d.Process.Kill() }

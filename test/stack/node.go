@@ -36,7 +36,7 @@ type Node struct {
 	Daemons  []*RunningDaemon
 
 	criSnapshotter string
-	containerd     *process.Process
+	containerd     process.Process
 }
 
 // StartNode starts the daemons and then containerd. The caller closes the node.
@@ -78,8 +78,7 @@ func (n *Node) StartContainerd(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.containerd, err = startProcess("containerd", n.Dir, []string{program, "--config", n.configFile()})
-	if err != nil {
+	if err := start(&n.containerd, "containerd", n.Dir, []string{program, "--config", n.configFile()}); err != nil {
 		return err
 	}
 	conn, err := grpc.NewClient("unix://"+n.Address, grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -121,11 +120,8 @@ func (n *Node) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), removeTimeout) // ends what a cancelled context began
 	defer cancel()
 	var errs []error
-	if n.containerd != nil {
-		if n.containerd.Running() {
-			errs = append(errs, n.removeContainers(ctx))
-		}
-		errs = append(errs, n.containerd.Stop())
+	if n.containerd.Running() {
+		errs = append(errs, n.removeContainers(ctx), n.containerd.Stop())
 	}
 	for _, d := range n.Daemons {
 		errs = append(errs, d.Stop())

@@ -13,13 +13,12 @@ const (
 	removeTimeout = 30 * time.Second // for all containers of a node
 )
 
-// startProcess starts argv with its output in dir.
-func startProcess(name, dir string, argv []string) (*process.Process, error) {
-	p, err := process.Start(process.Options{Name: name, Log: logFile(name, dir), Argv: argv})
-	if err != nil {
-		return nil, fmt.Errorf("stack: %w", err)
+// start starts argv as p, with its output in dir.
+func start(p *process.Process, name, dir string, argv []string) error {
+	if err := p.Start(process.Options{Name: name, Log: logFile(name, dir), Argv: argv}); err != nil {
+		return fmt.Errorf("stack: %w", err)
 	}
-	return p, nil
+	return nil
 }
 
 func logFile(name, dir string) string { return filepath.Join(dir, name+".log") }

@@ -17,7 +17,7 @@ import (
 type Registry struct {
 	Addr string // host:port, plain HTTP
 	dir  string // of configuration and log
-	*process.Process
+	process.Process
 }
 
 const registryConfig = `version: 0.1
@@ -69,7 +69,7 @@ func startRegistry(ctx context.Context, store, auth string) (_ *Registry, err er
 	if err := os.WriteFile(config, fmt.Appendf(nil, registryConfig+auth, store), 0o644); err != nil {
 		return nil, fmt.Errorf("stack: %w", err)
 	}
-	if r.Process, err = startProcess("registry", dir, []string{program, "serve", config}); err != nil {
+	if err = start(&r.Process, "registry", dir, []string{program, "serve", config}); err != nil {
 		return nil, err
 	}
 	err = r.Ready(ctx, readyTimeout, func(context.Context) error {
@@ -95,11 +95,7 @@ func (r *Registry) Push(ctx context.Context, img *image.Image) (repositoryAndTag
 
 // Close stops the registry and removes its store.
 func (r *Registry) Close() error {
-	var err error
-	if r.Process != nil {
-		err = r.Stop()
-	}
-	return cleanup(err, os.RemoveAll(r.dir))
+	return cleanup(r.Stop(), os.RemoveAll(r.dir))
 }
 
 // newDir makes a directory for the state of one component: on a disk, because
