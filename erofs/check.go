@@ -41,7 +41,7 @@ func checkNames(entries []entry) error {
 		if e.name == "." || e.name == ".." {
 			seen++
 		}
-		if e.name == "" || len(e.name) > maxName || strings.ContainsAny(e.name, "/\x00") || seen > 2 {
+		if e.name == "" || len(e.name) > maxName || strings.IndexByte(e.name, 0) >= 0 || strings.IndexByte(e.name, '/') >= 0 || seen > 2 {
 			return fmt.Errorf("entry with the name %.300q", e.name)
 		}
 	}

@@ -55,14 +55,15 @@ func EncodeTree(root *tree.Inode) []byte {
 
 // encodeBody returns what is in the frame.
 func encodeBody(root *tree.Inode) []byte {
-	e := treeEncoder{seen: map[*tree.Inode]uint64{}}
+	e := treeEncoder{linked: map[*tree.Inode]uint64{}}
 	e.inode(root)
-	return append(binary.AppendUvarint(nil, uint64(len(e.seen))), e.b...)
+	return append(binary.AppendUvarint(nil, e.seen), e.b...)
 }
 
 type treeEncoder struct {
-	b    []byte
-	seen map[*tree.Inode]uint64 // numbers of inodes that are not directories, from 1
+	b      []byte
+	seen   uint64                 // inodes that are not directories
+	linked map[*tree.Inode]uint64 // of these, the numbers of those that have several names, from 1
 }
 
 func (e *treeEncoder) number(n uint64) { e.b = binary.AppendUvarint(e.b, n) }
@@ -112,13 +113,16 @@ func (e *treeEncoder) dir(d *tree.Dir) {
 	e.number(uint64(d.Len()))
 	for _, entry := range d.Entries() {
 		e.text(entry.Name)
-		n := e.seen[entry.Inode]
+		n := e.linked[entry.Inode]
 		e.number(n)
 		if n > 0 {
 			continue
 		}
 		if !entry.Inode.IsDir() {
-			e.seen[entry.Inode] = uint64(len(e.seen) + 1)
+			e.seen++
+		}
+		if !entry.Inode.IsDir() && entry.Inode.Nlink > 1 {
+			e.linked[entry.Inode] = e.seen
 		}
 		e.inode(entry.Inode)
 	}

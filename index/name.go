@@ -26,7 +26,7 @@ func (p pathText) check() error {
 		return fmt.Errorf("path of %d bytes", len(p))
 	case strings.IndexByte(string(p), 0) >= 0:
 		return errors.New("path with a zero byte")
-	case strings.ContainsRune(string(p), utf8.RuneError):
+	case !utf8.ValidString(string(p)) || strings.Contains(string(p), string(utf8.RuneError)):
 		return errors.New("path that is not UTF-8 in the tar")
 	}
 	return nil

@@ -32,17 +32,21 @@ type extent struct{ off, size int64 }
 func extentOf(file *tree.Inode) extent { return extent{file.Data.Offset, file.Size} }
 
 // firstPaths are what a container runtime reads to find out who the user is,
-// what a shell needs to start, and what the C library reads for a program that
-// asks for the time or for a locale in UTF-8.
+// what a shell needs to start, what the C library reads for a program that asks
+// for the time or for a locale in UTF-8, and OpenSSL's for any use of it.
 var firstPaths = []string{
 	"etc/passwd", "etc/group", "etc/ld.so.cache", "bin/sh", "usr/bin/sh",
-	"etc/localtime", "usr/lib/locale/C.utf8/LC_CTYPE",
+	"etc/localtime", "usr/lib/locale/C.utf8/LC_CTYPE", "etc/ssl/openssl.cnf",
 }
 
-// firstName matches the names of more of them, whose directories are named after
-// the architecture: the dynamic linker, the C library, and what it converts text
-// with.
-var firstName = regexp.MustCompile(`^(ld-(linux|musl)-.+\.so\.\d|libc\.so\.6|gconv-modules\.cache)$`)
+// hasFirstName reports whether a name is that of one more of them, whose directories
+// are named after the architecture: the dynamic linker, the C library, and what it
+// converts text with.
+func hasFirstName(name string) bool {
+	return name == "libc.so.6" || name == "gconv-modules.cache" || strings.HasPrefix(name, "ld-") && dynamicLinker.MatchString(name)
+}
+
+var dynamicLinker = regexp.MustCompile(`^ld-(linux|musl)-.+\.so\.\d$`)
 
 // maxFirsts bounds how many files have such names.
 const maxFirsts = 32
@@ -59,21 +63,24 @@ func newFiles() *lru.Cache[store.ID, files] {
 	return c
 }
 
-// files returns the layer's files.
+// files returns the layer's files. They are looked for once, also if several ask
+// at the same time.
 func (l *Layer) files() (files, error) {
 	if f, ok := l.set.files.Get(l.ID()); ok {
 		return f, nil
 	}
-	root, err := l.Tree()
-	if err != nil {
-		return files{}, err
-	}
-	f, err := findFiles(l.ctx, root)
-	if err != nil {
-		return files{}, err
-	}
-	l.set.files.Add(l.ID(), f)
-	return f, nil
+	f, err, _ := l.set.finding.Do(string(l.ID().Blob+l.ID().TOC), func() (any, error) {
+		root, err := l.Tree()
+		if err != nil {
+			return files{}, err
+		}
+		f, err := findFiles(l.ctx, root)
+		if err == nil {
+			l.set.files.Add(l.ID(), f)
+		}
+		return f, err
+	})
+	return f.(files), err
 }
 
 // program returns the chunks to fetch of the program that starts with the n-th
@@ -98,13 +105,13 @@ func findFiles(ctx context.Context, root *tree.Inode) (files, error) {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		dir, name := path.Split(p)
-		library := strings.Contains(name, ".so")
+		name := p[strings.LastIndexByte(p, '/')+1:]
+		dir, library := p[:len(p)-len(name)], strings.Contains(name, ".so")
 		if hasBytes(inode) {
 			if library || inode.Mode&0o111 != 0 {
 				f.programs[inode.Data.Offset] = inode.Size
 			}
-			if len(f.first) < maxFirsts && firstName.MatchString(name) {
+			if len(f.first) < maxFirsts && hasFirstName(name) {
 				f.first = append(f.first, extentOf(inode))
 			}
 		}

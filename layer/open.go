@@ -97,6 +97,10 @@ func (s *Set) add(req Request, idx *index.Index) (store.ID, error) {
 	if err != nil {
 		return store.ID{}, err
 	}
+	if !s.opts.NoPrefetch {
+		// Who runs something over the layer soon wants them at once.
+		s.background(l, func() error { _, err := l.files(); return err })
+	}
 	return id, errors.Join(s.reopened(l, req), l.Close())
 }
 

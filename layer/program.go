@@ -122,7 +122,7 @@ func (s *Set) fetchLibraries(l *Layer, names []string) error {
 			}
 			return ok
 		})
-		work.Go(func() error { return errors.Join(err, m.fetchFiles(found)) })
+		work.Go(func() error { return errors.Join(err, m.fetchFiles(found, m.programWindow())) })
 	}
 	err := work.Wait()
 	for _, m := range beside {
@@ -172,23 +172,27 @@ func (s *Set) Starting(layers []store.ID) {
 	})
 }
 
+// firstFilesWindow is a small window: who starts has to wait for all that comes
+// with these files, and is seldom going to read it.
+const firstFilesWindow = 64 << 10
+
 // prefetchFirst fetches what nearly every container reads first.
 func (l *Layer) prefetchFirst() error {
 	f, err := l.files()
 	if err != nil {
 		return err
 	}
-	return l.fetchFiles(f.first)
+	return l.fetchFiles(f.first, firstFilesWindow)
 }
 
 // fetchFiles fetches the first bytes of files, and starts to fetch what they
 // are linked to.
-func (l *Layer) fetchFiles(found []extent) error {
+func (l *Layer) fetchFiles(found []extent, window int64) error {
 	// Others may have found the same.
 	found = slices.SortedFunc(slices.Values(found), func(a, b extent) int { return cmp.Compare(a.off, b.off) })
 	var runs []*run
 	for _, s := range l.together(found) {
-		runs = append(runs, l.ask(s)...)
+		runs = append(runs, l.ask(s, window)...)
 	}
 	for _, file := range found {
 		l.follow(file.off)

@@ -32,7 +32,7 @@ func (l *Layer) join(n, end int) *run {
 func (l *Layer) startLocked(n, end int) *run {
 	full := l.set.memory.inUse()
 	if p, ok := l.program(n); ok && !full {
-		return l.aloneLocked(n, max(end, p.end))
+		return l.aloneLocked(n, max(end, p.end), l.programWindow())
 	}
 	window, sequential := l.mu.ahead.miss(n, l.table.At(n).BlobOffset, l.firstWindow())
 	if !sequential {
@@ -62,7 +62,7 @@ const largeChunk = 256 << 10
 
 // ask starts the runs for the chunks of s that are absent, if the disk has room:
 // nobody waits for them.
-func (l *Layer) ask(s span) (started []*run) {
+func (l *Layer) ask(s span, window int64) (started []*run) {
 	if l.set.memory.inUse() {
 		return nil
 	}
@@ -70,16 +70,16 @@ func (l *Layer) ask(s span) (started []*run) {
 	defer l.mu.Unlock()
 	for n := s.first; n < s.end; n++ {
 		if l.absentLocked(n) {
-			started = append(started, l.aloneLocked(n, s.end))
+			started = append(started, l.aloneLocked(n, s.end, window))
 		}
 	}
 	return started
 }
 
 // aloneLocked starts a run for chunks that tell nothing of what is read next,
-// up to end. Some of their neighbours come along.
-func (l *Layer) aloneLocked(n, end int) *run {
-	return l.runLocked(l.planLocked(n, end, l.windowAround(n, l.firstWindow()/2)))
+// up to end. If they are few, neighbours come along that fill the window.
+func (l *Layer) aloneLocked(n, end int, window int64) *run {
+	return l.runLocked(l.planLocked(n, end, l.windowAround(n, window)))
 }
 
 // planLocked returns the span of a run of up to window bytes of the blob from
@@ -141,6 +141,9 @@ func (l *Layer) firstWindow() int64 {
 	link := l.sources.link()
 	return min(max(int64(3*link.RoundTrip.Seconds()*link.Bandwidth), minFirst), maxFirst)
 }
+
+// programWindow is the window of programs and libraries.
+func (l *Layer) programWindow() int64 { return l.firstWindow() / 2 }
 
 // readAhead notes that the chunks of s are read, and starts the next run if the
 // reader is sequential.

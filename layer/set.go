@@ -65,6 +65,7 @@ type Set struct {
 	memory *memory
 
 	manifests singleflight.Group // by reference and digest
+	finding   singleflight.Group // of files, by the layer's identity
 
 	ctx    context.Context // lives from NewSet to Close
 	cancel context.CancelFunc

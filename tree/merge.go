@@ -38,7 +38,7 @@ func newImplied() *Inode {
 // merger puts one layer on top of what is already merged.
 type merger struct {
 	layer  int
-	copies map[*Inode]*Inode // of non-directories, so that link groups survive
+	copies map[*Inode]*Inode // of files with several names, so that link groups survive
 	// hidden has what was below a directory that is opaque or in one. That may
 	// hide others in turn.
 	hidden map[*Inode]*Inode
@@ -106,7 +106,9 @@ func (m *merger) copy(file *Inode) *Inode {
 	}
 	c := *file
 	c.Data.Layer = m.layer
-	m.copies[file] = &c
+	if file.Nlink > 1 {
+		m.copies[file] = &c
+	}
 	return &c
 }
 
