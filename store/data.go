@@ -8,6 +8,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// empty makes the data file one hole. It is not enough to drop what is cached of
+// it: a page that is written to meanwhile stays, and if ext4 could not write it
+// once, what it writes of it later is not on disk, and no error (buffers are
+// marked as mapped, the extent stays unwritten; Linux 6.18, fs/ext4/inode.c).
+func (l *Layer) empty() error {
+	err := unix.Fallocate(int(l.data.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, roundUp(l.size))
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		return dropCache(l.data, 0, 0) // no filesystem with such buffers
+	}
+	return os.NewSyscallError("fallocate", err)
+}
+
 // ErrLost is returned when the kernel could not write to disk what had been
 // filled in, and told so only later. All chunks of the layer are then absent.
 var ErrLost = errors.New("bytes could not be written to disk")
@@ -38,7 +50,8 @@ func (l *Layer) checkWrites(since uint64) error {
 	end := roundUp(l.size)
 	err := unix.SyncFileRange(int(l.data.Fd()), end, blockSize, unix.SYNC_FILE_RANGE_WAIT_BEFORE)
 	if err != nil {
-		err = errors.Join(os.NewSyscallError("sync_file_range", err), m.loseLocked(), dropCache(l.data, 0, 0))
+		// Whoever fills meanwhile read losses before it is counted up.
+		err = errors.Join(os.NewSyscallError("sync_file_range", err), l.empty(), m.loseLocked())
 		return fmt.Errorf("%w: %w", ErrLost, err)
 	}
 	if m.losses.Load() != since {

@@ -18,8 +18,8 @@
 // never used twice, so that it can name a FUSE file for as long as anything
 // may hold it open, also across restarts of the daemon.
 //
-// What a tree shows is said by a Spec: layers as they are, merged, or what makes
-// the tree over some into the tree over others. A tree image can be made again
+// What a tree shows is said by a Spec: layers as they are, merged, what makes
+// the tree over some into the tree over others, or several of those. A tree image can be made again
 // from the indexes of all layers of its Spec, Spec.All, and from nothing else;
 // without one of these layers it goes. So whoever may mount a tree claims all of
 // them, those of Spec.Lower too, for as long as that is so.

@@ -32,14 +32,15 @@ type treeMeta struct {
 	Kind    Kind     `json:"kind"`
 	Layers  []ID     `json:"layers"`          // lowest first
 	Lower   []ID     `json:"lower,omitempty"` // lowest first
+	Parts   []Part   `json:"parts,omitempty"`
 	Image   fileMeta `json:"image"`
 }
 
 func newTreeMeta(spec Spec, image fileMeta) treeMeta {
-	return treeMeta{formatVersion, spec.Kind, spec.Layers, spec.Lower, image}
+	return treeMeta{formatVersion, spec.Kind, spec.Layers, spec.Lower, spec.Parts, image}
 }
 
-func (m treeMeta) spec() Spec { return Spec{m.Kind, m.Layers, m.Lower} }
+func (m treeMeta) spec() Spec { return Spec{m.Kind, m.Layers, m.Lower, m.Parts} }
 
 // fileMeta is what a file has to be.
 type fileMeta struct {

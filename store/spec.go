@@ -12,7 +12,13 @@ type Spec struct {
 	Kind   Kind
 	Layers []ID // whose files it shows, the lowest first
 	Lower  []ID // of a Diff: from what, the lowest first; none: from nothing
+	// Parts are, of a Stack, its diffs, the lowest first: Layers and Lower are
+	// theirs, one after the other. See StackOf.
+	Parts []Part
 }
+
+// Part is how many layers one diff of a Stack has.
+type Part struct{ Layers, Lower int }
 
 // Kind is how a tree relates to what lies below it where it is mounted.
 type Kind uint8
@@ -28,7 +34,35 @@ const (
 	// with nothing below them, as a lowerdir of overlayfs over any tree: see
 	// tree.Diff.
 	Diff
+	// Stack is several such diffs as one, for over any tree, too: see
+	// tree.Stack.
+	Stack
 )
+
+// StackOf returns the Stack of trees, the lowest first, each a Diff or a Stack.
+func StackOf(trees ...Spec) Spec {
+	s := Spec{Kind: Stack}
+	for _, t := range trees {
+		s.Layers, s.Lower = append(s.Layers, t.Layers...), append(s.Lower, t.Lower...)
+		if t.Kind == Stack {
+			s.Parts = append(s.Parts, t.Parts...)
+		} else {
+			s.Parts = append(s.Parts, Part{len(t.Layers), len(t.Lower)})
+		}
+	}
+	return s
+}
+
+// Diffs returns the diffs of a Stack that passes Check.
+func (s Spec) Diffs() []Spec {
+	var diffs []Spec
+	layers, lower := s.Layers, s.Lower
+	for _, p := range s.Parts {
+		diffs = append(diffs, Spec{Kind: Diff, Layers: layers[:p.Layers:p.Layers], Lower: lower[:p.Lower:p.Lower]})
+		layers, lower = layers[p.Layers:], lower[p.Lower:]
+	}
+	return diffs
+}
 
 // All returns the layers that the tree is made from. For as long as something
 // may mount it, all are to be kept: see Store.Remove.
@@ -36,13 +70,14 @@ func (s Spec) All() []ID { return slices.Concat(s.Layers, s.Lower) }
 
 // Clone returns a Spec that shares nothing with s.
 func (s Spec) Clone() Spec {
-	s.Layers, s.Lower = slices.Clone(s.Layers), slices.Clone(s.Lower)
+	s.Layers, s.Lower, s.Parts = slices.Clone(s.Layers), slices.Clone(s.Lower), slices.Clone(s.Parts)
 	return s
 }
 
 // Equal reports whether two Specs say the same.
 func (s Spec) Equal(t Spec) bool {
-	return s.Kind == t.Kind && slices.Equal(s.Layers, t.Layers) && slices.Equal(s.Lower, t.Lower)
+	return s.Kind == t.Kind && slices.Equal(s.Layers, t.Layers) && slices.Equal(s.Lower, t.Lower) &&
+		slices.Equal(s.Parts, t.Parts)
 }
 
 // SpecKey stands for a Spec, as a key of maps.
@@ -62,6 +97,10 @@ func (s Spec) Key() (key SpecKey) {
 			}
 		}
 	}
+	for _, p := range s.Parts {
+		number(p.Layers)
+		number(p.Lower)
+	}
 	h.Sum(key[:0])
 	return key
 }
@@ -69,14 +108,32 @@ func (s Spec) Key() (key SpecKey) {
 // Check returns an error for what is no tree.
 func (s Spec) Check() error {
 	switch {
-	case s.Kind > Diff:
+	case s.Kind > Stack:
 		return errors.New("tree of no known kind")
 	case len(s.Layers) == 0:
 		return errors.New("tree over no layers")
 	case s.Kind == AsIs && len(s.Layers) > 1:
 		return errors.New("tree over several layers as they are")
-	case s.Kind != Diff && len(s.Lower) > 0:
+	case s.Kind < Diff && len(s.Lower) > 0:
 		return errors.New("tree with a lower that is no diff")
+	case s.Kind != Stack && len(s.Parts) > 0:
+		return errors.New("tree of parts that is no stack")
+	case s.Kind == Stack:
+		return s.checkParts()
+	}
+	return nil
+}
+
+func (s Spec) checkParts() error {
+	layers, lower := len(s.Layers), len(s.Lower)
+	for _, p := range s.Parts {
+		if p.Layers < 1 || p.Layers > layers || p.Lower < 0 || p.Lower > lower {
+			return errors.New("stack with a part of too few layers, or too many")
+		}
+		layers, lower = layers-p.Layers, lower-p.Lower
+	}
+	if layers+lower > 0 {
+		return errors.New("stack with layers of no part")
 	}
 	return nil
 }

@@ -89,6 +89,10 @@ func TestTreesAreKept(t *testing.T) {
 		{Kind: store.Diff, Layers: ids[:1], Lower: ids[:1]},
 		{Kind: store.Diff, Layers: ids, Lower: ids[:1]},
 		{Kind: store.Diff, Layers: ids[:1], Lower: ids},
+		store.StackOf(store.Spec{Layers: ids[:1]}, store.Spec{Layers: ids[1:]}),
+		store.StackOf(store.Spec{Layers: ids}),
+		store.StackOf(store.Spec{Layers: ids, Lower: ids[:1]}, store.Spec{Layers: ids[1:]}),
+		store.StackOf(store.Spec{Layers: ids}, store.Spec{Layers: ids[1:], Lower: ids[:1]}),
 	}
 	numbers := map[uint64]bool{1: true, 2: true} // of the layers
 	for _, spec := range specs {
