@@ -198,6 +198,12 @@ func TestFarMiss(t *testing.T) {
 	}
 	// What is not far is waited for, and fetched once.
 	sent := b.Sent()
+	waitFor(t, func() bool { // until what comes along with those has come
+		before := sent
+		time.Sleep(50 * time.Millisecond)
+		sent = b.Sent()
+		return sent == before
+	})
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	if _, err := l.ReadAt(ctx, make([]byte, 1), at["more"]); !errors.Is(err, context.DeadlineExceeded) {

@@ -47,17 +47,20 @@ func (s *Set) open(ctx context.Context, req Request) (store.ID, metrics.Opened, 
 	}
 	o := s.opening(req.Source)
 	claim, unclaimed := s.expect(ctx, req)
-	idx, err := s.wait(ctx, req.Source, o)
+	idx, err := o.wait(ctx)
 	if err == nil {
 		err = unclaimed // what the blob is matters more
 	}
 	if err == nil {
 		err = check(claim, idx)
 	}
-	if err != nil {
-		return store.ID{}, "", err
+	var id store.ID
+	if err == nil {
+		id, err = s.add(req, idx)
 	}
-	id, err := s.add(req, idx)
+	if o.ended() {
+		s.used(req.Source, o, err)
+	}
 	return id, metrics.OpenedFetched, err
 }
 
@@ -77,22 +80,14 @@ func (s *Set) openAhead(req Request) {
 	}
 }
 
-// add puts a verified index into the store.
+// add puts a verified index into the store. Who adds the same at the same time
+// waits for the first.
 func (s *Set) add(req Request, idx *index.Index) (store.ID, error) {
 	id := store.ID{Blob: req.Source.Digest, TOC: idx.TOCDigest}
-	data, err := s.store.Add(id, store.Content{
-		DataSize: idx.DataSize,
-		Chunks:   index.EncodeTable(idx),
-		NChunks:  len(idx.Chunks),
-		Entries:  index.EncodeTree(idx.Root),
-		Sources:  []string{req.Source.Ref},
-		DiffID:   req.DiffID,
-	})
+	_, err, _ := s.adding.Do(flight(id), func() (any, error) { return nil, s.keep(id, req, idx) })
 	if err != nil {
 		return store.ID{}, err
 	}
-	defer data.Close()
-	s.trees.add(id, idx.Root)
 	l, err := s.Layer(id)
 	if err != nil {
 		return store.ID{}, err
@@ -102,6 +97,26 @@ func (s *Set) add(req Request, idx *index.Index) (store.ID, error) {
 		s.background(l, func() error { _, err := l.files(); return err })
 	}
 	return id, errors.Join(s.reopened(l, req), l.Close())
+}
+
+// keep puts an index into the store if it has it not.
+func (s *Set) keep(id store.ID, req Request, idx *index.Index) error {
+	if data, err := s.store.Layer(id); err == nil {
+		return data.Close()
+	}
+	data, err := s.store.Add(id, store.Content{
+		DataSize: idx.DataSize,
+		Chunks:   index.EncodeTable(idx),
+		NChunks:  len(idx.Chunks),
+		Entries:  index.EncodeTree(idx.Root),
+		Sources:  []string{req.Source.Ref},
+		DiffID:   req.DiffID,
+	})
+	if err != nil {
+		return err
+	}
+	s.trees.add(id, idx.Root)
+	return data.Close()
 }
 
 // reopened notes that req's image has the blob of l and prefetches it once.
@@ -124,8 +139,12 @@ type opening struct {
 	err  error
 }
 
-// openingKept is how long an index is kept that was fetched ahead.
-const openingKept = time.Minute
+// How long an index is kept: one that was fetched ahead, and one whose layer is
+// in the store.
+const (
+	openingKept   = time.Minute
+	openingShared = time.Second
+)
 
 // opening returns the opening of src, starting one if there is none.
 func (s *Set) opening(src fetch.Source) *opening {
@@ -151,16 +170,34 @@ func (s *Set) opening(src fetch.Source) *opening {
 	return o
 }
 
-// wait waits for the end of o, the opening of src. The next Open of src starts
-// anew.
-func (s *Set) wait(ctx context.Context, src fetch.Source, o *opening) (*index.Index, error) {
+// wait returns when o has ended, or ctx.
+func (o *opening) wait(ctx context.Context) (*index.Index, error) {
 	select {
 	case <-o.done:
-		s.forget(src, o)
 		return o.idx, o.err
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
+}
+
+func (o *opening) ended() bool {
+	select {
+	case <-o.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// used says that an Open of src has used o, and how it ended. After a failure the
+// next one starts anew; else those who just missed the layer in the store are
+// still to find the index.
+func (s *Set) used(src fetch.Source, o *opening, err error) {
+	if err != nil {
+		s.forget(src, o)
+		return
+	}
+	time.AfterFunc(openingShared, func() { s.forget(src, o) })
 }
 
 func (s *Set) forget(src fetch.Source, o *opening) {

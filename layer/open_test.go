@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/containerd/stargz-snapshotter/estargz"
 	"github.com/containerd/stargz-snapshotter/estargz/externaltoc"
@@ -146,6 +149,28 @@ func TestOpenErrors(t *testing.T) {
 				t.Errorf("%d layers in the store", n)
 			}
 		})
+	}
+}
+
+// However many open a layer at about the same time, its index is fetched once.
+func TestOpenAtOnce(t *testing.T) {
+	var files []file
+	for i := range 4000 { // so that it takes a while to store the index
+		files = append(files, file{name: fmt.Sprint("d/", i), data: []byte{byte(i), byte(i >> 8)}})
+	}
+	b := newBench(t, registrytest.Options{}, files)
+	var opens sync.WaitGroup
+	for i := range 400 {
+		opens.Go(func() {
+			time.Sleep(time.Duration(i) * 200 * time.Microsecond)
+			if _, err := b.set.Open(t.Context(), b.req); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	opens.Wait()
+	if n := b.Count(registrytest.Blob); n > 2 { // the end of the blob, the rest of the table of contents
+		t.Errorf("%d requests", n)
 	}
 }
 

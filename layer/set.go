@@ -65,7 +65,8 @@ type Set struct {
 	memory *memory
 
 	manifests singleflight.Group // by reference and digest
-	finding   singleflight.Group // of files, by the layer's identity
+	adding    singleflight.Group // to the store; by flight
+	finding   singleflight.Group // of files; by flight
 
 	ctx    context.Context // lives from NewSet to Close
 	cancel context.CancelFunc
@@ -97,6 +98,9 @@ func NewSet(st *store.Store, client *fetch.Client, opts Options) *Set {
 	}
 	return s
 }
+
+// flight is the key of what is done once at a time for a layer.
+func flight(id store.ID) string { return string(id.Blob + id.TOC) }
 
 // Layer returns a layer that the store has. It needs no network. All callers
 // share one *Layer; each closes it.
