@@ -45,7 +45,7 @@ func check(claim index.Claim, idx *index.Index) error {
 // manifest returns the manifest of req's image. The layers of an image that
 // are opened at the same time share one fetch of it.
 func (s *Set) manifest(ctx context.Context, req Request) ([]byte, error) {
-	ch := s.manifests.DoChan(req.Source.Ref+" "+req.Manifest.String(), func() (any, error) {
+	ch := s.once.manifest.DoChan(req.Source.Ref+" "+req.Manifest.String(), func() (any, error) {
 		ctx, cancel := context.WithTimeout(s.ctx, s.opts.OpenTimeout)
 		defer cancel()
 		return s.fetch.Manifest(ctx, req.Source.Ref, req.Manifest)

@@ -84,7 +84,7 @@ func (s *Set) openAhead(req Request) {
 // waits for the first.
 func (s *Set) add(req Request, idx *index.Index) (store.ID, error) {
 	id := store.ID{Blob: req.Source.Digest, TOC: idx.TOCDigest}
-	_, err, _ := s.adding.Do(flight(id), func() (any, error) { return nil, s.keep(id, req, idx) })
+	_, err, _ := s.once.add.Do(flight(id), func() (any, error) { return nil, s.keep(id, req, idx) })
 	if err != nil {
 		return store.ID{}, err
 	}

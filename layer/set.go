@@ -64,9 +64,7 @@ type Set struct {
 	files  *lru.Cache[store.ID, files] // of the layers that were read lately
 	memory *memory
 
-	manifests singleflight.Group // by reference and digest
-	adding    singleflight.Group // to the store; by flight
-	finding   singleflight.Group // of files; by flight
+	once flights
 
 	ctx    context.Context // lives from NewSet to Close
 	cancel context.CancelFunc
@@ -99,7 +97,14 @@ func NewSet(st *store.Store, client *fetch.Client, opts Options) *Set {
 	return s
 }
 
-// flight is the key of what is done once at a time for a layer.
+// flights are what is done once, however many want it at the same time.
+type flights struct {
+	manifest singleflight.Group // is fetched; by reference and digest
+	add      singleflight.Group // a layer to the store; by flight
+	find     singleflight.Group // a layer's files; by flight
+}
+
+// flight is the key of a layer.
 func flight(id store.ID) string { return string(id.Blob + id.TOC) }
 
 // Layer returns a layer that the store has. It needs no network. All callers
