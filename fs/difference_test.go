@@ -128,10 +128,12 @@ func wantDiff(lower, upper []int) (*tree.Inode, []io.ReaderAt) {
 	for _, n := range upper {
 		data = append(data, samples[n])
 	}
-	return tree.Diff(merge(lower), merge(upper), func(a, b *tree.Inode) bool {
+	root := tree.Diff(merge(lower), merge(upper), func(a, b *tree.Inode) bool {
 		s, t := samples[lower[a.Data.Layer]], samples[upper[b.Data.Layer]]
 		return s.seed == t.seed && a.Data.Offset-s.shift == b.Data.Offset-t.shift
-	}), data
+	})
+	tree.NoteAttributed(root)
+	return root, data
 }
 
 func pick(ids []store.ID, places []int) (picked []store.ID) {

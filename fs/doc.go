@@ -2,7 +2,7 @@
 //
 // A tree is what a store.Spec says: of one layer, where a view needs every layer
 // apart; merged over several, for a root filesystem that is only run; or what
-// makes one such tree into another, for a merge. Each is mounted once and shared
+// makes one such tree into another, for a merge, or several of those. Each is mounted once and shared
 // by all who own it; it stays under the same path across restarts, ROOT/l/<number
 // of the tree image>. It is made from the indexes of its layers, without network
 // and without reading their data.

@@ -69,8 +69,11 @@ func deviceSizes(layers []Layer) []int64 {
 // tree returns the tree that spec says. layers are those of devicesOf. It reads
 // indexes only.
 func (f *FileSystem) tree(spec store.Spec, layers []Layer) (*tree.Inode, error) {
-	if spec.Kind == store.Diff {
+	switch spec.Kind {
+	case store.Diff:
 		return f.diff(spec)
+	case store.Stack:
+		return f.stacked(spec)
 	}
 	roots, err := treesOf(layers)
 	if err != nil {

@@ -50,8 +50,10 @@ func marked(dir *tree.Inode) *tree.Inode {
 	if dir.Dir.Opaque {
 		marks[tree.OpaqueXattr] = "y"
 	}
-	if value, ok := dir.Xattrs[tree.OriginXattr]; ok {
-		marks[tree.OriginXattr] = value
+	for _, name := range []string{tree.OriginXattr, tree.AttributedXattr} {
+		if value, ok := dir.Xattrs[name]; ok {
+			marks[name] = value
+		}
 	}
 	if len(marks) == 0 {
 		return dir

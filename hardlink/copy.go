@@ -10,26 +10,36 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// copy makes path a file like from, or a link to the copy that there is.
-func (m *maker) copy(path, from string) error {
-	st, err := lstat(from)
+// copy makes path a file like n.From, or a link to the copy that there is.
+func (m *maker) copy(path string, n *Node) error {
+	st, err := lstat(n.From)
 	if err != nil {
 		return err
 	}
-	if first := m.copied[inodeOf(st)]; first != "" {
+	if st.Nlink == 1 || n.Single {
+		return m.copyOne(path, n.From, st)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if first := m.mu.copied[inodeOf(st)]; first != "" {
 		if err := link(first, path); !errors.Is(err, unix.EMLINK) {
 			return err
 		}
 	}
+	if err := m.copyOne(path, n.From, st); err != nil {
+		return err
+	}
+	m.mu.copied[inodeOf(st)] = path
+	return nil
+}
+
+func (m *maker) copyOne(path, from string, st *unix.Stat_t) error {
 	if err := copyContent(path, from, st); err != nil {
 		return err
 	}
-	m.made.Copies++
+	m.copies.Add(1)
 	if st.Mode&unix.S_IFMT == unix.S_IFREG {
-		m.made.Bytes += st.Size
-	}
-	if st.Nlink > 1 {
-		m.copied[inodeOf(st)] = path
+		m.bytes.Add(st.Size)
 	}
 	return mirror(path, from, st)
 }
@@ -51,9 +61,17 @@ func copyContent(path, from string, st *unix.Stat_t) error {
 	}
 }
 
-// mirror gives path the attributes of from: owner before mode and extended
-// attributes, since a change of owner takes capabilities and set-id bits away.
+// mirror gives path the attributes and times of from.
 func mirror(path, from string, st *unix.Stat_t) error {
+	if err := mirrorAttributes(path, from, st); err != nil {
+		return err
+	}
+	return mirrorTimes(path, st, false)
+}
+
+// mirrorAttributes gives path owner, mode and extended attributes of from, in
+// this order: a change of owner takes capabilities and set-id bits away.
+func mirrorAttributes(path, from string, st *unix.Stat_t) error {
 	if err := os.Lchown(path, int(st.Uid), int(st.Gid)); err != nil {
 		return err
 	}
@@ -62,10 +80,16 @@ func mirror(path, from string, st *unix.Stat_t) error {
 			return &os.PathError{Op: "chmod", Path: path, Err: err}
 		}
 	}
-	if err := mirrorXattrs(path, from); err != nil {
-		return err
-	}
+	return mirrorXattrs(path, from)
+}
+
+// mirrorTimes gives path the times of st, that of modification only if path was
+// not touched.
+func mirrorTimes(path string, st *unix.Stat_t, touched bool) error {
 	times := []unix.Timespec{st.Atim, st.Mtim}
+	if touched {
+		times[1].Nsec = unix.UTIME_OMIT
+	}
 	if err := unix.UtimesNanoAt(unix.AT_FDCWD, path, times, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return &os.PathError{Op: "utimensat", Path: path, Err: err}
 	}

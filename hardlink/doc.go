@@ -5,13 +5,15 @@
 //
 // A skeleton is a directory that mirrors chosen entries of other directories.
 // Directories and whiteouts are its own; a directory has mode, owner, extended
-// attributes and times of the one that it mirrors. Regular files, symbolic
+// attributes and times of the one that it mirrors, and can keep extended ones of
+// others besides (Node.Under). Regular files, symbolic
 // links and devices are hard links to what they mirror, so that names which
 // share an inode there share it here. Pipes and sockets are made anew: two
 // snapshots that share one could talk to each other.
 //
 // Only where no link is possible, on another filesystem or when an inode has
-// as many links as its filesystem allows (65,000 on ext4), a file is copied.
+// as many links as its filesystem allows (65,000 on ext4), or where none is
+// wanted, a file is copied.
 //
 // Attributes by which overlayfs speaks to itself (trusted.overlay.*,
 // user.overlay.*) are not mirrored on directories: they are about the place

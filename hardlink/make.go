@@ -1,11 +1,17 @@
 package hardlink
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
 
@@ -15,6 +21,8 @@ type Options struct {
 	// overlay mounts with the option userxattr, in place of
 	// trusted.overlay.opaque.
 	UserXattr bool
+	// Unsynced: the bytes of copies need not be on disk when Make returns.
+	Unsynced bool
 }
 
 // Made is what a skeleton came to.
@@ -40,9 +48,10 @@ func Make(ctx context.Context, path string, root *Node, opts Options) (Made, err
 	if err != nil {
 		return Made{}, err
 	}
-	m := maker{ctx: ctx, opts: opts, copied: map[inode]string{}}
+	m := maker{ctx: ctx, opts: opts, others: make(chan struct{}, min(runtime.GOMAXPROCS(0), mostAtOnce)-1)}
+	m.mu.copied = map[inode]string{}
 	err = m.fill(dir, root)
-	if err == nil && m.made.Bytes > 0 {
+	if err == nil && m.bytes.Load() > 0 && !opts.Unsynced {
 		// Links are metadata, which filesystems order in their journals.
 		// Bytes of a new file they do not.
 		err = syncAll(dir)
@@ -53,7 +62,7 @@ func Make(ctx context.Context, path string, root *Node, opts Options) (Made, err
 	if err != nil {
 		return Made{}, errors.Join(err, os.RemoveAll(dir))
 	}
-	return m.made, nil
+	return Made{int(m.links.Load()), int(m.copies.Load()), m.bytes.Load()}, nil
 }
 
 // syncAll writes the filesystem of dir to disk.
@@ -71,38 +80,94 @@ type inode struct{ dev, ino uint64 }
 
 func inodeOf(st *unix.Stat_t) inode { return inode{st.Dev, st.Ino} }
 
+// mostAtOnce bounds the directories that are filled at the same time: a link is
+// work for the processor.
+const mostAtOnce = 4
+
 // maker makes one skeleton.
 type maker struct {
-	ctx  context.Context
-	opts Options
-	made Made
-	// copied are the copies of files that have several names, by what they
-	// are copies of.
-	copied map[inode]string
+	ctx    context.Context
+	opts   Options
+	others chan struct{} // has room for those that fill directories, but one
+	// What was made: see Made.
+	links, copies, bytes atomic.Int64
+
+	mu struct {
+		sync.Mutex
+		// copied are the copies of files that have several names, by what
+		// they are copies of. Each is whole.
+		copied map[inode]string
+	}
 }
 
 // fill makes the entries of n in dir, which is empty, and then gives dir its
 // attributes.
 func (m *maker) fill(dir string, n *Node) error {
+	var group errgroup.Group
+	var err error
 	for _, name := range n.Dir.names() {
-		if err := m.ctx.Err(); err != nil {
-			return err
+		if err = m.ctx.Err(); err != nil {
+			break
 		}
-		if err := m.place(filepath.Join(dir, name), n.Dir.entries[name]); err != nil {
-			return err
+		path, entry := filepath.Join(dir, name), n.Dir.entries[name]
+		if entry.Dir != nil && m.passOn(&group, path, entry) {
+			continue
 		}
+		if err = m.place(path, entry); err != nil {
+			break
+		}
+	}
+	if err := errors.Join(err, group.Wait()); err != nil {
+		return err
 	}
 	if err := m.mark(dir, n.Dir); err != nil {
 		return err
 	}
-	if n.From == "" {
-		return os.Chmod(dir, 0o755)
+	return dress(dir, n)
+}
+
+// passOn has a directory placed by somebody else, if there is one.
+func (m *maker) passOn(group *errgroup.Group, path string, n *Node) bool {
+	select {
+	case m.others <- struct{}{}:
+		group.Go(func() error {
+			defer func() { <-m.others }()
+			return m.place(path, n)
+		})
+		return true
+	default:
+		return false
 	}
-	st, err := lstat(n.From)
+}
+
+// dress gives dir the attributes of the directory n.
+func dress(dir string, n *Node) error {
+	if n.From == "" {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	for _, from := range append(slices.Clip(n.Under), n.From) {
+		if from == "" {
+			continue
+		}
+		st, err := lstat(from)
+		if err != nil {
+			return err
+		}
+		if err := mirrorAttributes(dir, from, st); err != nil {
+			return err
+		}
+	}
+	times := cmp.Or(n.Times, n.From)
+	if times == "" {
+		return nil
+	}
+	st, err := lstat(times)
 	if err != nil {
 		return err
 	}
-	return mirror(dir, n.From, st)
+	return mirrorTimes(dir, st, n.Touched)
 }
 
 // mark writes what overlayfs reads at a directory. One with whiteouts gets the
@@ -157,14 +222,14 @@ func (m *maker) place(path string, n *Node) error {
 		return mknod(path, unix.S_IFCHR, 0)
 	}
 	if n.Anew {
-		return m.copy(path, n.From)
+		return m.copy(path, n)
 	}
 	err := link(n.From, path)
 	if errors.Is(err, unix.EXDEV) || errors.Is(err, unix.EMLINK) {
-		return m.copy(path, n.From)
+		return m.copy(path, n)
 	}
 	if err == nil {
-		m.made.Links++
+		m.links.Add(1)
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package hardlink
 
 import (
+	"iter"
 	"maps"
 	"slices"
 )
@@ -12,9 +13,17 @@ type Node struct {
 	// the process).
 	From string
 	Dir  *Dir // of a directory; else nil
+	// Under are directories whose attributes a directory gets before those
+	// of From, the lowest first: extended ones that From has not stay.
+	Under []string
 	// Anew asks for a file of its own in place of a link: for pipes and
-	// sockets.
-	Anew bool
+	// sockets. Names that share an inode in what is mirrored share one here,
+	// too, unless they are Single.
+	Anew, Single bool
+	// Times is the path of what a directory has its times from; nothing: From.
+	// One that is Touched has the time of modification of being made.
+	Times   string
+	Touched bool
 }
 
 // Dir is what a directory of a skeleton has.
@@ -37,6 +46,9 @@ func (d *Dir) Add(name string, n *Node) {
 	}
 	d.entries[name] = n
 }
+
+// All iterates over the entries, in no order.
+func (d *Dir) All() iter.Seq2[string, *Node] { return maps.All(d.entries) }
 
 // Len returns the number of entries.
 func (d *Dir) Len() int { return len(d.entries) }

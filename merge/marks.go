@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/containerd/continuity/sysx"
 	"golang.org/x/sys/unix"
@@ -23,6 +24,8 @@ type marks struct {
 	// xwhiteouts: empty files with a mark may be whiteouts (Linux 6.7,
 	// overlay.opaque=x).
 	xwhiteouts bool
+	// attributed: it has extended attributes that are no marks.
+	attributed bool
 }
 
 // marks reads the marks of a directory, once for each.
@@ -30,17 +33,19 @@ func (s *scan) marks(dir string) (marks, error) {
 	if m, ok := s.marked[dir]; ok {
 		return m, nil
 	}
-	var m marks
-	value, err := s.mark(dir, "opaque")
+	names, err := attributes(dir)
 	if err != nil {
-		return m, err
+		return marks{}, err
 	}
-	m.opaque, m.xwhiteouts = value == "y", value == "x"
-	redirect, err := s.mark(dir, "redirect")
-	if err != nil {
-		return m, err
+	m := marks{attributed: slices.ContainsFunc(names, isOwn)}
+	if slices.Contains(names, hardlink.MarkKey("opaque", s.opts.UserXattr)) {
+		value, err := s.mark(dir, "opaque")
+		if err != nil {
+			return m, err
+		}
+		m.opaque, m.xwhiteouts = value == "y", value == "x"
 	}
-	if redirect != "" {
+	if slices.Contains(names, hardlink.MarkKey("redirect", s.opts.UserXattr)) {
 		return m, fmt.Errorf("%s: %w", dir, ErrRedirect)
 	}
 	s.marked[dir] = m

@@ -50,7 +50,7 @@ func (p Pair) Index(lowest bool) (spec store.Spec, ok bool) {
 func layersOf(side Side) (layers []store.ID, ok bool) {
 	for i, l := range side {
 		switch {
-		case !l.IsTree() || l.Tree.Kind == store.Diff:
+		case !l.IsTree() || l.Tree.Kind == store.Diff || l.Tree.Kind == store.Stack:
 			return nil, false
 		case i > 0 && l.Tree.Kind != store.AsIs:
 			return nil, false

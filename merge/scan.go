@@ -29,6 +29,9 @@ type Diff struct {
 	AsIs bool
 	// Whiteouts: it has some.
 	Whiteouts bool
+	// Attributed are the paths of its directories with extended attributes:
+	// see Accumulate.
+	Attributed []string
 
 	root *hardlink.Node
 	opts Options
@@ -64,7 +67,7 @@ func Scan(ctx context.Context, own string, lower []string, opts Options) (*Diff,
 	if err != nil {
 		return nil, err
 	}
-	return s.diff(root, s.clean), nil
+	return s.diff(root, s.clean)
 }
 
 // Compare finds the clean diff between two sides, each the directories of a
@@ -76,7 +79,7 @@ func Compare(ctx context.Context, lower, upper []string, opts Options) (*Diff, e
 	if err != nil {
 		return nil, err
 	}
-	return s.diff(root, false), nil
+	return s.diff(root, false)
 }
 
 // scan finds one diff.
@@ -93,8 +96,13 @@ func newScan(ctx context.Context, opts Options) *scan {
 	return &scan{ctx: ctx, opts: opts, marked: map[string]marks{}, metacopy: metacopyDefault(), clean: true}
 }
 
-func (s *scan) diff(root *hardlink.Dir, asIs bool) *Diff {
-	return &Diff{AsIs: asIs, Whiteouts: s.whiteouts, root: &hardlink.Node{Dir: root}, opts: s.opts}
+func (s *scan) diff(root *hardlink.Dir, asIs bool) (*Diff, error) {
+	d := &Diff{AsIs: asIs, Whiteouts: s.whiteouts, root: &hardlink.Node{Dir: root}, opts: s.opts}
+	var err error
+	if d.Attributed, err = s.attributedIn(root, "", nil); err != nil {
+		return nil, err
+	}
+	return d, nil
 }
 
 // layer returns what of the directory dir of a layer differs from lower, where

@@ -2,20 +2,22 @@ package merge
 
 import (
 	"context"
+	"slices"
 
 	"github.com/ladle-dev/ladle/hardlink"
 )
 
 // Squash makes one directory of several that are stacked, the topmost first:
 // over anything it shows what they show. Their whiteouts stay, and a directory
-// that stands where one of them has a file or a whiteout is opaque.
+// that stands where one of them has a file or a whiteout is opaque. Directories
+// of several have the extended attributes of all: see Accumulate.
 func Squash(ctx context.Context, dirs []string, opts Options) (*Diff, error) {
 	s := newScan(ctx, opts)
 	root, err := s.squash(dirs)
 	if err != nil {
 		return nil, err
 	}
-	return s.diff(root, false), nil
+	return s.diff(root, false)
 }
 
 func (s *scan) squash(u union) (*hardlink.Dir, error) {
@@ -40,8 +42,34 @@ func (s *scan) squash(u union) (*hardlink.Dir, error) {
 				return nil, err
 			}
 			below.Opaque = e.cut
-			dir.Add(name, &hardlink.Node{From: e.path, Dir: below})
+			under, err := s.under(e.dirs)
+			if err != nil {
+				return nil, err
+			}
+			dir.Add(name, &hardlink.Node{From: e.path, Dir: below, Under: under})
 		}
 	}
 	return dir, nil
+}
+
+// under returns those of dirs, but for the topmost, which is the first, if they
+// have attributes that it has not; the lowest comes first.
+func (s *scan) under(dirs union) ([]string, error) {
+	for _, dir := range dirs[1:] {
+		m, err := s.marks(dir)
+		if err != nil {
+			return nil, err
+		}
+		if !m.attributed {
+			continue
+		}
+		under := slices.Clone(dirs[1:])
+		slices.Reverse(under)
+		more, err := hasMore(under, dirs[0])
+		if err != nil || !more {
+			return nil, err
+		}
+		return under, nil
+	}
+	return nil, nil
 }

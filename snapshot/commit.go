@@ -95,7 +95,11 @@ func (s *Snapshotter) isBare(ctx context.Context, u usable) bool {
 // release gives back the trees of a snapshot that is no longer usable. That
 // cannot be undone, so an error is only logged. The caller has locked the key.
 func (s *Snapshotter) release(ctx context.Context, id string) {
-	if err := s.opts.Trees.Release(context.WithoutCancel(ctx), s.owner(id)); err != nil {
-		log.G(ctx).WithError(err).WithField("owner", s.owner(id)).Warn("trees are not released")
+	s.releaseTrees(ctx, s.owner(id))
+}
+
+func (s *Snapshotter) releaseTrees(ctx context.Context, owner string) {
+	if err := s.opts.Trees.Release(context.WithoutCancel(ctx), owner); err != nil {
+		log.G(ctx).WithError(err).WithField("owner", owner).Warn("trees are not released")
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/ladle-dev/ladle/merge"
+	"github.com/ladle-dev/ladle/store"
 )
 
 // diffsName is the name, beside the directories of snapshots, of the directory
@@ -27,6 +28,8 @@ type cleanDiff struct {
 	lower     lower
 	whiteouts bool // there are some, or may be
 	empty     bool // there is nothing to stack
+	// attributed are its directories with extended attributes (package merge).
+	attributed []string
 }
 
 // knownDiffs are clean diffs that were found before, by the names of their
@@ -67,7 +70,7 @@ func (k *knownDiffs) keep(there func(name string) bool) {
 func (s *Snapshotter) cleanDiff(ctx context.Context, owner string, p pair, lowest bool) (cleanDiff, error) {
 	both := merge.Pair{Lower: s.side(p.lower), Upper: s.side(p.upper)}
 	if spec, ok := both.Index(lowest); ok {
-		return cleanDiff{lower: lower{tree: spec}}, nil
+		return cleanDiff{lower: lower{tree: spec}, whiteouts: spec.Kind == store.Diff}, nil
 	}
 	defer s.lock("\x00pair " + p.name)()
 	if d, ok := s.diffs.get(p.name); ok {
@@ -83,6 +86,9 @@ func (s *Snapshotter) cleanDiff(ctx context.Context, owner string, p pair, lowes
 func (s *Snapshotter) findDiff(ctx context.Context, owner string, p pair, both merge.Pair) (cleanDiff, error) {
 	made := cleanDiff{lower: lower{diff: p.name}, whiteouts: true}
 	if _, err := os.Lstat(s.diffDir(p.name)); !errors.Is(err, os.ErrNotExist) {
+		if err == nil {
+			made.attributed, err = merge.Attributed(ctx, s.diffDir(p.name), s.mergeOptions())
+		}
 		return made, err
 	}
 	down, up := p.lower, p.upper
@@ -98,7 +104,8 @@ func (s *Snapshotter) findDiff(ctx context.Context, owner string, p pair, both m
 	if err != nil {
 		return cleanDiff{}, err
 	}
-	opts := merge.Options{UserXattr: slices.Contains(s.options, "userxattr"), Apart: p.apart}
+	opts := s.mergeOptions()
+	opts.Apart = p.apart
 	var diff *merge.Diff
 	if adjacent {
 		diff, err = merge.Scan(ctx, above[0], below, opts)
@@ -111,11 +118,15 @@ func (s *Snapshotter) findDiff(ctx context.Context, owner string, p pair, both m
 	case diff.Empty():
 		return cleanDiff{empty: true}, nil
 	case diff.AsIs:
-		return cleanDiff{lower: p.upper[len(p.upper)-1], whiteouts: diff.Whiteouts}, nil
+		return cleanDiff{lower: p.upper[len(p.upper)-1], whiteouts: diff.Whiteouts, attributed: diff.Attributed}, nil
 	}
-	made.whiteouts = diff.Whiteouts
+	made.whiteouts, made.attributed = diff.Whiteouts, diff.Attributed
 	_, err = diff.Make(ctx, s.diffDir(p.name))
 	return made, err
+}
+
+func (s *Snapshotter) mergeOptions() merge.Options {
+	return merge.Options{UserXattr: slices.Contains(s.options, "userxattr")}
 }
 
 // dirs returns the directories of lowers, the topmost first, trees mounted for

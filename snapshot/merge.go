@@ -10,7 +10,6 @@ import (
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
-	"github.com/containerd/log"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ladle-dev/ladle/merge"
@@ -39,7 +38,13 @@ func (s *Snapshotter) prepareMerge(ctx context.Context, m making, keys []merge.K
 	if err := s.part(ctx, m.parent, pairs, pin); err != nil {
 		return nil, err
 	}
-	m.stack, err = s.plan(ctx, m.parent, pairs, pin)
+	owner := s.owner(fmt.Sprint("merge-", s.merges.Add(1)))
+	defer s.releaseTrees(ctx, owner) // by then those that are shown are the snapshot's
+	below, err := s.viewed(ctx, m.parent)
+	if err != nil {
+		return nil, err
+	}
+	m.stack, err = s.plan(ctx, planning{m.parent, below, owner, pin}, pairs)
 	if err != nil {
 		return nil, fmt.Errorf("merge %q: %w", m.key, err)
 	}
@@ -131,42 +136,86 @@ func number(id string) string {
 // parallelDiffs bounds the clean diffs that one merge has made at once.
 const parallelDiffs = 4
 
-// plan finds the stack of a merge over parent, and has made what of it is not
-// there.
-func (s *Snapshotter) plan(ctx context.Context, parent string, pairs []pair, pin *pinned) (*stack, error) {
-	owner := s.owner(fmt.Sprint("merge-", s.merges.Add(1)))
-	defer func() {
-		if err := s.opts.Trees.Release(context.WithoutCancel(ctx), owner); err != nil {
-			log.G(ctx).WithError(err).WithField("owner", owner).Warn("trees are not released")
-		}
-	}()
-	diffs := make([]cleanDiff, len(pairs))
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(parallelDiffs)
-	for i, p := range pairs {
-		group.Go(func() (err error) {
-			diffs[i], err = s.cleanDiff(groupCtx, owner, p, i == 0 && parent == "")
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
+// planning is a merge whose stack is to be found.
+type planning struct {
+	parent string
+	below  []lower // what a view of parent shows, the topmost first
+	owner  string  // of the trees that it takes to find out
+	pin    *pinned
+}
+
+// plan finds the stack of a merge, and has made what of it is not there.
+func (s *Snapshotter) plan(ctx context.Context, m planning, pairs []pair) (*stack, error) {
+	diffs, err := s.cleanDiffs(ctx, m, pairs)
+	if err != nil {
 		return nil, unavailable(err)
 	}
-	st := &stack{}
-	whiteouts := false
-	for _, d := range slices.Backward(diffs) {
-		if d.empty || slices.ContainsFunc(st.lowers, d.lower.equal) {
-			continue // what is above shows all of it
-		}
-		st.lowers = append(st.lowers, d.lower)
-		whiteouts = whiteouts || d.whiteouts
+	diffs = joinTrees(shownOf(diffs), isChain)
+	long := isLong(append(lowersIn(diffs), m.below...), maxLowers, maxLowerBytes)
+	if long {
+		diffs = joinTrees(diffs, areDiffs)
 	}
-	slices.Reverse(st.lowers)
-	if parent == "" && len(st.lowers) == 1 && whiteouts {
+	top, err := s.accumulate(ctx, m, diffs)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	st := &stack{lowers: lowersIn(diffs)}
+	if long {
+		if st.lowers, err = s.squash(ctx, m, st.lowers); err != nil {
+			return nil, err
+		}
+	}
+	st.lowers = append(st.lowers, top...)
+	if m.parent == "" && len(st.lowers) == 1 && slices.ContainsFunc(diffs, func(d cleanDiff) bool { return d.whiteouts }) {
 		// A bind mount would show them.
 		st.lowers = slices.Insert(st.lowers, 0, lower{diff: emptyDiff})
 	}
-	return st, s.squash(ctx, parent, st, pin)
+	return st, nil
+}
+
+func lowersIn(diffs []cleanDiff) []lower {
+	var lowers []lower
+	for _, d := range diffs {
+		lowers = append(lowers, d.lower)
+	}
+	return lowers
+}
+
+// viewed returns what a view of the snapshot shows, the topmost first.
+func (s *Snapshotter) viewed(ctx context.Context, name string) (lowers []lower, err error) {
+	err = s.meta.WithTransaction(ctx, false, func(ctx context.Context) error {
+		chain, err := readChain(ctx, name)
+		lowers = lowersOf(snapshots.KindView, chain)
+		return err
+	})
+	return lowers, err
+}
+
+// cleanDiffs finds the clean diffs of all pairs.
+func (s *Snapshotter) cleanDiffs(ctx context.Context, m planning, pairs []pair) ([]cleanDiff, error) {
+	diffs := make([]cleanDiff, len(pairs))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallelDiffs)
+	for i, p := range pairs {
+		group.Go(func() (err error) {
+			diffs[i], err = s.cleanDiff(ctx, m.owner, p, i == 0 && m.parent == "")
+			return err
+		})
+	}
+	return diffs, group.Wait()
+}
+
+// shownOf returns those of diffs that show something in their stack.
+func shownOf(diffs []cleanDiff) []cleanDiff {
+	var shown []cleanDiff
+	for _, d := range slices.Backward(diffs) {
+		same := func(e cleanDiff) bool { return e.lower.equal(d.lower) }
+		if !d.empty && !slices.ContainsFunc(shown, same) { // else what is above shows all of it
+			shown = append(shown, d)
+		}
+	}
+	slices.Reverse(shown)
+	return shown
 }
 
 // unavailable gives errors that have no class of their own the one of layers

@@ -148,6 +148,70 @@ func TestMergeSquashes(t *testing.T) {
 	wantFiles(t, "child after a restart", viewAs(t, s, "again", "child"), want)
 }
 
+// Long stacks of lazy layers become one tree.
+func TestMergeJoinsLazyLayers(t *testing.T) {
+	d := newDisk(t)
+	s := newEndpoint(t, d)
+	commitFiles(t, s, "base", "", map[string]string{"base": "b", "gone": "g"})
+	const n = 600
+	want := map[string]string{"base": "b", "gone": "g", "top": "t"}
+	var pairs []string
+	for i := range n {
+		name := fmt.Sprint("l", i)
+		prepareRemote(t, s, name, "", d.addLayer(t, name, map[string]string{name: name, "last": name}))
+		pairs, want[name], want["last"] = append(pairs, " "+name), name, name
+	}
+	// One that deletes a file, and of its lower nothing else.
+	prepareRemote(t, s, "with", "", d.addLayer(t, "with", map[string]string{"gone": "g"}))
+	prepareRemote(t, s, "without", "with", d.addLayer(t, "without", map[string]string{"gone": ""}))
+	commitFiles(t, s, "top", "", map[string]string{"top": "t"})
+	delete(want, "gone")
+	pairs = append(pairs, "with without", " top")
+	commitMerge(t, s, "long", "base", pairs...)
+	view := viewOf(t, s, "long")
+	if layers := viewLayers(t, view); len(layers) > 4 {
+		t.Errorf("%d layers", len(layers))
+	}
+	wantFiles(t, "view", view, want)
+	// The diff of such a merge and another is made like any other.
+	commitFiles(t, s, "run", "long", map[string]string{"run": "r"})
+	commitMerge(t, s, "adjacent", "base", "long run")
+	wantFiles(t, "adjacent", viewOf(t, s, "adjacent"), map[string]string{"base": "b", "gone": "g", "run": "r"})
+	commitMerge(t, s, "all", "", "base run")
+	delete(want, "base")
+	want["run"] = "r"
+	wantFiles(t, "all", viewOf(t, s, "all"), want)
+	if id := idOf("l7"); !isClaimed(s, id) {
+		t.Error("a layer of the merge is not claimed")
+	}
+	s = reopen(t, d, s)
+	want["base"] = "b"
+	wantFiles(t, "child after a restart", viewAs(t, s, "again", "run"), want)
+}
+
+// What cannot be joined is refused, so that the client copies it.
+func TestMergeOfTooMany(t *testing.T) {
+	d := newDisk(t)
+	s := newEndpoint(t, d)
+	var pairs []string
+	for i := range 300 {
+		lazy, local := fmt.Sprint("l", i), fmt.Sprint("c", i)
+		prepareRemote(t, s, lazy, "", d.addLayer(t, lazy, map[string]string{lazy: lazy}))
+		commitUpper(t, s, local, "")
+		pairs = append(pairs, " "+lazy, " "+local)
+	}
+	_, err := s.Prepare(t.Context(), "long", "", asMerge(pairs...))
+	if !errdefs.IsNotImplemented(err) {
+		t.Errorf("%v", err)
+	}
+	if _, err := s.Stat(t.Context(), "long"); !errdefs.IsNotFound(err) {
+		t.Errorf("a merge that was refused: %v", err)
+	}
+	if shown := files(t, mustPrepare(t, s, "fewer", "", asMerge(pairs[:360]...))); len(shown) != 360 {
+		t.Errorf("%d files of 360", len(shown))
+	}
+}
+
 // What a process left that was killed at any point is gone after the next start.
 func TestMergeLeftovers(t *testing.T) {
 	d := newDisk(t)

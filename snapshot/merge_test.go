@@ -145,8 +145,10 @@ func TestMergeOfLazyLayers(t *testing.T) {
 	layers := viewLayers(t, viewOf(t, s, "merged"))
 	link := func(spec store.Spec) string { return filepath.Join(s.dir, treesLink, filepath.Base(d.tree(spec))) }
 	want := []string{
-		link(store.Spec{Kind: store.Diff, Layers: []store.ID{other, over}, Lower: []store.ID{other}}),
-		link(store.Spec{Kind: store.Diff, Layers: []store.ID{other}}),
+		link(store.StackOf(
+			store.Spec{Kind: store.Diff, Layers: []store.ID{other}},
+			store.Spec{Kind: store.Diff, Layers: []store.ID{other, over}, Lower: []store.ID{other}},
+		)),
 		link(store.Spec{Layers: []store.ID{idOf("r1")}}),
 		link(store.Spec{Kind: store.Lowest, Layers: []store.ID{idOf("r0")}}),
 	}

@@ -219,21 +219,54 @@ func (d *disk) mountTree(path string, spec store.Spec) error {
 	if err := os.MkdirAll(path, 0o755); err != nil {
 		return err
 	}
-	if spec.Kind == store.Diff {
-		made := path + "-diff"
-		diff, err := merge.Compare(context.Background(), d.dirs(spec.Lower), d.dirs(spec.Layers), merge.Options{})
-		if err != nil {
+	switch spec.Kind {
+	case store.Diff:
+		if err := d.makeDiff(path+"-diff", spec); err != nil {
 			return err
 		}
-		if _, err := diff.Make(context.Background(), made); err != nil && !errors.Is(err, os.ErrExist) {
+		return unix.Mount(path+"-diff", path, "", unix.MS_BIND, "")
+	case store.Stack:
+		if err := d.makeStack(path+"-stack", spec); err != nil {
 			return err
 		}
-		return unix.Mount(made, path, "", unix.MS_BIND, "")
+		return unix.Mount(path+"-stack", path, "", unix.MS_BIND, "")
 	}
 	if len(spec.Layers) == 1 {
 		return unix.Mount(d.dir(spec.Layers[0]), path, "", unix.MS_BIND, "")
 	}
 	return unix.Mount("overlay", path, "overlay", unix.MS_RDONLY, "lowerdir="+strings.Join(d.dirs(spec.Layers), ":"))
+}
+
+// makeDiff makes the directory of a Diff.
+func (d *disk) makeDiff(path string, spec store.Spec) error {
+	diff, err := merge.Compare(context.Background(), d.dirs(spec.Lower), d.dirs(spec.Layers), merge.Options{})
+	if err == nil {
+		_, err = diff.Make(context.Background(), path)
+	}
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	return err
+}
+
+// makeStack makes the directory of a Stack.
+func (d *disk) makeStack(path string, spec store.Spec) error {
+	var dirs []string
+	for i, part := range spec.Diffs() {
+		dirs = append(dirs, fmt.Sprint(path, "-", i))
+		if err := d.makeDiff(dirs[i], part); err != nil {
+			return err
+		}
+	}
+	slices.Reverse(dirs)
+	diff, err := merge.Squash(context.Background(), dirs, merge.Options{})
+	if err == nil {
+		_, err = diff.Make(context.Background(), path)
+	}
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	return err
 }
 
 // dirs returns the directories of layers, the topmost first.

@@ -7,90 +7,98 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/errdefs"
 
 	"github.com/ladle-dev/ladle/merge"
 )
 
 // A merge whose mounts would have more lowers than this, or more bytes of
-// lowerdirs, has its own made fewer. The kernel takes 500 lowers and a page of
-// options (Linux 6.18), and what is mounted over a merge adds to them.
+// lowerdirs, has its own made fewer. What is mounted over a merge adds to them.
 const (
 	maxLowers     = 200
 	maxLowerBytes = 2000
 )
 
-// squash replaces each run of directories in st by one directory of links, if
-// the mounts of a merge over parent would be too long. A tree stays what it
-// is: its files cannot be linked.
-func (s *Snapshotter) squash(ctx context.Context, parent string, st *stack, pin *pinned) error {
-	var below []lower
-	err := s.meta.WithTransaction(ctx, false, func(ctx context.Context) error {
-		chain, err := readChain(ctx, parent)
-		below = lowersOf(snapshots.KindView, chain)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if !isLong(slices.Concat(below, st.lowers)) {
-		return nil
-	}
-	pin.add(below) // the stack may show less of them
+// What the kernel takes (Linux 6.18): 500 lowers, and a page of options, of which
+// this leaves some for other options and for snapshots above the merge.
+const (
+	mostLowers     = 480
+	mostLowerBytes = 3600
+)
+
+// squash replaces each run of directories in a stack by one directory of links.
+// A tree stays what it is: no file of it can be linked.
+func (s *Snapshotter) squash(ctx context.Context, m planning, stack []lower) ([]lower, error) {
+	m.pin.add(m.below) // the stack may show less of them
 	var short []lower
-	for rest := st.lowers; len(rest) > 0; {
-		run := slices.IndexFunc(rest, lower.isTree)
+	for len(stack) > 0 {
+		run := slices.IndexFunc(stack, lower.isTree)
 		switch {
 		case run < 0:
-			run = len(rest)
+			run = len(stack)
 		case run == 0:
 			run = 1
 		}
 		if run == 1 {
-			short = append(short, rest[0])
+			short = append(short, stack[0])
 		} else {
-			l, err := s.squashRun(ctx, rest[:run], len(short), pin)
+			l, err := s.squashRun(ctx, stack[:run], m.pin)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			short = append(short, l)
 		}
-		rest = rest[run:]
+		stack = stack[run:]
 	}
-	st.lowers = short
-	return nil
+	if all := slices.Concat(m.below, short); isLong(all, mostLowers, mostLowerBytes) {
+		return nil, fmt.Errorf("%w: %d layers are too many for a mount: lazy and local ones take turns, so that they cannot be fewer",
+			errdefs.ErrNotImplemented, len(all))
+	}
+	return short, nil
 }
 
-// isLong reports whether a mount of lowers is near what the kernel takes.
-func isLong(lowers []lower) bool {
+// isLong reports whether a mount of lowers has more of them, or takes more bytes
+// of options for them.
+func isLong(lowers []lower, most, mostBytes int) bool {
 	bytes := 0
 	for _, l := range lowers {
-		bytes += len(":123456/fs")
-		if l.diff != "" {
-			bytes += len(l.diff)
+		switch {
+		case l.isTree():
+			bytes += len(":l/123456")
+		case l.diff != "":
+			bytes += len(":d/") + len(l.diff)
+		case l.id == "": // of the merge itself
+			bytes += len(":123456/") + len(l.part)
+		default:
+			bytes += len(":/") + len(l.id) + max(len(l.part), len("fs"))
 		}
 	}
-	return len(lowers) > maxLowers || bytes > maxLowerBytes
+	return len(lowers) > most || bytes > mostBytes
 }
 
-// squashRun makes one directory of a run of them. It is a clean diff of its own
-// until the snapshot is made, and then the snapshot's.
-func (s *Snapshotter) squashRun(ctx context.Context, run []lower, place int, pin *pinned) (lower, error) {
+// squashRun makes one directory of a run of them.
+func (s *Snapshotter) squashRun(ctx context.Context, run []lower, pin *pinned) (lower, error) {
 	var dirs []string
 	for _, l := range slices.Backward(run) {
 		dirs = append(dirs, s.lowerDir(l))
 	}
-	opts := merge.Options{UserXattr: slices.Contains(s.options, "userxattr")}
-	diff, err := merge.Squash(ctx, dirs, opts)
+	diff, err := merge.Squash(ctx, dirs, s.mergeOptions())
 	if err != nil {
 		return lower{}, err
 	}
-	name := fmt.Sprint("s", s.merges.Add(1), "-", place)
+	return s.makePart(ctx, "s", diff, pin)
+}
+
+// makePart makes a directory for one merge alone, whose name begins with kind.
+// It is a clean diff of its own until the snapshot is made, and then the
+// snapshot's.
+func (s *Snapshotter) makePart(ctx context.Context, kind string, diff *merge.Diff, pin *pinned) (lower, error) {
+	name := fmt.Sprint(kind, s.merges.Add(1))
 	pin.addDiff(name)
 	if err := os.RemoveAll(s.diffDir(name)); err != nil { // an earlier process's
 		return lower{}, err
 	}
-	_, err = diff.Make(ctx, s.diffDir(name))
+	_, err := diff.Make(ctx, s.diffDir(name))
 	return lower{part: name}, err
 }
 

@@ -53,12 +53,13 @@ type storedStack struct {
 }
 
 type storedLower struct {
-	ID   string     `json:",omitempty"`
-	Part string     `json:",omitempty"`
-	Diff string     `json:",omitempty"`
-	Kind store.Kind `json:",omitempty"`
-	Over []int      `json:",omitempty"` // layers of a tree
-	From []int      `json:",omitempty"` // layers of its lower
+	ID    string       `json:",omitempty"`
+	Part  string       `json:",omitempty"`
+	Diff  string       `json:",omitempty"`
+	Kind  store.Kind   `json:",omitempty"`
+	Over  []int        `json:",omitempty"` // layers of a tree
+	From  []int        `json:",omitempty"` // layers of its lower
+	Parts []store.Part `json:",omitempty"` // of a stack of trees
 }
 
 func (s *stack) encode() (string, error) {
@@ -76,7 +77,7 @@ func (s *stack) encode() (string, error) {
 	}
 	for _, l := range s.lowers {
 		out.Lowers = append(out.Lowers, storedLower{
-			l.id, l.part, l.diff, l.tree.Kind, place(l.tree.Layers), place(l.tree.Lower),
+			l.id, l.part, l.diff, l.tree.Kind, place(l.tree.Layers), place(l.tree.Lower), l.tree.Parts,
 		})
 	}
 	b, err := json.Marshal(out)
@@ -99,7 +100,7 @@ func decodeStack(value string) (*stack, error) {
 			return nil, err
 		}
 		s.lowers = append(s.lowers, lower{
-			tree: store.Spec{Kind: l.Kind, Layers: over, Lower: from}, id: l.ID, part: l.Part, diff: l.Diff,
+			tree: store.Spec{Kind: l.Kind, Layers: over, Lower: from, Parts: l.Parts}, id: l.ID, part: l.Part, diff: l.Diff,
 		})
 	}
 	return s, nil

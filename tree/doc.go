@@ -9,7 +9,7 @@
 // 0:0, an opaque directory hides the directories of the same path below it.
 // Merge stacks such trees as overlayfs would and yields the tree that a
 // process sees. Diff is its counterpart: what makes one such tree into another,
-// as a change set that fits any tree.
+// as a change set that fits any tree. Stack makes one of several such.
 //
 // File contents are not here. A regular file says where its bytes lie in the
 // data file of its layer: on one contiguous extent that starts on a block

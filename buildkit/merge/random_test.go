@@ -90,7 +90,7 @@ func (c changer) step() error {
 	}
 	info, _ := os.Lstat(c.abs(path))
 	var err error
-	switch kind := c.r.IntN(17); {
+	switch kind := c.r.IntN(18); {
 	case kind < 3:
 		err = c.write(path)
 	case kind < 5:
@@ -133,10 +133,7 @@ func (c changer) step() error {
 	case kind == 15:
 		err = os.Lchown(c.abs(path), c.r.IntN(3), 0)
 	default:
-		if !info.Mode().IsRegular() {
-			return nil
-		}
-		err = unix.Lsetxattr(c.abs(path), "user.test", []byte{byte('0' + c.r.IntN(3))}, 0)
+		err = c.attribute(path, info)
 	}
 	return errors.Join(err, c.settle(path))
 }

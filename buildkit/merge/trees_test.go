@@ -31,6 +31,7 @@ type trees struct {
 		sync.Mutex
 		layers map[store.ID]string
 		paths  map[store.SpecKey]string
+		made   int
 	}
 }
 
@@ -71,18 +72,10 @@ func (l *trees) Mount(ctx context.Context, _ string, spec store.Spec) (string, e
 	if err := os.MkdirAll(path, 0o755); err != nil {
 		return "", err
 	}
-	dirs := l.dirsLocked(spec.Layers)
-	if spec.Kind == store.Diff {
-		diff, err := merge.Compare(ctx, l.dirsLocked(spec.Lower), dirs, merge.Options{})
-		if err != nil {
-			return "", err
-		}
-		dirs = []string{filepath.Join(l.root, fmt.Sprint("diff", len(l.mu.paths)))}
-		if _, err := diff.Make(ctx, dirs[0]); err != nil {
-			return "", err
-		}
+	dirs, err := l.shownLocked(ctx, spec)
+	if err != nil {
+		return "", err
 	}
-	var err error
 	if len(dirs) == 1 {
 		err = unix.Mount(dirs[0], path, "", unix.MS_BIND, "")
 	} else {
@@ -93,6 +86,41 @@ func (l *trees) Mount(ctx context.Context, _ string, spec store.Spec) (string, e
 	}
 	l.mu.paths[spec.Key()] = path
 	return path, nil
+}
+
+// shownLocked returns the directories that a tree is to show, the topmost first.
+func (l *trees) shownLocked(ctx context.Context, spec store.Spec) ([]string, error) {
+	switch spec.Kind {
+	case store.Diff:
+		diff, err := merge.Compare(ctx, l.dirsLocked(spec.Lower), l.dirsLocked(spec.Layers), merge.Options{})
+		if err != nil {
+			return nil, err
+		}
+		return l.makeLocked(ctx, diff)
+	case store.Stack:
+		var dirs []string
+		for _, part := range spec.Diffs() {
+			dir, err := l.shownLocked(ctx, part)
+			if err != nil {
+				return nil, err
+			}
+			dirs = append(dir, dirs...)
+		}
+		diff, err := merge.Squash(ctx, dirs, merge.Options{})
+		if err != nil {
+			return nil, err
+		}
+		return l.makeLocked(ctx, diff)
+	default:
+		return l.dirsLocked(spec.Layers), nil
+	}
+}
+
+func (l *trees) makeLocked(ctx context.Context, diff *merge.Diff) ([]string, error) {
+	l.mu.made++
+	dir := filepath.Join(l.root, fmt.Sprint("diff", l.mu.made))
+	_, err := diff.Make(ctx, dir)
+	return []string{dir}, err
 }
 
 // dirsLocked returns the directories of layers, the topmost first.

@@ -17,6 +17,15 @@ var graphs = map[string]func(s sources) llb.State{
 	"merge-local": func(s sources) llb.State {
 		return merge(s.made(tree), s.made("mkdir -m 0711 dir && echo two >dir/two && echo other >file && ln -s file gone"))
 	},
+	"merge-attributes": func(s sources) llb.State {
+		all := []llb.State{s.image("small")}
+		for i := range 3 {
+			all = append(all, s.made(fmt.Sprintf("mkdir -p -m 071%d dir/sub etc && echo %d >dir/sub/%d && "+
+				"python3 -c \"import os; [os.setxattr(d, 'user.%d', b'1') for d in ('dir', 'etc')]; os.setxattr('dir/sub', 'user.both', b'%d')\"", i, i, i, i, i)))
+			all = append(all, s.image("base"))
+		}
+		return merge(all[:6]...)
+	},
 	"merge-deep": func(s sources) llb.State {
 		all := []llb.State{s.image("small")}
 		from := s.made("for i in $(seq 25); do mkdir -p $i/dir && echo $i >$i/dir/$i && echo $i >$i/last && chmod 750 $i/dir; done")
@@ -44,8 +53,7 @@ var graphs = map[string]func(s sources) llb.State{
 	},
 	"diff-of-merges": func(s sources) llb.State {
 		first := merge(s.image("base"), s.made(tree))
-		// Of extended attributes of directories, see docs/buildkit.md.
-		second := s.made("mkdir dir && echo two >dir/two && echo other >file && python3 -c \"import os; os.setxattr('dir', 'user.dir', b'1')\"")
+		second := s.made("mkdir dir && echo two >dir/two && echo other >file && python3 -c \"import os; os.setxattr('dir', 'user.second', b'1')\"")
 		return merge(s.image("small"), llb.Diff(first, merge(first, second)))
 	},
 	"merge-of-diffs": func(s sources) llb.State {
