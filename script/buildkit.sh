@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Builds BuildKit at the version that buildkit/daemon/go.mod names: buildkitd and
 # buildctl into .cache/bin (LADLE_CACHE/bin), and bin/ladle-buildkitd, which is
-# the same buildkitd with the file buildkit/daemon/_buildkitd/zz_ladle.go added to
-# its command. No file of BuildKit is changed. The first time takes four
+# the same buildkitd with the files of buildkit/daemon/_buildkitd added to its
+# command. No file of BuildKit is changed. The first time takes four
 # minutes; says nothing and does nothing when all is there. Needs Go.
 #
-# The file is added by an overlay of the Go tool, which refuses one below its
+# The files are added by an overlay of the Go tool, which refuses one below its
 # module cache; hence BuildKit is vendored, in .cache/buildkitd.
 set -euo pipefail
 
@@ -45,7 +45,9 @@ build() {
   version=$(go list -m -f '{{.Version}}' github.com/moby/buildkit)
   vendor
   cd "$source"
-  printf '{"Replace": {"%s": "%s"}}\n' "$source/vendor/$command/zz_ladle.go" "$source/_buildkitd/zz_ladle.go" >overlay.json
+  for file in _buildkitd/*.go; do
+    printf '"%s": "%s"\n' "$source/vendor/$command/${file##*/}" "$source/$file"
+  done | paste -sd, | sed 's/.*/{"Replace": {&}}/' >overlay.json
   export CGO_ENABLED=0
   go build -trimpath -mod=vendor -ldflags="-s -w" -o "$bin/" tool ./...
   go vet -trimpath -mod=vendor -overlay=overlay.json "$command"

@@ -29,8 +29,10 @@
 //
 // Snapshots settle: some time after one was committed, and while nothing shows
 // it, files of its upper directory come to share storage with equal files of
-// others (package hardlink). Partners are snapshots that share inodes for that
-// reason; nothing ever shows two of them together.
+// others (package hardlink). A copy is a snapshot that has from the start links to
+// another's files (package merge). Partners are snapshots that share inodes for
+// one of these reasons; nothing ever shows two names of such an inode together. A
+// copy over a partner of its source takes only files that have no other name.
 //
 // Layout below the root of an endpoint:
 //
@@ -44,6 +46,7 @@
 //	snapshots/d/A-B      the clean diff from snapshot A to B (0 is nothing), if it was made
 //	snapshots/d/0        an empty directory
 //	snapshots/d/new-*    a clean diff being made
+//	snapshots/d/cN       a copy being made, which becomes an upper directory
 //	settle               what settling keeps: partners, and the pool of package hardlink
 //	snapshots/new-*      being made, within a write transaction
 //	snapshots/l          link to where trees are mounted

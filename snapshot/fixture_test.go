@@ -78,7 +78,7 @@ func noStrays(t testing.TB, s *Snapshotter) {
 			if err != nil {
 				return err
 			}
-			above := slices.ContainsFunc(usable{id, info.Kind, chain, st}.lowers(), lower.isTree)
+			above := slices.ContainsFunc(usable{id: id, kind: info.Kind, chain: chain, stack: st}.lowers(), lower.isTree)
 			if info.Kind != snapshots.KindCommitted && above {
 				owners = append(owners, s.owner(id))
 			}

@@ -13,6 +13,8 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
 	"github.com/containerd/errdefs"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/ladle-dev/ladle/merge"
 )
 
 // parallelMounts bounds the trees that are mounted at once for one snapshot.
@@ -44,6 +46,9 @@ type usable struct {
 	kind  snapshots.Kind
 	chain []link
 	stack *stack // of a merge
+	// copied: it was prepared as a copy. Nobody writes to it, since its files
+	// are also others'.
+	copied bool
 }
 
 // lowers returns what is below the upper directory, or is shown by a view, the
@@ -70,7 +75,8 @@ func readUsable(ctx context.Context, key string) (usable, error) {
 		return usable{}, err
 	}
 	chain, err := readChain(ctx, info.Parent)
-	return usable{id, info.Kind, chain, stack}, err
+	_, copied := info.Labels[merge.CopiedLabel]
+	return usable{id: id, kind: info.Kind, chain: chain, stack: stack, copied: copied}, err
 }
 
 // mountLowers mounts the trees that u needs and returns its lowerdirs, the
@@ -140,9 +146,12 @@ func replaceLink(link, target string) error {
 // containerd's overlayfs snapshotter uses and no others: BuildKit and the
 // unpacker of containerd read them. The mount of an active snapshot is never
 // read-only, or the unpacker would take an empty layer for a complete one
-// (containerd 2.4, core/unpack, isStaged). A read-only overlay mount is one
+// (containerd 2.4, core/unpack, isStaged), unless it is a copy. A read-only overlay mount is one
 // without upperdir; it has no option ro.
 func (s *Snapshotter) mounts(u usable, lowerdirs []string) []mount.Mount {
+	if u.copied {
+		lowerdirs, u.kind = append([]string{s.upper(u.id)}, lowerdirs...), snapshots.KindView
+	}
 	switch {
 	case len(lowerdirs) == 0 && u.kind == snapshots.KindActive:
 		return bind(s.upper(u.id), "rw")

@@ -51,15 +51,32 @@ func (p *partners) open(path string) error {
 }
 
 // add makes two snapshots partners, on disk when it returns.
-func (p *partners) add(a, b uint64) error {
+func (p *partners) add(a, b uint64) error { return p.addAll(a, sources{b: true}) }
+
+// addAll makes each of others a partner of a, on disk when it returns.
+func (p *partners) addAll(a uint64, others sources) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.mu.of[a][b] {
+	of, more := copyOf(p.mu.of), false
+	for b := range others {
+		more = more || !of[a][b]
+		join(of, a, b)
+	}
+	if !more {
 		return nil
 	}
-	of := copyOf(p.mu.of)
-	join(of, a, b)
 	return p.putLocked(of)
+}
+
+// of returns the partners of members.
+func (p *partners) of(members sources) sources {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := sources{}
+	for a := range members {
+		maps.Copy(all, p.mu.of[a])
+	}
+	return all
 }
 
 // keep forgets partners that are both gone. all are the snapshots there are.
@@ -194,7 +211,7 @@ func (s *Snapshotter) sources(ctx context.Context, lowers []lower) (sources, err
 		all[n] = true
 	}
 	for _, l := range lowers {
-		if l.part == "" && (l.diff == "" || l.diff == emptyDiff) {
+		if l.part == "" && (l.diff == "" || l.diff == emptyDiff) || strings.HasPrefix(l.part, skeletonKind) {
 			continue
 		}
 		origin, err := s.originOf(ctx, l.diff)

@@ -23,11 +23,12 @@ import (
 // the remote snapshot of it instead and returns ErrAlreadyExists. Otherwise,
 // and whatever the reason, the client gets an active snapshot to unpack into.
 //
-// If the client asks for a merge (package merge), the snapshot shows it above
-// parent. What can be wrong with that is an error: ErrInvalidArgument for
+// If the client asks for a merge or a copy (package merge), the snapshot shows it
+// above parent. What can be wrong with that is an error: ErrInvalidArgument for
 // labels that make no sense, ErrNotFound for a snapshot that the client has
 // not, ErrFailedPrecondition for one that is not committed, ErrNotImplemented
-// for layers that cannot be merged, and ErrUnavailable for all else.
+// for layers that cannot be merged and for what cannot be copied so, and
+// ErrUnavailable for all else.
 func (s *Snapshotter) Prepare(ctx context.Context, key, parent string, opts ...snapshots.Opt) ([]mount.Mount, error) {
 	info, err := infoOf(opts)
 	if err != nil {
@@ -51,6 +52,13 @@ func (s *Snapshotter) Prepare(ctx context.Context, key, parent string, opts ...s
 	if len(pairs) > 0 {
 		return s.prepareMerge(ctx, m, pairs)
 	}
+	request, asked, err := merge.ParseCopy(info.Labels)
+	if err != nil {
+		return nil, fmt.Errorf("prepare %q: %w: %w", key, errdefs.ErrInvalidArgument, err)
+	}
+	if asked {
+		return s.prepareCopy(ctx, m, request)
+	}
 	return s.create(ctx, m)
 }
 
@@ -70,6 +78,7 @@ type making struct {
 	key, parent string
 	labels      map[string]string // that are stored
 	stack       *stack            // of a merge; what it stacks is pinned
+	copied      string            // clean diff that becomes the upper directory
 	runs        bool              // something is likely to run in it
 }
 
@@ -121,11 +130,11 @@ func (s *Snapshotter) createStored(ctx context.Context, m making) (u usable, err
 		if err != nil {
 			return err
 		}
-		u = usable{made.ID, m.kind, chain, m.stack}
+		u = usable{id: made.ID, kind: m.kind, chain: chain, stack: m.stack, copied: m.copied != ""}
 		if u.kind == snapshots.KindView && len(chain) > 0 {
 			return nil // it shows others' directories
 		}
-		return s.makeDir(u)
+		return s.makeDir(u, m.copied)
 	})
 	if err == nil && m.stack != nil {
 		for _, layer := range m.stack.layers() {
@@ -139,12 +148,16 @@ func (s *Snapshotter) createStored(ctx context.Context, m making) (u usable, err
 // the write transaction that gave the snapshot its number, nobody else makes or
 // sweeps directories; what has its name was left by a transaction that was
 // rolled back.
-func (s *Snapshotter) makeDir(u usable) error {
+func (s *Snapshotter) makeDir(u usable, copied string) error {
 	dir, err := os.MkdirTemp(s.dir, "new-")
 	if err != nil {
 		return err
 	}
-	err = os.Mkdir(filepath.Join(dir, "fs"), 0o755)
+	if copied != "" {
+		err = os.Rename(s.diffDir(copied), filepath.Join(dir, "fs"))
+	} else {
+		err = os.Mkdir(filepath.Join(dir, "fs"), 0o755)
+	}
 	if err == nil && u.kind == snapshots.KindActive {
 		err = os.Mkdir(filepath.Join(dir, "work"), 0o711)
 	}

@@ -210,7 +210,8 @@ func (w *settler) settle(ctx context.Context, id uint64) error {
 	return nil
 }
 
-// committed returns the local committed snapshots, and all.
+// committed returns the local committed snapshots, and all: also those whose files
+// only the stacks of merges have.
 func (s *Snapshotter) committed(ctx context.Context) (local, all map[uint64]bool, err error) {
 	infos, ids, err := s.listIDs(ctx)
 	if err != nil {
@@ -220,6 +221,13 @@ func (s *Snapshotter) committed(ctx context.Context) (local, all map[uint64]bool
 	for _, info := range infos {
 		id := ids[info.Name]
 		all[id] = true
+		st, err := stackOf(info)
+		if err != nil {
+			return nil, nil, err
+		}
+		for id := range s.settlers.stacked(st) {
+			all[id] = true
+		}
 		if _, remote := layerOf(info); !remote && info.Kind == snapshots.KindCommitted {
 			local[id] = true
 		}

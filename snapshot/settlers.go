@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -73,10 +74,27 @@ func (m *settlers) restore(ctx context.Context, s *Snapshotter, dir string) erro
 			if err != nil {
 				return err
 			}
+			if err := m.remember(u, info); err != nil {
+				return err
+			}
 			m.begin(u)
 		}
 		return nil
 	})
+}
+
+// remember keeps whose inodes a copy has, in case that an earlier process was
+// interrupted before it did.
+func (m *settlers) remember(u usable, info snapshots.Info) error {
+	from, err := copiedFrom(info)
+	if err != nil || len(from) == 0 {
+		return err
+	}
+	id, err := strconv.ParseUint(u.id, 10, 64)
+	if err != nil {
+		return err
+	}
+	return m.partners.addAll(id, from)
 }
 
 // making is called before a snapshot is made, and made after that, also if
@@ -209,6 +227,26 @@ func (m *settlers) keep(all map[uint64]bool) error {
 	}
 	m.shown.mu.Unlock()
 	return m.partners.keep(all)
+}
+
+// stacked returns the members whose files a stack may have: of squashed
+// directories all that have partners.
+func (m *settlers) stacked(st *stack) sources {
+	all := sources{}
+	if st == nil {
+		return all
+	}
+	for _, l := range st.lowers {
+		if l.part != "" {
+			return m.partners.all()
+		}
+		for _, id := range append(strings.Split(strings.TrimSuffix(l.diff, apartSuffix), "-"), l.id) {
+			if n, err := strconv.ParseUint(id, 10, 64); err == nil {
+				all[n] = true
+			}
+		}
+	}
+	return all
 }
 
 // census is which members some snapshot shows together.
