@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -31,26 +32,47 @@ const (
 
 	// maxImages bounds the images of one blob that a lender can name.
 	maxImages = 8
+
+	// maxLife bounds how long a token is believed to live.
+	maxLife = 365 * 24 * time.Hour
 )
 
-// errNobody says that a lender knows nobody now who may read the image.
-var errNobody = errors.New("nobody who may read the image is there")
+var (
+	// errNobody says that a lender knows nobody now who may read the image.
+	errNobody = errors.New("nobody who may read the image is there")
 
-// need is what a lender is asked.
-type need struct{ host, repository string }
+	// errUnknown says that a lender, an older one, does not know the question.
+	errUnknown = errors.New("does not understand what it is asked")
+)
 
-// askLender asks who serves socket. What is wrong with an answer is told
-// without the answer, which may be secret.
-func askLender(ctx context.Context, socket string, n need) (lent, error) {
+// askLender asks who serves socket for what answers c. What is wrong with an
+// answer is told without the answer, which may be secret.
+func askLender(ctx context.Context, socket string, c Challenge) (Login, error) {
+	query := url.Values{"host": {c.Host}, "repository": {c.Repository}}
+	if c.Realm == "" {
+		return askForLogin(ctx, socket, "/credentials", query)
+	}
+	asked := maps.Clone(query)
+	asked["realm"], asked["service"], asked["scope"] = []string{c.Realm}, []string{c.Service}, c.Scopes
+	l, err := askForLogin(ctx, socket, "/token", asked)
+	if errors.Is(err, errUnknown) {
+		return askForLogin(ctx, socket, "/credentials", query)
+	}
+	return l, err
+}
+
+func askForLogin(ctx context.Context, socket, path string, query url.Values) (Login, error) {
 	var answer struct {
 		Username string `json:"username"`
 		Secret   string `json:"secret"`
+		Token    string `json:"token"`
+		Expires  int64  `json:"expires_in"` // seconds
 	}
-	err := get(ctx, socket, "/credentials", url.Values{"host": {n.host}, "repository": {n.repository}}, &answer)
-	if err != nil {
-		return lent{}, err
+	if err := get(ctx, socket, path, query, &answer); err != nil {
+		return Login{}, err
 	}
-	return lent{answer.Username, answer.Secret}, nil
+	life := min(max(answer.Expires, 0), int64(maxLife/time.Second))
+	return Login{answer.Username, answer.Secret, answer.Token, time.Duration(life) * time.Second}, nil
 }
 
 // askForImages asks who serves socket which images have a blob. It returns
@@ -89,6 +111,8 @@ func get(ctx context.Context, socket, path string, query url.Values, to any) err
 		return readAnswer(resp.Body, to)
 	case http.StatusNotFound:
 		return errNobody
+	case http.StatusBadRequest:
+		return errUnknown
 	}
 	return fmt.Errorf("answered with status %d", resp.StatusCode)
 }

@@ -72,13 +72,16 @@ func TestWrongAnswers(t *testing.T) {
 		"nothing":  func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			l, err := askLender(t.Context(), lend(t, answer), need{"host", repository})
-			if err == nil || l != (lent{}) || strings.Contains(err.Error(), secret) {
-				t.Errorf("%v, %v", l, err)
+			socket := lend(t, answer)
+			for _, c := range []Challenge{basic, bearer} {
+				l, err := askLender(t.Context(), socket, c)
+				if err == nil || l != (Login{}) || strings.Contains(err.Error(), secret) {
+					t.Errorf("%v, %v", l, err)
+				}
 			}
 		})
 	}
-	if _, err := askLender(t.Context(), lend(t, nobody), need{"host", repository}); !errors.Is(err, errNobody) {
+	if _, err := askLender(t.Context(), lend(t, nobody), basic); !errors.Is(err, errNobody) {
 		t.Errorf("nobody: %v", err)
 	}
 }
@@ -126,7 +129,7 @@ func TestWrongSockets(t *testing.T) {
 	}
 	for name, socket := range sockets {
 		t.Run(name, func(t *testing.T) {
-			if l, err := askLender(t.Context(), socket, need{"host", repository}); err == nil || l != (lent{}) {
+			if l, err := askLender(t.Context(), socket, basic); err == nil || l != (Login{}) {
 				t.Errorf("%v, %v", l, err)
 			} else {
 				t.Log(err)

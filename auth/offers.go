@@ -34,7 +34,7 @@ type Offers struct {
 	own    func(host string) (user, secret string, err error)
 	now    func() time.Time
 	wait   time.Duration      // for all lenders of a repository together
-	flight singleflight.Group // by repository and host
+	flight singleflight.Group // by challenge, and by registry and repository
 
 	mu struct {
 		sync.Mutex
@@ -47,14 +47,12 @@ type Offers struct {
 type offered struct {
 	sockets []string        // of lenders, the newest offer first
 	loans   map[string]loan // by host
+	hosts   told            // of its registry
 }
-
-// lent is what to log in with. The zero value is nothing.
-type lent struct{ user, secret string }
 
 // loan is the outcome of asking the lenders.
 type loan struct {
-	lent            // the last that was lent; it stays when lenders go
+	Login           // the last without a token that was lent; it stays when lenders go
 	until time.Time // until when nobody is asked
 }
 
@@ -90,41 +88,42 @@ func (o *Offers) Offer(ref, socket string) {
 	r.sockets = slices.Insert(r.sockets, 0, socket)
 	r.sockets = r.sockets[:min(len(r.sockets), maxLenders)]
 	for host, l := range r.loans {
-		r.loans[host] = loan{lent: l.lent}
+		r.loans[host] = loan{Login: l.Login}
 	}
+	r.hosts.until = time.Time{}
 }
 
-// Credentials returns what to log in with at host to read from repository, in
-// the conventions of Docker.Credentials: what a lender lends, or else what one
-// has lent before, or else one's own.
-func (o *Offers) Credentials(ctx context.Context, host, repository string) (user, secret string, err error) {
-	l, err := o.borrow(ctx, host, repository)
+// Credentials returns what answers c: what a lender lends, or else what one has
+// lent before, or else one's own.
+func (o *Offers) Credentials(ctx context.Context, c Challenge) (Login, error) {
+	l, err := o.borrow(ctx, c)
 	if err != nil {
-		return "", "", fmt.Errorf("credentials for %s: %w", host, err)
+		return Login{}, fmt.Errorf("credentials for %s: %w", c.Host, err)
 	}
-	if l != (lent{}) {
-		return l.user, l.secret, nil
+	if l != (Login{}) {
+		return l, nil
 	}
-	return o.own(host)
+	user, secret, err := o.own(c.Host)
+	return Login{User: user, Secret: secret}, err
 }
 
 // borrow returns what is or was lent. It fails only if ctx ends.
-func (o *Offers) borrow(ctx context.Context, host, repository string) (lent, error) {
-	sockets, known := o.known(host, repository)
+func (o *Offers) borrow(ctx context.Context, c Challenge) (Login, error) {
+	sockets, known := o.known(c.Host, c.Repository)
 	if len(sockets) == 0 || o.now().Before(known.until) {
-		return known.lent, nil
+		return known.Login, nil
 	}
-	asked := o.flight.DoChan(host+" "+repository, func() (any, error) {
+	asked := o.flight.DoChan(fmt.Sprintf("%q", c), func() (any, error) {
 		// Others may wait for it, too.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.wait)
 		defer cancel()
-		return o.ask(ctx, sockets, need{host, repository}), nil
+		return o.ask(ctx, sockets, c), nil
 	})
 	select {
 	case <-ctx.Done():
-		return lent{}, context.Cause(ctx)
+		return Login{}, context.Cause(ctx)
 	case answer := <-asked:
-		return answer.Val.(lent), nil
+		return answer.Val.(Login), nil
 	}
 }
 
@@ -138,35 +137,38 @@ func (o *Offers) known(host, repository string) (sockets []string, l loan) {
 	return slices.Clone(r.sockets), r.loans[host]
 }
 
-// ask asks the lenders in turn until one lends. It keeps what is lent, and
-// returns what is known then.
-func (o *Offers) ask(ctx context.Context, sockets []string, n need) lent {
+// ask asks the lenders in turn until one lends. It keeps what is lent, unless
+// that is a token, which whoever wanted it keeps while it lives. It returns what
+// is known then.
+func (o *Offers) ask(ctx context.Context, sockets []string, c Challenge) Login {
 	var errs []error
 	for _, socket := range sockets {
-		l, err := askLender(ctx, socket, n)
-		if err == nil && l != (lent{}) {
-			o.keep(n, loan{l, o.now().Add(answerTTL)})
+		l, err := askLender(ctx, socket, c)
+		if err == nil && l != (Login{}) {
+			if l.Token == "" {
+				o.keep(c, loan{l, o.now().Add(answerTTL)})
+			}
 			return l
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", socket, err))
 		}
 	}
-	_, before := o.known(n.host, n.repository)
+	_, before := o.known(c.Host, c.Repository)
 	if ctx.Err() != nil {
-		o.keep(n, loan{before.lent, o.now().Add(deafFor)})
+		o.keep(c, loan{before.Login, o.now().Add(deafFor)})
 	}
-	logFailed(ctx, n, errs, before.lent != (lent{}))
-	return before.lent
+	logFailed(ctx, c, errs, before.Login != (Login{}))
+	return before.Login
 }
 
 // logFailed tells of lenders that did not lend: loudly if something is wrong
 // with one. Many images can be read without a login.
-func logFailed(ctx context.Context, n need, errs []error, known bool) {
+func logFailed(ctx context.Context, c Challenge, errs []error, known bool) {
 	if len(errs) == 0 {
 		return
 	}
-	logger := log.G(ctx).WithError(errors.Join(errs...)).WithField("repository", n.repository).WithField("host", n.host)
+	logger := log.G(ctx).WithError(errors.Join(errs...)).WithField("repository", c.Repository).WithField("host", c.Host)
 	wrong := slices.ContainsFunc(errs, func(err error) bool { return !errors.Is(err, errNobody) })
 	switch {
 	case known:
@@ -178,11 +180,11 @@ func logFailed(ctx context.Context, n need, errs []error, known bool) {
 	}
 }
 
-func (o *Offers) keep(n need, l loan) {
+func (o *Offers) keep(c Challenge, l loan) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if r, ok := o.mu.repositories.Peek(n.repository); ok {
-		r.loans[n.host] = l
+	if r, ok := o.mu.repositories.Peek(c.Repository); ok {
+		r.loans[c.Host] = l
 	}
 }
 

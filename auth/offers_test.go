@@ -20,11 +20,17 @@ func own(host string) (user, secret string, err error) { return "own", host, nil
 // wants fails unless the credentials of one repository are those.
 func wants(t *testing.T, o *Offers, user, secret string) {
 	t.Helper()
-	u, s, err := o.Credentials(t.Context(), "host", repository)
-	if err != nil || u != user || s != secret {
-		t.Errorf("%q %q %v, want %q %q", u, s, err, user, secret)
+	l, err := o.Credentials(t.Context(), basic)
+	if err != nil || l != (Login{User: user, Secret: secret}) {
+		t.Errorf("%v %v, want %q %q", l, err, user, secret)
 	}
 }
+
+// The challenges of a host without and with a token server.
+var (
+	basic  = Challenge{Host: "host", Repository: repository}
+	bearer = Challenge{"host", repository, "https://realm.example/token?a=b", "service", []string{"repository:group/name:pull", "other"}}
+)
 
 // giving is a lender's answer.
 func giving(user, secret string) http.HandlerFunc {
@@ -140,7 +146,7 @@ func TestLenderThatDoesNotAnswer(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	bored := errors.New("bored")
 	go func() { <-asked; cancel(bored) }()
-	if _, _, err := o.Credentials(ctx, "host", repository); !errors.Is(err, bored) {
+	if _, err := o.Credentials(ctx, basic); !errors.Is(err, bored) {
 		t.Errorf("error: %v", err)
 	}
 	o = NewOffers(own)
@@ -158,7 +164,7 @@ func TestLenderThatDoesNotAnswer(t *testing.T) {
 func TestOwnAreBroken(t *testing.T) {
 	broken := errors.New("helper is broken")
 	o := NewOffers(func(string) (string, string, error) { return "", "", broken })
-	if _, _, err := o.Credentials(t.Context(), "host", repository); !errors.Is(err, broken) {
+	if _, err := o.Credentials(t.Context(), basic); !errors.Is(err, broken) {
 		t.Errorf("error: %v", err)
 	}
 	o.Offer(repository, lend(t, giving("u", "p")))
@@ -198,8 +204,8 @@ func TestImages(t *testing.T) {
 	}
 	for _, name := range []string{"other", "third"} {
 		name = "registry.example/" + name
-		if user, secret, err := o.Credentials(t.Context(), "host", name); user != "u" || secret != name || err != nil {
-			t.Errorf("%s: %q %q %v", name, user, secret, err)
+		if l, err := o.Credentials(t.Context(), Challenge{Host: "host", Repository: name}); l != (Login{User: "u", Secret: name}) || err != nil {
+			t.Errorf("%s: %v %v", name, l, err)
 		}
 	}
 	answer = `{"images": ["` + repository + `:1"]}`
@@ -208,7 +214,7 @@ func TestImages(t *testing.T) {
 	}
 	wants(t, o, "u", repository)
 	o.Images(t.Context(), []string{repository}, "sha256:blob")
-	if _, l := o.known("host", repository); !l.until.IsZero() || l.secret != repository {
+	if _, l := o.known("host", repository); !l.until.IsZero() || l.Secret != repository {
 		t.Errorf("what is known is %v", l)
 	}
 	answer = `{"images": [` + strings.Repeat(`"registry.example/many:1", `, 100) + `"registry.example/many:1"]}`

@@ -8,8 +8,10 @@ import (
 	"sync"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
-	"github.com/containerd/containerd/v2/core/remotes/docker/auth"
+	challenges "github.com/containerd/containerd/v2/core/remotes/docker/auth"
 	"golang.org/x/sync/singleflight"
+
+	"github.com/ladle-dev/ladle/auth"
 )
 
 // authorizer answers the challenges of a registry host (docker.Authorizer).
@@ -24,7 +26,7 @@ type authorizer struct {
 
 	mu struct {
 		sync.Mutex
-		challenges map[string]auth.Challenge // the latest one, by host
+		challenges map[string]challenges.Challenge // the latest one, by host
 		grants     map[grantKey]grant
 	}
 }
@@ -43,10 +45,10 @@ type grant struct {
 
 func newAuthorizer(tokens tokenSource, credentials Credentials) *authorizer {
 	if credentials == nil {
-		credentials = func(context.Context, string, string) (string, string, error) { return "", "", nil }
+		credentials = func(context.Context, auth.Challenge) (auth.Login, error) { return auth.Login{}, nil }
 	}
 	a := &authorizer{tokens: tokens, credentials: credentials}
-	a.mu.challenges = map[string]auth.Challenge{}
+	a.mu.challenges = map[string]challenges.Challenge{}
 	a.mu.grants = map[grantKey]grant{}
 	return a
 }
@@ -66,12 +68,12 @@ func (a *authorizer) Authorize(ctx context.Context, req *http.Request) error {
 	switch {
 	case !challenged:
 		return nil
-	case challenge.Scheme == auth.BasicAuth:
-		user, secret, err := a.credentials(ctx, key.host, repositoryOf(ctx))
+	case challenge.Scheme == challenges.BasicAuth:
+		l, err := a.credentials(ctx, auth.Challenge{Host: key.host, Repository: repositoryOf(ctx)})
 		if err != nil {
 			return denied(key.host, err)
 		}
-		req.SetBasicAuth(user, secret)
+		req.SetBasicAuth(l.User, l.Secret)
 		return nil
 	}
 	t, err := a.token(ctx, key)
@@ -88,17 +90,17 @@ func (a *authorizer) Authorize(ctx context.Context, req *http.Request) error {
 func (a *authorizer) AddResponses(ctx context.Context, responses []*http.Response) error {
 	last := responses[len(responses)-1]
 	key := keyOf(ctx, last.Request)
-	for _, c := range auth.ParseAuthHeader(last.Header) { // bearer before basic
+	for _, c := range challenges.ParseAuthHeader(last.Header) { // bearer before basic
 		switch c.Scheme {
-		case auth.BearerAuth:
+		case challenges.BearerAuth:
 			a.refused(key, c, strings.TrimPrefix(last.Request.Header.Get("Authorization"), "Bearer "))
 			return nil
-		case auth.BasicAuth:
-			user, _, err := a.credentials(ctx, key.host, repositoryOf(ctx))
+		case challenges.BasicAuth:
+			l, err := a.credentials(ctx, auth.Challenge{Host: key.host, Repository: repositoryOf(ctx)})
 			if err != nil {
 				return err
 			}
-			if user == "" {
+			if l.User == "" {
 				return errors.New("no credentials for basic authentication")
 			}
 			a.refused(key, c, "")
@@ -110,7 +112,7 @@ func (a *authorizer) AddResponses(ctx context.Context, responses []*http.Respons
 
 // refused remembers challenge, with which a request with used as its token was
 // answered.
-func (a *authorizer) refused(key grantKey, challenge auth.Challenge, used string) {
+func (a *authorizer) refused(key grantKey, challenge challenges.Challenge, used string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.mu.challenges[key.host] = challenge
@@ -161,12 +163,8 @@ func (a *authorizer) current(key grantKey) (string, bool) {
 	return t.value, t.valid(a.tokens.now())
 }
 
-// renew fetches a token for key.
+// renew gets a token for key: one that is lent, or else it fetches one.
 func (a *authorizer) renew(ctx context.Context, key grantKey) (string, error) {
-	user, secret, err := a.credentials(ctx, key.host, repositoryOf(ctx))
-	if err != nil {
-		return "", denied(key.host, err)
-	}
 	a.mu.Lock()
 	challenge, scopes := a.mu.challenges[key.host], a.mu.grants[key].scopes
 	a.mu.Unlock()
@@ -176,13 +174,22 @@ func (a *authorizer) renew(ctx context.Context, key grantKey) (string, error) {
 	challenge.Parameters = map[string]string{
 		"realm": challenge.Parameters["realm"], "service": challenge.Parameters["service"], "scope": scopes,
 	}
-	want, err := auth.GenerateTokenOptions(ctx, key.host, user, secret, challenge)
+	want, err := challenges.GenerateTokenOptions(ctx, key.host, "", "", challenge)
 	if err != nil {
 		return "", denied(key.host, err)
 	}
-	t, err := a.tokens.fetch(ctx, want)
+	l, err := a.credentials(ctx, auth.Challenge{
+		Host: key.host, Repository: repositoryOf(ctx), Realm: want.Realm, Service: want.Service, Scopes: want.Scopes,
+	})
 	if err != nil {
-		return "", err
+		return "", denied(key.host, err)
+	}
+	t := a.tokens.token(l.Token, l.Life)
+	if l.Token == "" {
+		want.Username, want.Secret = l.User, l.Secret
+		if t, err = a.tokens.fetch(ctx, want); err != nil {
+			return "", err
+		}
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

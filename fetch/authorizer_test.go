@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ladle-dev/ladle/auth"
 	"github.com/ladle-dev/ladle/internal/registrytest"
 )
 
@@ -41,7 +42,7 @@ func TestTokenIsRenewed(t *testing.T) {
 			c := client(t)
 			b := blobOf(c, r, data)
 			wantRange(t, b, data, 0, 1000)
-			hosts, err := c.allHosts(r.Host())
+			hosts, err := c.allHosts(within(t), b.img)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -140,11 +141,11 @@ func TestCredentials(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := registrytest.New(t, c.opts)
-			hosts := Hosts(t.Context(), HostsOptions{Credentials: func(_ context.Context, host, repository string) (string, string, error) {
-				if host != r.Host() || repository != r.Host()+"/library/test" {
-					t.Errorf("credentials for %q at %q", repository, host)
+			hosts := Hosts(t.Context(), HostsOptions{Credentials: func(_ context.Context, q auth.Challenge) (auth.Login, error) {
+				if q.Host != r.Host() || q.Repository != r.Host()+"/library/test" || (q.Realm != "") != c.opts.Token {
+					t.Errorf("challenge %q", q)
 				}
-				return c.user, c.secret, c.err
+				return auth.Login{User: c.user, Secret: c.secret}, c.err
 			}})
 			_, err := read(within(t), blobOf(New(hosts, quick), r, data), 0, 10)
 			if !errors.Is(err, c.want) {
@@ -167,8 +168,8 @@ func TestNewLoginWorks(t *testing.T) {
 			data := random(1000)
 			r := registrytest.New(t, opts)
 			password := "old"
-			hosts := Hosts(t.Context(), HostsOptions{Credentials: func(context.Context, string, string) (string, string, error) {
-				return "u", password, nil
+			hosts := Hosts(t.Context(), HostsOptions{Credentials: func(context.Context, auth.Challenge) (auth.Login, error) {
+				return auth.Login{User: "u", Secret: password}, nil
 			}})
 			b := blobOf(New(hosts, quick), r, data)
 			if _, err := read(within(t), b, 0, 10); !errors.Is(err, ErrUnauthorized) {

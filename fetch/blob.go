@@ -77,7 +77,7 @@ func (b *Blob) plan(ctx context.Context) (context.Context, *plan, error) {
 	if b.invalid != nil {
 		return nil, nil, b.invalid
 	}
-	hosts, err := b.client.hosts(b.img.registry, docker.HostCapabilityPull)
+	hosts, err := b.client.hosts(ctx, b.img, docker.HostCapabilityPull)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -153,9 +153,9 @@ func (b *Blob) Link() Link {
 	if b.invalid != nil {
 		return Link{}
 	}
-	hosts, err := b.client.hosts(b.img.registry, docker.HostCapabilityPull)
-	if err != nil {
-		return Link{}
+	hosts := those(b.client.known.get(b.img.Locator).hosts, docker.HostCapabilityPull)
+	if len(hosts) == 0 {
+		return Link{} // nothing was read from the repository yet
 	}
 	h := b.client.plan(hosts, b.avoided).host()
 	if u := b.redirected(h); u != nil {

@@ -1,7 +1,8 @@
 // Package fetch reads ranges of blobs and manifests from registries.
 //
 // A host is one place that has an image's blobs: a mirror or the registry
-// itself. A source is a blob as an image names it: reference and digest. Hosts
+// itself, as ladle's configuration says, or as those lend it who had an image
+// read. A source is a blob as an image names it: reference and digest. Hosts
 // are tried in order; what a host turned out to be unable to do (byte ranges,
 // suffix ranges) and where it redirected a blob are remembered. A plan is which
 // hosts remain to be tried for one object. An exchange is the requests to one

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
@@ -48,42 +47,27 @@ func (o Options) withDefaults() Options {
 const (
 	// blobsRemembered bounds for how many blobs a client knows where they are.
 	blobsRemembered = 4096
-
-	// hostsFor is how long a client uses a registry's hosts before it asks for
-	// them again.
-	hostsFor = 10 * time.Second
 )
 
-// Client fetches from the hosts that a function names for each registry. It
+// Client fetches from the hosts that a function names for each repository. It
 // may be used concurrently.
 type Client struct {
-	registries docker.RegistryHosts
+	registries Registries
 	opts       Options
 	now        func() time.Time
 	links      links
 	blobs      *lru.Cache[Source, *Blob]
-
-	mu struct {
-		sync.Mutex
-		hosts map[string]knownHosts // by registry
-	}
+	known      *knownHosts
 }
 
-type knownHosts struct {
-	hosts []*host
-	asked time.Time
-}
-
-// New returns a client that asks registries for the hosts of a registry, with
+// New returns a client that asks registries for the hosts of a repository, with
 // credentials and TLS settings in them; Hosts returns such a function.
-func New(registries docker.RegistryHosts, opts Options) *Client {
+func New(registries Registries, opts Options) *Client {
 	blobs, err := lru.New[Source, *Blob](blobsRemembered)
 	if err != nil {
 		panic(err) // only for a size that is not positive
 	}
-	c := &Client{registries: registries, opts: opts.withDefaults(), now: time.Now, blobs: blobs}
-	c.mu.hosts = map[string]knownHosts{}
-	return c
+	return &Client{registries: registries, opts: opts.withDefaults(), now: time.Now, blobs: blobs, known: newKnownHosts()}
 }
 
 // Blob returns a reader of src. It sends nothing. What is known about where
@@ -99,52 +83,6 @@ func (c *Client) Blob(src Source) *Blob {
 		return known
 	}
 	return b
-}
-
-// hosts returns the hosts of a registry that can do what is asked, or an error
-// if there are none.
-func (c *Client) hosts(registry string, can docker.HostCapabilities) ([]*host, error) {
-	all, err := c.allHosts(registry)
-	if err != nil {
-		return nil, fmt.Errorf("hosts of %s: %w", registry, err)
-	}
-	var able []*host
-	for _, h := range all {
-		if h.Capabilities.Has(can) {
-			able = append(able, h)
-		}
-	}
-	if len(able) == 0 {
-		return nil, fmt.Errorf("no host is configured for %s", registry)
-	}
-	return able, nil
-}
-
-func (c *Client) allHosts(registry string) ([]*host, error) {
-	c.mu.Lock()
-	known := c.mu.hosts[registry]
-	c.mu.Unlock()
-	if known.hosts != nil && c.now().Sub(known.asked) < hostsFor {
-		return known.hosts, nil
-	}
-	configured, err := c.registries(registry) // may read files
-	if err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	old := c.mu.hosts[registry].hosts
-	fresh := make([]*host, len(configured))
-	for i, r := range configured {
-		fresh[i] = &host{RegistryHost: r, registry: registry}
-		for _, h := range old {
-			if h.same(r) {
-				fresh[i] = h
-			}
-		}
-	}
-	c.mu.hosts[registry] = knownHosts{fresh, c.now()}
-	return fresh, nil
 }
 
 // plan returns a plan to ask hosts: those that are down, or that avoid names,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -12,6 +13,8 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/containerd/containerd/v2/core/remotes/docker/config"
 	"github.com/containerd/errdefs"
+
+	"github.com/ladle-dev/ladle/auth"
 )
 
 // HostsOptions say where the hosts of a registry are configured. The zero
@@ -26,9 +29,12 @@ type HostsOptions struct {
 	// Mirrors are asked before the hosts that Dirs names, by registry.
 	Mirrors map[string][]Mirror
 
-	// Credentials returns what to log in with at a host to read from a
-	// repository, which is named as image references do and not as a mirror
-	// might; nil means nothing.
+	// Lent returns where the images of a repository, "registry/path", are as
+	// those say who are reading them; nil means that nobody says it. It does
+	// not count for a registry that Mirrors or a directory of its own name.
+	Lent func(ctx context.Context, registry, repository string) ([]auth.Host, error)
+
+	// Credentials returns what answers a host's challenge; nil means nothing.
 	Credentials Credentials
 
 	// RequestTimeout bounds how long the header of an answer takes to come
@@ -40,11 +46,9 @@ type HostsOptions struct {
 	Wrap func(http.RoundTripper) http.RoundTripper
 }
 
-// Credentials returns what to log in with at host, "name" or "name:port", to
-// read from repository, "registry/path". If user is empty and secret is not,
-// secret is an identity token (an OAuth 2 refresh token); both are empty for who
-// needs no login. ctx ends when nobody waits any more.
-type Credentials func(ctx context.Context, host, repository string) (user, secret string, err error)
+// Credentials returns what answers a challenge, or nothing for who needs no
+// login. ctx ends when nobody waits any more.
+type Credentials func(context.Context, auth.Challenge) (auth.Login, error)
 
 // Mirror is a host that is asked in place of a registry.
 type Mirror struct {
@@ -54,16 +58,20 @@ type Mirror struct {
 	RequestTimeout time.Duration // as in HostsOptions; zero means the one there
 }
 
+// anyRegistry is the name of the directory for registries that have none.
+const anyRegistry = "_default"
+
 // dirsFor is how long a directory is used without change: it may name
 // certificates elsewhere, which are renewed.
 const dirsFor = time.Hour
 
 // Hosts returns the hosts of each registry as opts say: its mirrors in their
 // order, then those of its directory, or, if that names none, the registry
-// itself, by plain HTTP on the local host. The same connections and tokens are
+// itself, by plain HTTP on the local host. Those that are lent come in the place
+// of these unless opts name the registry. The same connections and tokens are
 // used as long as the configuration stays the same. ctx is for logging.
-func Hosts(ctx context.Context, opts HostsOptions) docker.RegistryHosts {
-	c := &configured{ctx: ctx, opts: opts}
+func Hosts(ctx context.Context, opts HostsOptions) Registries {
+	c := &configured{ctx: ctx, opts: opts, lent: newLentHosts()}
 	c.mu.registries = map[string]registryHosts{}
 	return c.hosts
 }
@@ -71,6 +79,7 @@ func Hosts(ctx context.Context, opts HostsOptions) docker.RegistryHosts {
 type configured struct {
 	ctx  context.Context // for the log of containerd's configuration reader
 	opts HostsOptions
+	lent *lentHosts
 
 	mu struct {
 		sync.Mutex
@@ -80,27 +89,43 @@ type configured struct {
 
 type registryHosts struct {
 	hosts []docker.RegistryHost
+	named bool   // the registry itself is, and not any
 	stamp string // of the directory that they were read from
 	read  time.Time
 }
 
-func (c *configured) hosts(registry string) ([]docker.RegistryHost, error) {
+func (c *configured) hosts(ctx context.Context, registry, repository string) ([]docker.RegistryHost, error) {
+	own, err := c.own(registry)
+	if err != nil || own.named || c.opts.Lent == nil {
+		return own.hosts, err
+	}
+	lent, err := c.opts.Lent(ctx, registry, repository)
+	if err != nil || len(lent) == 0 {
+		return own.hosts, err
+	}
+	return c.lend(registry, lent)
+}
+
+// own returns the hosts of registry without what is lent.
+func (c *configured) own(registry string) (registryHosts, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock() // held while files are read, so that they are read once
 	dir, stamp, err := c.dir(registry)
 	if err != nil {
-		return nil, err
+		return registryHosts{}, err
 	}
 	known := c.mu.registries[registry]
 	if known.hosts != nil && known.stamp == stamp && time.Since(known.read) < dirsFor {
-		return known.hosts, nil
+		return known, nil
 	}
 	hosts, err := c.read(registry, dir)
 	if err != nil {
-		return nil, err
+		return registryHosts{}, err
 	}
-	c.mu.registries[registry] = registryHosts{hosts, stamp, time.Now()}
-	return hosts, nil
+	named := len(c.opts.Mirrors[registry]) > 0 || dir != "" && filepath.Base(dir) != anyRegistry
+	known = registryHosts{hosts, named, stamp, time.Now()}
+	c.mu.registries[registry] = known
+	return known, nil
 }
 
 // dir returns the directory for registry, or "", and what changes when it

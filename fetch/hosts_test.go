@@ -208,7 +208,7 @@ func TestSchemeAndNames(t *testing.T) {
 		"m.example":       "https://registry-1.docker.io/v2 http://a.example/v2 http://localhost:5000/v2 https://m.example/v2",
 		"localhost.other": "https://localhost.other/v2",
 	} {
-		all, err := hosts(registry)
+		all, err := hosts(t.Context(), registry, registry+"/a")
 		if err != nil {
 			t.Fatal(err)
 		}

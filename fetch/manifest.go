@@ -62,7 +62,7 @@ func (c *Client) manifest(ctx context.Context, ref, name string, can docker.Host
 	if err != nil {
 		return nil, err
 	}
-	hosts, err := c.hosts(img.registry, can)
+	hosts, err := c.hosts(ctx, img, can)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -163,7 +164,8 @@ func TestForeignHosts(t *testing.T) {
 	hosts := docker.ConfigureDefaultRegistries(
 		docker.WithPlainHTTP(docker.MatchAllHosts),
 		docker.WithAuthorizer(docker.NewDockerAuthorizer()))
-	b := blobOf(New(hosts, quick), r, data)
+	registries := func(_ context.Context, registry, _ string) ([]docker.RegistryHost, error) { return hosts(registry) }
+	b := blobOf(New(registries, quick), r, data)
 	wantRange(t, b, data, 0, 1000)
 	wantTail(t, b, data, 1000)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/ladle-dev/ladle/auth"
 	"github.com/ladle-dev/ladle/internal/registrytest"
 )
 
@@ -46,7 +47,9 @@ func random(n int) []byte {
 }
 
 // credentials of registries that want User "u" and Password "p".
-func credentials(context.Context, string, string) (string, string, error) { return "u", "p", nil }
+func credentials(context.Context, auth.Challenge) (auth.Login, error) {
+	return auth.Login{User: "u", Secret: "p"}, nil
+}
 
 // client returns a client that asks each registry itself, for tests with the
 // fault f if there is one.

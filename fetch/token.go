@@ -63,7 +63,7 @@ func (s tokenSource) fetch(ctx context.Context, want auth.TokenOptions) (token, 
 	}
 	got, err := auth.FetchToken(ctx, s.client, s.header, want)
 	if err == nil {
-		return s.token(got.Token, got.ExpiresInSeconds), nil
+		return s.token(got.Token, time.Duration(got.ExpiresInSeconds)*time.Second), nil
 	}
 	if e := (remoteerrors.ErrUnexpectedStatus{}); want.Secret != "" && errors.As(err, &e) {
 		if e.StatusCode == http.StatusNotFound || e.StatusCode == http.StatusMethodNotAllowed {
@@ -78,16 +78,15 @@ func (s tokenSource) post(ctx context.Context, want auth.TokenOptions) (token, e
 	if err != nil {
 		return token{}, tokenError(want.Realm, err)
 	}
-	return s.token(got.AccessToken, got.ExpiresInSeconds), nil
+	return s.token(got.AccessToken, time.Duration(got.ExpiresInSeconds)*time.Second), nil
 }
 
 // token returns a token that is renewed a tenth of its life, but at most ten
 // seconds, before its end.
-func (s tokenSource) token(value string, seconds int) token {
-	if seconds <= 0 {
+func (s tokenSource) token(value string, life time.Duration) token {
+	if life <= 0 {
 		return token{value: value}
 	}
-	life := time.Duration(seconds) * time.Second
 	return token{value, s.now().Add(life - min(life/10, 10*time.Second))}
 }
 

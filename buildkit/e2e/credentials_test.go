@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -76,9 +77,24 @@ func TestCredentialsOfTheClient(t *testing.T) {
 				daemon := l.Node.Daemon(plugin)
 				l.noSecrets(filepath.Dir(daemon.LogFile), daemon.Root+"/f", daemon.Root+"/l")
 				l.noSecrets(l.workers[kind].Dir)
+				if g.tokens != nil && g.tokens.passwords.Load() != 0 {
+					t.Error("ladle was given the password where a token would do")
+				}
 				l.pruneAll()
 			})
 		}
+	}
+}
+
+// A client that does not fetch tokens lends its password to who does.
+func TestClientWithoutTokens(t *testing.T) {
+	t.Setenv("BUILDKIT_NO_CLIENT_TOKEN", "true") // of buildctl
+	l := newLab(t, labOptions{kinds: merging[:1]})
+	g := l.guard(token)
+	l.login(merging[0], g)
+	l.lazily(merging[0], g, "RUN cat /usr/bin/perl >/dev/null\n")
+	if g.tokens.passwords.Load() == 0 {
+		t.Error("the client fetched tokens")
 	}
 }
 
@@ -115,10 +131,10 @@ func (l lab) noSecrets(dir string, mounts ...string) {
 	}
 }
 
-// What a build began to read can be read on when its client is gone, but not
-// once ladle has forgotten the credentials that it was lent, which it keeps in
-// memory alone. The next build that may read the image lends them again, and
-// what is open then goes on.
+// What a build began to read can be read on when its client is gone, for as long
+// as a token lives, but not once ladle has forgotten the credentials that it was
+// lent, which it keeps in memory alone. The next build that may read the image
+// lends them again, and what is open then goes on.
 func TestReadsAfterTheBuild(t *testing.T) {
 	const kind = ladleOnContainerd
 	l := newLab(t, labOptions{kinds: []string{kind}, config: "read_timeout_sec = 5\n"})
@@ -126,6 +142,12 @@ func TestReadsAfterTheBuild(t *testing.T) {
 		t.Run(scheme, func(t *testing.T) {
 			l := l.as(t)
 			g := l.guard(scheme)
+			live := func(seconds int64) {
+				if g.tokens != nil {
+					g.tokens.life.Store(seconds)
+				}
+			}
+			live(3600)
 			l.login(kind, g)
 			l.lazily(kind, g, "RUN test -s /etc/passwd\n")
 			reads := func(name string, want bool) {
@@ -143,7 +165,12 @@ func TestReadsAfterTheBuild(t *testing.T) {
 			l.Node.Daemon(plugin).Kill()
 			l.restartLadle()
 			reads("usr/share/perl/5.36.0/Unicode/Collate/allkeys.txt", false)
+			live(1)
 			l.lazily(kind, g, "RUN cat /usr/share/perl/5.36.0/Unicode/Collate/allkeys.txt >/dev/null\n")
+			time.Sleep(2 * time.Second)
+			reads("usr/bin/perl", scheme == basic)
+			live(3600)
+			l.lazily(kind, g, "RUN wc -c /usr/bin/perl\n")
 			reads("usr/lib/x86_64-linux-gnu/libcrypto.so.3", true)
 			l.pruneAll()
 		})

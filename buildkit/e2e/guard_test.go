@@ -94,10 +94,12 @@ type tokenServer struct {
 	key         *rsa.PrivateKey
 	certificate []byte
 	given       atomic.Int64
+	passwords   atomic.Int64 // how many GETs had the right one: BuildKit's clients POST it
+	life        atomic.Int64 // of tokens, in seconds; the registry takes them for a minute more
 }
 
-// tokenLife is in seconds. The registry takes them for a minute more.
-const tokenLife = 2
+// shortLife of tokens, in seconds, makes ladle want several in one test.
+const shortLife = 2
 
 func newTokenServer(t testing.TB) *tokenServer {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -113,6 +115,7 @@ func newTokenServer(t testing.TB) *tokenServer {
 		t.Fatal(err)
 	}
 	s := &tokenServer{key: key, certificate: certificate}
+	s.life.Store(shortLife)
 	s.Server = httptest.NewServer(http.HandlerFunc(s.serve))
 	t.Cleanup(s.Close)
 	return s
@@ -123,7 +126,12 @@ func (s *tokenServer) certificatePEM() string {
 }
 
 func (s *tokenServer) serve(w http.ResponseWriter, r *http.Request) {
-	if user, password, _ := r.BasicAuth(); user != guardUser || password != guardPassword {
+	user, password, scopes := r.PostFormValue("username"), r.PostFormValue("password"), strings.Fields(r.PostFormValue("scope"))
+	if r.Method == http.MethodGet {
+		user, password, _ = r.BasicAuth()
+		scopes = r.URL.Query()["scope"]
+	}
+	if user != guardUser || password != guardPassword {
 		http.Error(w, `{"errors":[{"code":"UNAUTHORIZED","message":"nobody knows you"}]}`, http.StatusUnauthorized)
 		return
 	}
@@ -132,23 +140,26 @@ func (s *tokenServer) serve(w http.ResponseWriter, r *http.Request) {
 		Name    string   `json:"name"`
 		Actions []string `json:"actions"`
 	}
+	if r.Method == http.MethodGet {
+		s.passwords.Add(1)
+	}
 	var granted []access
-	for _, scope := range r.URL.Query()["scope"] {
+	for _, scope := range scopes {
 		if name, ok := strings.CutPrefix(scope, "repository:"); ok {
 			name, _, _ = strings.Cut(name, ":")
 			granted = append(granted, access{"repository", name, []string{"pull"}})
 		}
 	}
-	now := time.Now()
+	now, life := time.Now(), s.life.Load()
 	signed, err := s.sign(map[string]any{
 		"iss": "test", "aud": "test", "sub": guardUser, "jti": fmt.Sprint(s.given.Add(1)),
-		"nbf": now.Add(-time.Minute).Unix(), "iat": now.Unix(), "exp": now.Add(tokenLife * time.Second).Unix(), "access": granted,
+		"nbf": now.Add(-time.Minute).Unix(), "iat": now.Unix(), "exp": now.Add(time.Duration(life) * time.Second).Unix(), "access": granted,
 	})
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"token": signed, "expires_in": tokenLife}) // who asked sees that it fails
+	_ = json.NewEncoder(w).Encode(map[string]any{"token": signed, "access_token": signed, "expires_in": life}) // who asked sees that it fails
 }
 
 // sign returns a JSON web token of claims (RFC 7519, RS256).

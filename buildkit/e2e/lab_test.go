@@ -98,6 +98,11 @@ func (l lab) endpoint(kind string) string { return filepath.Join(l.dir, kind+".s
 // start starts a worker. It stops before the stack does.
 func (l lab) start(kind string) {
 	l.Helper()
+	l.startWorker(kind, l.options(kind))
+}
+
+// options are those of a worker.
+func (l lab) options(kind string) worker.Options {
 	o := worker.Options{Dir: filepath.Join(l.dir, kind), Registries: []string{l.Link.Addr()}}
 	switch kind {
 	case onOverlayfs:
@@ -113,7 +118,7 @@ func (l lab) start(kind string) {
 	case ladleOnContainerd:
 		o.Snapshotter, o.Containerd, o.Ladle = plugin, l.Node.Address, true
 	}
-	l.startWorker(kind, o)
+	return o
 }
 
 // startWorker starts a worker as o says. It stops before the stack does.

@@ -17,6 +17,7 @@ import (
 type Options struct {
 	Dir        string   // for state, socket and log; made, and left to the caller
 	Registries []string // host:port of registries that speak plain HTTP
+	Config     string   // added to buildkitd.toml
 	// Snapshotter is the name of the snapshotter. Without Containerd and
 	// Proxy it is one that is built into BuildKit.
 	Snapshotter string
@@ -122,7 +123,7 @@ func (w *Worker) Namespace() string {
 }
 
 func (w *Worker) writeConfig() error {
-	text := "debug = true\n"
+	text := "debug = true\n" + w.Config
 	for _, r := range w.Registries {
 		text += fmt.Sprintf("[registry.%q]\nhttp = true\n", r)
 	}

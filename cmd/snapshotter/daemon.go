@@ -45,7 +45,8 @@ func (d *daemon) start(ctx context.Context) (map[string]snapshots.Snapshotter, e
 	d.open.add("store", func(context.Context) error { return st.Close() })
 
 	offers := auth.NewOffers(auth.NewDocker("").Credentials)
-	set := layer.NewSet(st, d.client(ctx, offers), d.layerOptions(offers))
+	client := d.client(ctx, offers)
+	set := layer.NewSet(st, client, d.layerOptions(offers))
 	d.open.add("layers", func(context.Context) error { return set.Close() })
 
 	trees, err := d.handover.open(ctx, fs.Options{
@@ -60,7 +61,7 @@ func (d *daemon) start(ctx context.Context) (map[string]snapshots.Snapshotter, e
 		return nil, err
 	}
 	d.open.add(treesPart, trees.Close)
-	return d.endpoints(ctx, usableLayers{set, st, offers}, trees)
+	return d.endpoints(ctx, usableLayers{set, st, offers, client}, trees)
 }
 
 func (d *daemon) storeDir() string { return filepath.Join(d.cfg.Root, "store") }
@@ -120,10 +121,15 @@ type usableLayers struct {
 	*layer.Set
 	store  *store.Store
 	offers *auth.Offers
+	client *fetch.Client
 }
 
-// Offer takes an offer of credentials for the repository of the image ref.
-func (l usableLayers) Offer(ref, socket string) { l.offers.Offer(ref, socket) }
+// Offer takes an offer for the repository of the image ref: of credentials, and
+// of where it is.
+func (l usableLayers) Offer(ref, socket string) {
+	l.offers.Offer(ref, socket)
+	l.client.AskAgain(ref)
+}
 
 // drop drops the layers that no endpoint claims.
 func (l usableLayers) drop(ctx context.Context, claimed func(store.ID) bool) error {

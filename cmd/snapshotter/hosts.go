@@ -11,6 +11,7 @@ import (
 func hostsOptions(cfg config.Config, offers *auth.Offers, counts *metrics.HTTP) fetch.HostsOptions {
 	opts := fetch.HostsOptions{
 		Mirrors:        mirrors(cfg.Registries),
+		Lent:           offers.Hosts,
 		Credentials:    offers.Credentials,
 		RequestTimeout: cfg.Registries.RequestTimeout.Duration(),
 		Wrap:           counts.Transport,

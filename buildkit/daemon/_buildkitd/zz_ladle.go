@@ -21,6 +21,7 @@ import (
 	"github.com/moby/buildkit/solver"
 	"github.com/moby/buildkit/source"
 	"github.com/moby/buildkit/source/containerimage"
+	"github.com/moby/buildkit/source/local"
 	"github.com/moby/buildkit/util/appcontext"
 	"github.com/moby/buildkit/util/bklog"
 	"github.com/moby/buildkit/worker"
@@ -50,16 +51,18 @@ func init() {
 // after the other.
 var lend *ladle.Lender
 
-// lender returns what lends the credentials of clients. Without it, ladle uses
-// its own.
+// lender returns what lends the credentials of clients, and what is configured
+// of registries. Without it, ladle uses its own.
 func lender(o workerInitializerOpt) *ladle.Lender {
 	if lend != nil {
 		return lend
 	}
 	ctx := appcontext.Context()
-	l, err := ladle.Lend(ctx, o.sessionManager, o.config.Root)
+	l, err := ladle.Lend(ctx, ladle.LenderOptions{
+		Dir: o.config.Root, Sessions: o.sessionManager, Registries: o.config.Registries,
+	})
 	if err != nil {
-		bklog.G(ctx).WithError(err).Warn("clients' registry credentials are not lent to ladle")
+		bklog.G(ctx).WithError(err).Warn("ladle is told neither of clients' credentials nor of registries")
 		return nil
 	}
 	lend = l
@@ -67,7 +70,7 @@ func lender(o workerInitializerOpt) *ladle.Lender {
 }
 
 // useLadle gives merges and layers of a worker to ladle, if its snapshotter is
-// ladle, and lends it the credentials of clients.
+// ladle, and lends it what it needs to read them.
 func useLadle(w worker.Worker, l *ladle.Lender) (worker.Worker, error) {
 	b, ok := w.(*base.Worker)
 	if !ok {
@@ -82,24 +85,87 @@ func useLadle(w worker.Worker, l *ladle.Lender) (worker.Worker, error) {
 		*source = b.CacheMgr
 	}
 	if l == nil {
-		return b, nil
+		return linking{b, b, s}, nil
 	}
-	b.SourceManager.Register(images{b.ImageSource, l})
-	return closing{b, l}, nil
+	files, err := local.NewSource(local.Opt{CacheAccessor: b.CacheMgr})
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range []source.Source{files, b.GitSource, b.HTTPSource, b.OCILayoutSource} {
+		b.SourceManager.Register(noting{s})
+	}
+	b.SourceManager.Register(images{noting{b.ImageSource}, l})
+	return linking{lending{b, l}, b, s}, nil
 }
 
-// closing is a worker that ends the lending when it is closed.
-type closing struct {
+// lending is a worker that says what is lent for. It ends the lending when it is
+// closed.
+type lending struct {
 	*base.Worker
 	lender *ladle.Lender
 }
 
-func (c closing) Close() error { return errors.Join(c.lender.Close(), c.Worker.Close()) }
+func (l lending) Close() error { return errors.Join(l.lender.Close(), l.Worker.Close()) }
+
+// FromRemote is called with what --cache-from names, for the layers that are in
+// the place of a step's result. The images were resolved for some of the clients
+// that the step's sources were noted with.
+func (l lending) FromRemote(ctx context.Context, remote *solver.Remote) (cache.ImmutableRef, error) {
+	if noted := solver.CacheOptGetterOf(ctx); noted != nil && remote != nil {
+		clients, _ := noted(true, clientsKey{})[clientsKey{}].(session.Group)
+		for ref, blobs := range sources(remote) {
+			if image, err := reference.Parse(ref); err == nil && clients != nil {
+				l.lender.Suppose(ladle.Image{Ref: ref, Repository: image.Locator, Blobs: blobs}, clients)
+			}
+		}
+	}
+	return l.Worker.FromRemote(ctx, remote)
+}
+
+// sources returns the digests of remote's layers by the image in which they are,
+// which BuildKit's importer notes in their descriptors (cache/remotecache/registry).
+func sources(remote *solver.Remote) map[string][]string {
+	blobs := map[string][]string{}
+	for _, layer := range remote.Descriptors {
+		if ref := layer.Annotations["containerd.io/distribution.source.ref"]; ref != "" {
+			blobs[ref] = append(blobs[ref], layer.Digest.String())
+		}
+	}
+	return blobs
+}
+
+// clientsKey is under which what depends on a source finds the clients that the
+// source is for.
+type clientsKey struct{}
+
+// noting is a source that notes whom it is for.
+type noting struct{ source.Source }
+
+func (n noting) Resolve(ctx context.Context, id source.Identifier, sm *session.Manager, v solver.Vertex) (source.SourceInstance, error) {
+	instance, err := n.Source.Resolve(ctx, id, sm, v)
+	if err != nil {
+		return nil, err
+	}
+	return noted{instance}, nil
+}
+
+type noted struct{ source.SourceInstance }
+
+func (n noted) CacheKey(ctx context.Context, job solver.JobContext, index int) (key, pin string, opts solver.CacheOpts, done bool, err error) {
+	key, pin, opts, done, err = n.SourceInstance.CacheKey(ctx, job, index)
+	if err == nil && job != nil {
+		if opts == nil {
+			opts = solver.CacheOpts{}
+		}
+		opts[clientsKey{}] = job.Session()
+	}
+	return key, pin, opts, done, err
+}
 
 // images is BuildKit's source of images in registries. It tells the lender who
 // was let read which.
 type images struct {
-	*containerimage.Source
+	source.Source
 	lender *ladle.Lender
 }
 

@@ -1,7 +1,7 @@
 // Package ladle makes a worker of BuildKit use what a ladle snapshotter can do
 // besides containerd's protocol. With any other snapshotter, nothing changes.
 //
-// Two things of BuildKit are replaced, by bin/ladle-buildkitd (see _buildkitd),
+// Three things of BuildKit are replaced, by bin/ladle-buildkitd (see _buildkitd),
 // and one is added:
 //
 //   - A merge of diffs is asked of ladle, by labels on Prepare, and is a stack
@@ -9,14 +9,21 @@
 //   - A layer that the registry has is lazy whenever BuildKit looks for its
 //     snapshot. BuildKit itself tries that only if the snapshotter is called
 //     "stargz", and not for what lies below a diff.
+//   - A copy of one path from stage to stage is asked of ladle, by labels on
+//     Prepare, and is links. BuildKit's own copies file by file, and does still
+//     if ladle declines. The digests of the files, which are the key of its cache,
+//     are found out on all processors and told to BuildKit's cache of digests.
 //   - The registry credentials of the clients of builds are lent to ladle, by a
-//     socket. BuildKit uses them in its own process only.
+//     socket, and what BuildKit's configuration says of registries. BuildKit uses
+//     them in its own process only.
 //
 // The words: a diff is a pair of snapshots, what upper has over lower; a key
 // names a snapshot. A layer is announced by BuildKit's cache when it learns of
 // it from a manifest. A client is admitted to an image when the registry let
 // BuildKit read the image's manifest with that client's credentials; a lender
-// (package auth of ladle, which has the protocol) asks only those.
+// (package auth of ladle, which has the protocol) asks only those. A client is
+// supposed to be, if it is one of several for whom BuildKit read it; the lender
+// reads it once more with that client's credentials to know.
 //
 // # Who is ladle
 //

@@ -2,6 +2,7 @@ package ladle
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,14 +11,15 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/moby/buildkit/session"
-	"github.com/moby/buildkit/session/auth"
 	"github.com/moby/buildkit/util/bklog"
-	"github.com/moby/buildkit/util/grpcerrors"
-	"google.golang.org/grpc/codes"
+	"github.com/moby/buildkit/util/resolver"
+	"github.com/moby/buildkit/util/resolver/config"
 )
 
 const (
@@ -33,20 +35,25 @@ const (
 	// sessionTimeout bounds the answer of one client, as BuildKit itself does
 	// (session.Manager.Any).
 	sessionTimeout = 5 * time.Second
-
-	// maxAdmissions bounds the builds that are remembered of one repository.
-	maxAdmissions = 64
-
-	// maxImages bounds the images that are named for one blob.
-	maxImages = 8
 )
 
-// Lender lends ladle the registry credentials of the clients of builds: it
-// serves the protocol of ladle's package auth. It may be used concurrently.
+// LenderOptions say what there is to lend.
+type LenderOptions struct {
+	Dir        string // of BuildKit's state; the socket is below it
+	Sessions   *session.Manager
+	Registries map[string]config.RegistryConfig // of BuildKit's configuration; nil: none
+}
+
+// Lender lends ladle what BuildKit knows of registries: the credentials of the
+// clients of builds, and where and how it reaches them. It serves the protocol
+// of ladle's package auth. It may be used concurrently.
 type Lender struct {
-	sessions *session.Manager
-	socket   string
-	server   *http.Server
+	sessions   *session.Manager
+	registries map[string]config.RegistryConfig
+	hosts      docker.RegistryHosts // as BuildKit has them
+	salt       []byte               // of this process, for keys of clients (see authority)
+	socket     string
+	server     *http.Server
 
 	mu struct {
 		sync.Mutex
@@ -56,34 +63,19 @@ type Lender struct {
 	}
 }
 
-// Image is what clients were let read.
-type Image struct {
-	Ref        string   // "docker.io/library/debian:12"
-	Repository string   // "docker.io/library/debian"
-	Blobs      []string // digests of its layers
-}
-
-// admission says that the registry let clients read the manifest of an image.
-// When their build has ended, the group has no sessions.
-type admission struct {
-	Image
-	clients session.Group
-}
-
-func (a admission) over() bool {
-	i := a.clients.SessionIterator()
-	return i == nil || i.NextSession() == ""
-}
-
-// Lend starts a lender for the clients of sessions. Its socket is at the same
-// place below dir each time, in a directory that only its owner can enter.
-func Lend(ctx context.Context, sessions *session.Manager, dir string) (*Lender, error) {
-	dir, err := filepath.Abs(dir)
+// Lend starts a lender. Its socket is at the same place below the directory each
+// time, in a directory that only its owner can enter.
+func Lend(ctx context.Context, o LenderOptions) (*Lender, error) {
+	dir, err := filepath.Abs(o.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("ladle: %w", err)
 	}
 	dir = filepath.Join(dir, lenderDir)
-	l := &Lender{sessions: sessions, socket: filepath.Join(dir, socketName)}
+	l := &Lender{
+		sessions: o.Sessions, registries: o.Registries, hosts: resolver.NewRegistryConfig(o.Registries),
+		salt: make([]byte, 32), socket: filepath.Join(dir, socketName),
+	}
+	rand.Read(l.salt) // never fails
 	l.mu.admitted = map[string][]admission{}
 	listener, err := l.listen(ctx, dir)
 	if err != nil {
@@ -121,134 +113,19 @@ func (l *Lender) Close() error {
 	return errors.Join(l.server.Close(), os.RemoveAll(filepath.Dir(l.socket)))
 }
 
-// Admit says that the registry let the clients g read the manifest of an image.
-func (l *Lender) Admit(image Image, g session.Group) {
-	if g == nil {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for repository, all := range l.mu.admitted {
-		// Also those of other repositories: BuildKit's groups hold much of a
-		// build that ended.
-		all = slices.DeleteFunc(all, func(a admission) bool { return a.over() || a.clients == g && a.Ref == image.Ref })
-		if l.mu.admitted[repository] = all; len(all) == 0 {
-			delete(l.mu.admitted, repository)
-		}
-	}
-	all := slices.Insert(l.mu.admitted[image.Repository], 0, admission{image, g})
-	l.mu.admitted[image.Repository] = all[:min(len(all), maxAdmissions)]
-}
-
-// clients returns the sessions of the clients admitted to repository that are
-// there.
-func (l *Lender) clients(ctx context.Context, repository string) (there []session.Caller) {
-	l.mu.Lock()
-	all := slices.Clone(l.mu.admitted[repository])
-	l.mu.Unlock()
-	seen := map[string]bool{}
-	for _, a := range all {
-		for _, id := range session.AllSessionIDs(a.clients) {
-			if seen[id] {
-				continue
-			}
-			seen[id] = true
-			if c, err := l.sessions.Get(ctx, id, true); err == nil && c != nil && c.Context().Err() == nil {
-				there = append(there, c)
-			}
-		}
-	}
-	return there
-}
-
-// images returns the references of some images that have a blob and that somebody
-// was let read who is there.
-func (l *Lender) images(blob string) (refs []string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, all := range l.mu.admitted {
-		for _, a := range all {
-			if slices.Contains(a.Blobs, blob) && !a.over() {
-				refs = append(refs, a.Ref)
-			}
-		}
-	}
-	slices.Sort(refs)
-	refs = slices.Compact(refs)
-	return refs[:min(len(refs), maxImages)]
-}
-
-// credentials is an answer.
-type credentials struct {
-	Username string `json:"username,omitempty"`
-	Secret   string `json:"secret,omitempty"`
-}
-
-// errNobody says that no client is there that may be asked.
-var errNobody = errors.New("no build is running that was let read the image")
-
-// ask returns what the first client has that has something for host. If some
-// have nothing and others fail, there is nothing.
-func (l *Lender) ask(ctx context.Context, host, repository string) (found credentials, err error) {
-	err = errNobody
-	empty := false
-	for _, client := range l.clients(ctx, repository) {
-		found, failed := ask(ctx, client, host)
-		switch {
-		case errors.Is(failed, errNobody):
-		case failed != nil:
-			err = failed
-		case found != credentials{}:
-			return found, nil
-		default:
-			empty = true
-		}
-	}
-	if empty {
-		err = nil
-	}
-	return credentials{}, err
-}
-
-// ask asks a client. One that knows nothing of credentials has none. That the
-// connection is gone is known before the session has ended for BuildKit.
-func ask(ctx context.Context, client session.Caller, host string) (credentials, error) {
-	ctx, cancel := context.WithTimeout(ctx, sessionTimeout)
-	defer cancel()
-	got, err := auth.NewAuthClient(client.Conn()).Credentials(ctx, &auth.CredentialsRequest{Host: host})
-	switch {
-	case grpcerrors.Code(err) == codes.Unimplemented:
-		return credentials{}, nil
-	case grpcerrors.Code(err) == codes.Unavailable:
-		return credentials{}, errNobody
-	case err != nil:
-		return credentials{}, err
-	}
-	return credentials{got.Username, got.Secret}, nil
-}
-
 // ServeHTTP answers ladle. What went wrong is told here, and there only that it
 // did.
 func (l *Lender) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	query := r.URL.Query()
-	host, repository, blob := query.Get("host"), query.Get("repository"), query.Get("blob")
-	var answer any
-	var err error
+	answer, err := l.answer(r)
 	switch {
-	case r.Method == http.MethodGet && r.URL.Path == "/credentials" && host != "" && repository != "":
-		answer, err = l.ask(r.Context(), host, repository)
-	case r.Method == http.MethodGet && r.URL.Path == "/images" && blob != "":
-		answer = map[string][]string{"images": l.images(blob)}
-	default:
+	case errors.Is(err, errQuestion):
 		w.WriteHeader(http.StatusBadRequest)
 		return
-	}
-	switch {
 	case errors.Is(err, errNobody):
 		w.WriteHeader(http.StatusNotFound)
 		return
 	case err != nil:
-		bklog.G(r.Context()).WithError(err).Warnf("ladle: credentials of a client for %s", host)
+		bklog.G(r.Context()).WithError(err).Warnf("ladle: %s cannot be lent", strings.TrimPrefix(r.URL.Path, "/"))
 		w.WriteHeader(http.StatusBadGateway)
 		return
 	}
@@ -256,4 +133,32 @@ func (l *Lender) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := json.NewEncoder(w).Encode(answer); err != nil {
 		bklog.G(r.Context()).WithError(err).Debug("ladle: it does not wait for the answer any more")
 	}
+}
+
+// errQuestion says that a question is none that a lender knows.
+var errQuestion = errors.New("unknown question")
+
+// answer returns what JSON is to be made of.
+func (l *Lender) answer(r *http.Request) (any, error) {
+	query := r.URL.Query()
+	asked := func(names ...string) bool {
+		return r.Method == http.MethodGet && !slices.ContainsFunc(names, func(name string) bool { return query.Get(name) == "" })
+	}
+	q := challenge{
+		host: query.Get("host"), repository: query.Get("repository"),
+		realm: query.Get("realm"), service: query.Get("service"), scopes: query["scope"],
+	}
+	switch {
+	case r.URL.Path == "/credentials" && asked("host", "repository"):
+		q.realm = ""
+		return l.ask(r.Context(), q)
+	case r.URL.Path == "/token" && asked("host", "repository", "realm"):
+		return l.ask(r.Context(), q)
+	case r.URL.Path == "/hosts" && asked("registry"):
+		hosts, err := l.hostsOf(query.Get("registry"))
+		return map[string][]host{"hosts": hosts}, err
+	case r.URL.Path == "/images" && asked("blob"):
+		return map[string][]string{"images": l.images(r.Context(), query.Get("blob"))}, nil
+	}
+	return nil, errQuestion
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/session/auth"
 	"github.com/moby/buildkit/session/testutil"
+	"github.com/moby/buildkit/util/resolver/config"
 	"google.golang.org/grpc"
 )
 
@@ -51,7 +52,7 @@ type office struct {
 	sessions *session.Manager
 }
 
-func newOffice(t *testing.T) office {
+func newOffice(t *testing.T, registries map[string]config.RegistryConfig) office {
 	t.Helper()
 	sessions, err := session.NewManager()
 	if err != nil {
@@ -61,7 +62,7 @@ func newOffice(t *testing.T) office {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := Lend(t.Context(), sessions, dir)
+	l, err := Lend(t.Context(), LenderOptions{Dir: dir, Sessions: sessions, Registries: registries})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,6 +102,13 @@ func (o office) connect(t *testing.T, c session.Attachable) (s *session.Session)
 // borrow asks over the socket.
 func (o office) borrow(t *testing.T, path string) (status int, got credentials) {
 	t.Helper()
+	status = o.get(t, path, &got)
+	return status, got
+}
+
+// get puts the answer to a question into *to.
+func (o office) get(t *testing.T, path string, to any) (status int) {
+	t.Helper()
 	h := http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -114,12 +122,12 @@ func (o office) borrow(t *testing.T, path string) (status int, got credentials) 
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	if err == nil && resp.StatusCode == http.StatusOK {
-		err = json.Unmarshal(text, &got)
+		err = json.Unmarshal(text, to)
 	}
 	if err != nil || resp.StatusCode != http.StatusOK && len(text) > 0 {
 		t.Errorf("status %d, %q, %v", resp.StatusCode, text, err)
 	}
-	return resp.StatusCode, got
+	return resp.StatusCode
 }
 
 func question(repository string) string {
@@ -128,7 +136,7 @@ func question(repository string) string {
 
 func (o office) wants(t *testing.T, repository string, status int, user, secret string) {
 	t.Helper()
-	if s, c := o.borrow(t, question(repository)); s != status || c != (credentials{user, secret}) {
+	if s, c := o.borrow(t, question(repository)); s != status || c != (credentials{Username: user, Secret: secret}) {
 		t.Errorf("%s: status %d, %v; want %d, %q %q", repository, s, c, status, user, secret)
 	}
 }
@@ -141,7 +149,7 @@ func (o office) admit(repository string, g session.Group) {
 
 // Only clients that were let read an image are asked for it, all of them.
 func TestLenderAsksWhoWasAdmitted(t *testing.T) {
-	o := newOffice(t)
+	o := newOffice(t, nil)
 	first, second, none := &client{user: "first", secret: "1"}, &client{user: "second", secret: "2"}, &client{}
 	identity, broken := &client{secret: "token"}, &client{err: errors.New("keychain is locked")}
 	one, two := session.NewGroup(o.connect(t, first).ID()), session.NewGroup(o.connect(t, second).ID())
@@ -173,7 +181,7 @@ func TestLenderAsksWhoWasAdmitted(t *testing.T) {
 	if n := none.asked.Load(); n == 0 {
 		t.Error("a client was not asked")
 	}
-	for _, path := range []string{"/", "/credentials", "/credentials?host=h", "/credentials?repository=example/a", "/images", "/other?host=h&repository=example/a"} {
+	for _, path := range []string{"/", "/credentials", "/credentials?host=h", "/credentials?repository=example/a", "/images", "/hosts", "/token?host=h&repository=example/a", "/token?host=h&realm=r", "/other?host=h&repository=example/a"} {
 		if status, _ := o.borrow(t, path); status != http.StatusBadRequest {
 			t.Errorf("%s: status %d", path, status)
 		}
@@ -182,7 +190,7 @@ func TestLenderAsksWhoWasAdmitted(t *testing.T) {
 
 // Images are named for as long as their builds run.
 func TestLenderNamesImages(t *testing.T) {
-	o := newOffice(t)
+	o := newOffice(t, nil)
 	wants := func(blob, answer string) {
 		t.Helper()
 		h := httptest.NewRecorder()
@@ -205,7 +213,7 @@ func TestLenderNamesImages(t *testing.T) {
 
 // A session that ended has no say, and builds that ended are forgotten.
 func TestLenderForgetsWhoIsGone(t *testing.T) {
-	o := newOffice(t)
+	o := newOffice(t, nil)
 	s := o.connect(t, &client{user: "u", secret: "s"})
 	g := &group{id: s.ID()}
 	o.admit("example/a", g)
@@ -243,7 +251,7 @@ func TestLenderSocket(t *testing.T) {
 	}
 	var before *Lender
 	for range 2 {
-		l, err := Lend(t.Context(), sessions, dir)
+		l, err := Lend(t.Context(), LenderOptions{Dir: dir, Sessions: sessions})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -258,14 +266,14 @@ func TestLenderSocket(t *testing.T) {
 			}
 		}
 	}
-	if _, err := Lend(t.Context(), sessions, filepath.Join(dir, "not", "there")); err == nil {
+	if _, err := Lend(t.Context(), LenderOptions{Dir: filepath.Join(dir, "not", "there"), Sessions: sessions}); err == nil {
 		t.Error("no error")
 	}
 }
 
 // The offer is with each layer, and in its image's name nothing else.
 func TestOffer(t *testing.T) {
-	o := newOffice(t)
+	o := newOffice(t, nil)
 	l := newLab(t, &backend{merges: true, lazy: []string{"sha256:1"}})
 	l.lender = o.Lender
 	l.Announce("sha256:1", Layer{Labels: map[string]string{

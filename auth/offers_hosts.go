@@ -1,0 +1,82 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/containerd/log"
+)
+
+// hostsTTL is how long hosts are used before lenders are asked again.
+const hostsTTL = time.Minute
+
+// told is what lenders said of the hosts of a registry. What they said last
+// stays when they go.
+type told struct {
+	hosts []Host
+	until time.Time // until when nobody is asked
+}
+
+// Hosts returns where the blobs of a repository of registry are, in order, as the
+// lenders for it were told: none if nobody was, or nobody lends. The result is
+// shared and not to be changed. It fails only if ctx ends.
+func (o *Offers) Hosts(ctx context.Context, registry, repository string) ([]Host, error) {
+	sockets, known := o.toldOf(repository)
+	if len(sockets) == 0 || o.now().Before(known.until) {
+		return known.hosts, nil
+	}
+	asked := o.flight.DoChan("hosts "+registry+" "+repository, func() (any, error) {
+		// Others may wait for it, too.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.wait)
+		defer cancel()
+		return o.askHosts(ctx, sockets, registry, repository), nil
+	})
+	select {
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case answer := <-asked:
+		return answer.Val.([]Host), nil
+	}
+}
+
+func (o *Offers) toldOf(repository string) (sockets []string, t told) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	r, ok := o.mu.repositories.Get(repository)
+	if !ok {
+		return nil, told{}
+	}
+	return slices.Clone(r.sockets), r.hosts
+}
+
+// askHosts asks the lenders in turn until one was told of the registry. It
+// keeps and returns what is known then.
+func (o *Offers) askHosts(ctx context.Context, sockets []string, registry, repository string) []Host {
+	var errs []error
+	var hosts []Host
+	for _, socket := range sockets {
+		found, err := askForHosts(ctx, socket, registry)
+		if err != nil && !errors.Is(err, errUnknown) {
+			errs = append(errs, fmt.Errorf("%s: %w", socket, err))
+		}
+		if hosts = found; len(hosts) > 0 {
+			break
+		}
+	}
+	t := told{hosts, o.now().Add(hostsTTL)}
+	if len(hosts) == 0 && len(errs) > 0 {
+		_, before := o.toldOf(repository)
+		t = told{before.hosts, o.now().Add(deafFor)}
+		log.G(ctx).WithError(errors.Join(errs...)).WithField("repository", repository).
+			Info("a lender does not say where the registry is")
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if r, ok := o.mu.repositories.Peek(repository); ok {
+		r.hosts = t
+	}
+	return t.hosts
+}

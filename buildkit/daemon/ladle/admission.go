@@ -1,0 +1,161 @@
+package ladle
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/moby/buildkit/session"
+	"github.com/moby/buildkit/util/bklog"
+	"github.com/moby/buildkit/util/resolver"
+)
+
+const (
+	// maxAdmissions bounds the builds that are remembered of one repository.
+	maxAdmissions = 64
+
+	// maxImages bounds the images that are named for one blob.
+	maxImages = 8
+)
+
+// Image is what clients were let read.
+type Image struct {
+	Ref        string   // "docker.io/library/debian:12"
+	Repository string   // "docker.io/library/debian"
+	Blobs      []string // digests of its layers
+}
+
+// admission says that the registry let clients read the manifest of an image.
+// When their build has ended, the group has no sessions.
+type admission struct {
+	Image
+	clients session.Group
+	proof   *proof // nil: all of them were; else each is admitted that it holds for
+}
+
+func (a admission) over() bool {
+	i := a.clients.SessionIterator()
+	return i == nil || i.NextSession() == ""
+}
+
+// proof is which sessions the registry lets read an image.
+type proof struct {
+	mu struct {
+		sync.Mutex
+		known map[string]bool // by session
+	}
+}
+
+// Admit says that the registry let the clients g read the manifest of an image.
+func (l *Lender) Admit(image Image, g session.Group) { l.admit(admission{image, g, nil}) }
+
+// Suppose says that the registry let some of the clients g read the manifest of
+// an image. Whom, it is asked when ladle wants to know.
+func (l *Lender) Suppose(image Image, g session.Group) {
+	p := &proof{}
+	p.mu.known = map[string]bool{}
+	l.admit(admission{image, g, p})
+}
+
+func (l *Lender) admit(fresh admission) {
+	if fresh.clients == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for repository, all := range l.mu.admitted {
+		// Also those of other repositories: BuildKit's groups hold much of a
+		// build that ended.
+		all = slices.DeleteFunc(all, func(a admission) bool {
+			same := a.clients == fresh.clients && a.Ref == fresh.Ref && (a.proof == nil) == (fresh.proof == nil)
+			if same {
+				fresh.Blobs, fresh.proof = union(fresh.Blobs, a.Blobs), a.proof
+			}
+			return same || a.over()
+		})
+		if l.mu.admitted[repository] = all; len(all) == 0 {
+			delete(l.mu.admitted, repository)
+		}
+	}
+	all := slices.Insert(l.mu.admitted[fresh.Repository], 0, fresh)
+	l.mu.admitted[fresh.Repository] = all[:min(len(all), maxAdmissions)]
+}
+
+func union(a, b []string) []string {
+	all := slices.Concat(a, b)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// lets reports whether the registry lets a session read the image of a, by
+// asking for its manifest if that is not known. What is not proved is asked for
+// again: a login may come later.
+func (l *Lender) lets(ctx context.Context, a admission, id string) bool {
+	if a.proof == nil {
+		return true
+	}
+	a.proof.mu.Lock()
+	known := a.proof.mu.known[id]
+	a.proof.mu.Unlock()
+	if known {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, sessionTimeout)
+	defer cancel()
+	manifests := resolver.DefaultPool.GetResolver(l.hosts, a.Ref, "pull", l.sessions, session.NewGroup(id))
+	if _, _, err := manifests.Resolve(ctx, a.Ref); err != nil {
+		bklog.G(ctx).WithError(err).Debugf("ladle: a client of a build may not read %s", a.Ref)
+		return false
+	}
+	a.proof.mu.Lock()
+	defer a.proof.mu.Unlock()
+	a.proof.mu.known[id] = true
+	return true
+}
+
+// clients returns the sessions of the clients admitted to repository that are
+// there.
+func (l *Lender) clients(ctx context.Context, repository string) (there []session.Caller) {
+	l.mu.Lock()
+	all := slices.Clone(l.mu.admitted[repository])
+	l.mu.Unlock()
+	seen := map[string]bool{}
+	for _, a := range all {
+		for _, id := range session.AllSessionIDs(a.clients) {
+			if seen[id] {
+				continue
+			}
+			c, err := l.sessions.Get(ctx, id, true)
+			if err != nil || c == nil || c.Context().Err() != nil || !l.lets(ctx, a, id) {
+				continue
+			}
+			seen[id] = true
+			there = append(there, c)
+		}
+	}
+	return there
+}
+
+// images returns the references of some images that have a blob and that somebody
+// was let read who is there.
+func (l *Lender) images(ctx context.Context, blob string) (refs []string) {
+	l.mu.Lock()
+	var have []admission
+	for _, all := range l.mu.admitted {
+		for _, a := range all {
+			if slices.Contains(a.Blobs, blob) && !a.over() {
+				have = append(have, a)
+			}
+		}
+	}
+	l.mu.Unlock()
+	for _, a := range have {
+		lets := func(id string) bool { return l.lets(ctx, a, id) }
+		if a.proof == nil || slices.ContainsFunc(session.AllSessionIDs(a.clients), lets) {
+			refs = append(refs, a.Ref)
+		}
+	}
+	slices.Sort(refs)
+	refs = slices.Compact(refs)
+	return refs[:min(len(refs), maxImages)]
+}

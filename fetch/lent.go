@@ -1,0 +1,142 @@
+package fetch
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"github.com/ladle-dev/ladle/auth"
+)
+
+// lentRemembered bounds how many lists of hosts that were lent are kept.
+const lentRemembered = 256
+
+// lentHosts are the hosts that were lent, so that the same connections and
+// tokens are used as long as the same is lent and its files stay the same.
+type lentHosts struct {
+	mu struct {
+		sync.Mutex
+		hosts *simplelru.LRU[string, []docker.RegistryHost] // by stampOfLent
+	}
+}
+
+func newLentHosts() *lentHosts {
+	hosts, err := simplelru.NewLRU[string, []docker.RegistryHost](lentRemembered, nil)
+	if err != nil {
+		panic(err) // only for a size that is not positive
+	}
+	l := &lentHosts{}
+	l.mu.hosts = hosts
+	return l
+}
+
+// lend returns the hosts of registry that are lent.
+func (c *configured) lend(registry string, lent []auth.Host) ([]docker.RegistryHost, error) {
+	stamp, err := stampOfLent(registry, lent)
+	if err != nil {
+		return nil, err
+	}
+	c.lent.mu.Lock()
+	defer c.lent.mu.Unlock() // held while files are read, so that they are read once
+	if known, ok := c.lent.mu.hosts.Get(stamp); ok {
+		return known, nil
+	}
+	var hosts []docker.RegistryHost
+	for _, h := range lent {
+		host, err := c.lentHost(h)
+		if err != nil {
+			return nil, err
+		}
+		hosts = append(hosts, host)
+	}
+	c.lent.mu.hosts.Add(stamp, hosts)
+	return hosts, nil
+}
+
+// stampOfLent returns what changes when what is lent does: also the sizes and
+// times of its files.
+func stampOfLent(registry string, lent []auth.Host) (string, error) {
+	text, err := json.Marshal(lent)
+	if err != nil {
+		return "", err
+	}
+	var s strings.Builder
+	fmt.Fprintf(&s, "%s %s", registry, text)
+	for _, h := range lent {
+		files := append([]string(nil), h.CAs...)
+		for _, p := range h.KeyPairs {
+			files = append(files, p.Cert, p.Key)
+		}
+		for _, f := range files {
+			info, err := os.Stat(f)
+			if err != nil {
+				return "", err
+			}
+			fmt.Fprintf(&s, "\n%d %d", info.Size(), info.ModTime().UnixNano())
+		}
+	}
+	return s.String(), nil
+}
+
+func (c *configured) lentHost(h auth.Host) (docker.RegistryHost, error) {
+	u, err := url.Parse(h.URL)
+	if err != nil {
+		return docker.RegistryHost{}, err
+	}
+	settings, err := tlsOf(h)
+	if err != nil {
+		return docker.RegistryHost{}, err
+	}
+	tr := docker.DefaultHTTPTransport(settings)
+	tune(tr, headerTimeout(c.opts.RequestTimeout))
+	dialWithin(tr, dialTimeout)
+	client := &http.Client{Transport: tr}
+	if h.Fallback {
+		client.Transport = docker.NewHTTPFallback(tr)
+	}
+	client = c.wrap(client)
+	return docker.RegistryHost{
+		Client:       client,
+		Authorizer:   newAuthorizer(newTokenSource(client, nil), c.opts.Credentials),
+		Host:         u.Host,
+		Scheme:       u.Scheme,
+		Path:         u.Path,
+		Capabilities: docker.HostCapabilityPull | docker.HostCapabilityResolve,
+	}, nil
+}
+
+// tlsOf returns what h says of TLS.
+func tlsOf(h auth.Host) (*tls.Config, error) {
+	settings := &tls.Config{InsecureSkipVerify: h.Insecure} //nolint:gosec // as the lender was told
+	if len(h.CAs) > 0 {
+		trusted, err := x509.SystemCertPool()
+		if err != nil {
+			return nil, err
+		}
+		settings.RootCAs = trusted
+	}
+	for _, file := range h.CAs {
+		pem, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		settings.RootCAs.AppendCertsFromPEM(pem) // a file may have none
+	}
+	for _, p := range h.KeyPairs {
+		pair, err := tls.LoadX509KeyPair(p.Cert, p.Key)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", p.Cert, err)
+		}
+		settings.Certificates = append(settings.Certificates, pair)
+	}
+	return settings, nil
+}

@@ -1,0 +1,135 @@
+package fetch
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+)
+
+// Registries returns the hosts that have the images of a repository,
+// "registry/path", in the order in which they are asked.
+type Registries func(ctx context.Context, registry, repository string) ([]docker.RegistryHost, error)
+
+const (
+	// hostsFor is how long a client uses a repository's hosts before it asks for
+	// them again.
+	hostsFor = 10 * time.Second
+
+	// repositoriesRemembered bounds for how many repositories a client knows the
+	// hosts, and hostsRemembered of how many hosts what they were unable to do.
+	repositoriesRemembered = 4096
+	hostsRemembered        = 1024
+)
+
+// knownHosts is what a client knows of hosts.
+type knownHosts struct {
+	mu struct {
+		sync.Mutex
+		repositories *simplelru.LRU[string, hostsOf]
+		hosts        []*host // the newest last; repositories share them
+	}
+}
+
+// hostsOf are the hosts of a repository.
+type hostsOf struct {
+	hosts []*host
+	asked time.Time
+}
+
+func newKnownHosts() *knownHosts {
+	repositories, err := simplelru.NewLRU[string, hostsOf](repositoriesRemembered, nil)
+	if err != nil {
+		panic(err) // only for a size that is not positive
+	}
+	k := &knownHosts{}
+	k.mu.repositories = repositories
+	return k
+}
+
+func (k *knownHosts) get(repository string) hostsOf {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	of, _ := k.mu.repositories.Get(repository)
+	return of
+}
+
+// expire makes what is known of a repository's hosts old.
+func (k *knownHosts) expire(repository string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if of, ok := k.mu.repositories.Peek(repository); ok {
+		k.mu.repositories.Add(repository, hostsOf{of.hosts, time.Time{}})
+	}
+}
+
+// set says how the hosts of an image's repository are configured, and returns
+// them. What is known of one that is configured as before stays.
+func (k *knownHosts) set(img image, configured []docker.RegistryHost, now time.Time) []*host {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	hosts := make([]*host, len(configured))
+	for i, r := range configured {
+		for _, h := range k.mu.hosts {
+			if h.registry == img.registry && h.same(r) {
+				hosts[i] = h
+			}
+		}
+		if hosts[i] == nil {
+			hosts[i] = &host{RegistryHost: r, registry: img.registry}
+			k.mu.hosts = append(k.mu.hosts, hosts[i])
+		}
+	}
+	if old := len(k.mu.hosts) - hostsRemembered; old > 0 {
+		k.mu.hosts = append([]*host(nil), k.mu.hosts[old:]...)
+	}
+	k.mu.repositories.Add(img.Locator, hostsOf{hosts, now})
+	return hosts
+}
+
+// AskAgain says that the hosts of an image's repository may be others from now
+// on. Without it, that is noticed within ten seconds.
+func (c *Client) AskAgain(ref string) {
+	if img, err := parse(ref); err == nil {
+		c.known.expire(img.Locator)
+	}
+}
+
+// hosts returns the hosts of an image that can do what is asked, or an error
+// if there are none.
+func (c *Client) hosts(ctx context.Context, img image, can docker.HostCapabilities) ([]*host, error) {
+	all, err := c.allHosts(ctx, img)
+	if err != nil {
+		return nil, fmt.Errorf("hosts of %s: %w", img.registry, err)
+	}
+	able := those(all, can)
+	if len(able) == 0 {
+		return nil, fmt.Errorf("no host is configured for %s", img.registry)
+	}
+	return able, nil
+}
+
+func (c *Client) allHosts(ctx context.Context, img image) ([]*host, error) {
+	known := c.known.get(img.Locator)
+	if known.hosts != nil && c.now().Sub(known.asked) < hostsFor {
+		return known.hosts, nil
+	}
+	configured, err := c.registries(ctx, img.registry, img.Locator) // may read files, and ask others
+	if err != nil {
+		return nil, err
+	}
+	return c.known.set(img, configured, c.now()), nil
+}
+
+// those returns the hosts that can do what is asked.
+func those(all []*host, can docker.HostCapabilities) (able []*host) {
+	for _, h := range all {
+		if h.Capabilities.Has(can) {
+			able = append(able, h)
+		}
+	}
+	return able
+}
