@@ -28,7 +28,12 @@ type copier struct {
 	// them that must not be linked.
 	several map[inode][]*hardlink.Node
 	apart   map[inode]bool
+	bytes   int64 // that are copied
 }
+
+// mostCopied is in bytes. Who asks for a copy waits for it, and others may wait
+// for the end of that call: what is mostly not links is better left to a copier.
+const mostCopied = 64 << 20
 
 // node returns the node of a copy of e at target, where below is now: nil is
 // nothing.
@@ -96,8 +101,13 @@ func (c *copier) file(e *entry, target, source string) (*hardlink.Node, error) {
 	}
 	alone := c.links.Alone != nil && (c.links.Alone(target) || c.links.Alone(source))
 	node.Anew = alone || c.links.Single && e.st.Nlink > 1
+	ino := inode{e.st.Dev, e.st.Ino}
+	if node.Anew && !c.apart[ino] {
+		if c.bytes += e.st.Size; c.bytes > mostCopied {
+			return nil, refuse("more than %d bytes of %s cannot be links", mostCopied, c.Source)
+		}
+	}
 	if e.st.Nlink > 1 {
-		ino := inode{e.st.Dev, e.st.Ino}
 		c.several[ino] = append(c.several[ino], node)
 		c.apart[ino] = c.apart[ino] || node.Anew
 	}

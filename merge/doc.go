@@ -109,9 +109,11 @@
 // protocol.
 //
 // Errors of Prepare are those of merges. ErrNotImplemented is the answer to all
-// that is not simple, and the client copies then: lazy files in the source,
+// that is not simple, and the client copies then: lazy files in the source, a
+// source above which something may be running (it would see times of change move),
 // symbolic links in a path, a parent that shows the source, files and directories
 // in each other's place, access control lists that are inherited, what BuildKit
-// would fail at, and a snapshotter that is not to store equal files once. There is
-// never a part of a copy.
+// would fail at, more than 64 MiB in files that must not be links, and a
+// snapshotter that is not to store equal files once. There is never a part of a
+// copy.
 package merge

@@ -19,8 +19,9 @@ import (
 	"github.com/ladle-dev/ladle/merge"
 )
 
-// copies is the lock under which copies are made, one after the other: two of
-// them must not both take a file for one that has one name.
+// copies is the lock under which copies are made, and clean diffs that share no
+// inode with what they are shown with, one after the other: two of them must not
+// both take a file for one that has one name.
 const copies = "\x00copies"
 
 // prepareCopy makes an active snapshot that has, above parent, a copy of what
@@ -116,6 +117,11 @@ func (s *Snapshotter) makeCopy(ctx context.Context, parent string, source []lowe
 	if err != nil {
 		return made, err
 	}
+	done, ok := s.settlers.take(partners)
+	if !ok {
+		return made, fmt.Errorf("the source is below what may be running: %w", merge.ErrCopy)
+	}
+	defer done()
 	made = madeCopy{name: "c" + number, partners: partners}
 	pin.addDiff(made.name)
 	if err := os.RemoveAll(s.diffDir(made.name)); err != nil { // an earlier process's
@@ -134,7 +140,8 @@ func isAlone(path string) bool { return wantsOneName(strings.TrimPrefix(path, "/
 
 // sharing returns the members that a snapshot which shows shown will share
 // inodes with if it takes links from the lowers from, and whether it may take
-// only files that have no name elsewhere: a member that it shows has others.
+// only files that have no name elsewhere: a member that it shows has others, or
+// one below what may be running, or a clean diff that counts as sharing no inode.
 func (s *Snapshotter) sharing(ctx context.Context, from, shown []lower) (with sources, single bool, err error) {
 	err = s.meta.WithTransaction(ctx, false, func(ctx context.Context) error {
 		src, err := s.members(ctx, from)
@@ -149,13 +156,46 @@ func (s *Snapshotter) sharing(ctx context.Context, from, shown []lower) (with so
 			return fmt.Errorf("the parent shows the source: %w", merge.ErrCopy)
 		}
 		others := s.settlers.partners.of(src)
-		if single = others.meets(seen); single {
+		if single = others.meets(seen) || s.settlers.busy(others); !single {
+			single, err = s.hasApart(ctx, src)
+		}
+		if err != nil {
+			return err
+		}
+		if single {
 			others = nil
 		}
 		with = others.and(src)
 		return nil
 	})
 	return with, single, err
+}
+
+// hasApart reports whether there is a clean diff, made to share no inode with
+// what it was shown with, that may have inodes of members. It needs a
+// transaction. One whose origin is gone does not count: no other merge gets it.
+func (s *Snapshotter) hasApart(ctx context.Context, members sources) (bool, error) {
+	diffs, err := os.ReadDir(s.diffDir(""))
+	if err != nil {
+		return false, err
+	}
+	for _, e := range diffs {
+		if !strings.HasSuffix(e.Name(), apartSuffix) {
+			continue
+		}
+		origin, err := s.originOf(ctx, e.Name())
+		if err != nil {
+			return false, err
+		}
+		if origin == nil {
+			continue
+		}
+		has, err := s.sources(ctx, origin)
+		if err != nil || has.meets(members) {
+			return true, err
+		}
+	}
+	return false, nil
 }
 
 // members returns all members that lowers may have inodes of, or ErrCopy if that

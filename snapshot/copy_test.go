@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -240,6 +241,12 @@ func TestCopyRefusals(t *testing.T) {
 	if _, err := s.tryCopy("x", "none", "builder", "/out:/x"); !errdefs.IsNotFound(err) {
 		t.Errorf("copy over a snapshot that is not there: %v", err)
 	}
+	s.change("large", "image", func(dir string) {
+		must(t, errors.Join(os.Mkdir(filepath.Join(dir, "out"), 0o755), os.WriteFile(filepath.Join(dir, "out/large"), nil, 0o644),
+			os.Truncate(filepath.Join(dir, "out/large"), 65<<20)))
+	})
+	s.copy("links-are-no-bytes", "image", "large", "/out:/x")
+	s.refused("links-are-no-bytes", "large", "/out:/y")
 	s.opts.Settle = false
 	s.refused("image", "builder", "/out:/x")
 }

@@ -73,6 +73,12 @@ func (s *Snapshotter) cleanDiff(ctx context.Context, owner string, p pair, lowes
 		return cleanDiff{lower: lower{tree: spec}, whiteouts: spec.Kind == store.Diff}, nil
 	}
 	defer s.lock("\x00pair " + p.name)()
+	if p.apart {
+		// Which files have several names changes with every copy: what is
+		// clean as it is now is not for ever.
+		defer s.lock(copies)()
+		return s.findDiff(ctx, owner, p, both)
+	}
 	if d, ok := s.diffs.get(p.name); ok {
 		return d, nil
 	}

@@ -68,6 +68,15 @@ func (k *known) of(name string) []string {
 	return slices.Collect(maps.Keys(k.mu.keys[name]))
 }
 
+// has reports whether there is, or was before the last sweep, a snapshot with a
+// number.
+func (k *known) has(id string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	_, ok := k.mu.key[id]
+	return ok
+}
+
 // keyOf returns the key of the snapshot with a number, or nothing if there is
 // none. It needs a transaction.
 func (k *known) keyOf(ctx context.Context, id string) (string, error) {

@@ -79,14 +79,15 @@ func (p *partners) of(members sources) sources {
 	return all
 }
 
-// keep forgets partners that are both gone. all are the snapshots there are.
-func (p *partners) keep(all map[uint64]bool) error {
+// keep forgets partners that are both gone: there reports of a snapshot whether
+// it is not.
+func (p *partners) keep(there func(id uint64) bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	of, gone := map[uint64]map[uint64]bool{}, false
 	for a, others := range p.mu.of {
 		for b := range others {
-			if all[a] || all[b] {
+			if there(a) || there(b) {
 				join(of, a, b)
 			} else {
 				gone = true

@@ -93,7 +93,7 @@ func (s *Snapshotter) create(ctx context.Context, m making) ([]mount.Mount, erro
 	}
 	lowerdirs, err := s.mountLowers(ctx, u)
 	if err == nil && m.kind == snapshots.KindActive {
-		err = s.setOwner(u, lowerdirs)
+		err = errors.Join(s.setOwner(u, lowerdirs), s.settlers.wait(ctx, u.id))
 	}
 	if err != nil {
 		// The caller's context may be why it failed.

@@ -51,6 +51,12 @@ type shown struct {
 		by    map[string][]string  // numbers, by the number of who shows them
 		count map[string]int       // none is zero
 		until map[string]time.Time // when one ended that showed it
+		// written is what those of by show that are written to: something
+		// may run there. It is not taken, or they wait for link to be
+		// closed, which is when nothing is taken any more (running.go).
+		written map[string]sources
+		taken   sources
+		link    chan struct{}
 	}
 }
 
@@ -58,6 +64,7 @@ type shown struct {
 func (m *settlers) restore(ctx context.Context, s *Snapshotter, dir string) error {
 	m.s, m.changed, m.started = s, make(chan struct{}, 1), time.Now()
 	m.shown.mu.by, m.shown.mu.count, m.shown.mu.until = map[string][]string{}, map[string]int{}, map[string]time.Time{}
+	m.shown.mu.written = map[string]sources{}
 	if err := m.partners.open(filepath.Join(dir, "partners")); err != nil {
 		return err
 	}
@@ -124,6 +131,9 @@ func (m *settlers) begin(u usable) {
 	m.shown.mu.Lock()
 	defer m.shown.mu.Unlock()
 	m.shown.mu.by[u.id] = ids
+	if u.kind == snapshots.KindActive && !u.copied {
+		m.shown.mu.written[u.id] = numbersIn(u.lowers())
+	}
 	for _, id := range ids {
 		m.shown.mu.count[id]++
 	}
@@ -137,6 +147,7 @@ func (m *settlers) ended(id string) {
 		m.shown.mu.until[member] = time.Now()
 	}
 	delete(m.shown.mu.by, id)
+	delete(m.shown.mu.written, id)
 	m.shown.mu.Unlock()
 	select {
 	case m.changed <- struct{}{}:
@@ -216,7 +227,8 @@ func (m *settlers) Apart(a, b uint64) bool {
 	return m.seen.apart[pair]
 }
 
-// keep forgets what is only of snapshots that are gone. all are those there are.
+// keep forgets what is only of snapshots that are gone. all are those there were
+// a moment ago; a copy that was made since is known before its partners are.
 func (m *settlers) keep(all map[uint64]bool) error {
 	m.seen = census{} // there may be new snapshots in it
 	m.shown.mu.Lock()
@@ -226,20 +238,27 @@ func (m *settlers) keep(all map[uint64]bool) error {
 		}
 	}
 	m.shown.mu.Unlock()
-	return m.partners.keep(all)
+	return m.partners.keep(func(id uint64) bool { return all[id] || m.s.known.has(itoa(id)) })
 }
 
 // stacked returns the members whose files a stack may have: of squashed
 // directories all that have partners.
 func (m *settlers) stacked(st *stack) sources {
-	all := sources{}
 	if st == nil {
-		return all
+		return nil
 	}
 	for _, l := range st.lowers {
 		if l.part != "" {
 			return m.partners.all()
 		}
+	}
+	return numbersIn(st.lowers)
+}
+
+// numbersIn returns the snapshots whose files are in lowers, as their names say.
+func numbersIn(lowers []lower) sources {
+	all := sources{}
+	for _, l := range lowers {
 		for _, id := range append(strings.Split(strings.TrimSuffix(l.diff, apartSuffix), "-"), l.id) {
 			if n, err := strconv.ParseUint(id, 10, 64); err == nil {
 				all[n] = true

@@ -83,12 +83,16 @@ func (l lab) buildStage(kind, dir, name, target string) (ref string) {
 	return ref
 }
 
-// linked is how many copies ladle has made for a worker.
+// linked is how many copies ladle has made for a worker. Those that it cannot make
+// are no reason to warn.
 func (l lab) linked(kind string) int {
 	l.Helper()
 	log, err := os.ReadFile(filepath.Join(l.workers[kind].Dir, "buildkitd.log"))
 	if err != nil {
 		l.Fatal(err)
+	}
+	if warning := regexp.MustCompile(`.*level=warning msg="BuildKit makes the copy.*`).Find(log); warning != nil {
+		l.Errorf("on the %s worker: %s", kind, warning)
 	}
 	return bytes.Count(log, []byte("ladle makes the copy"))
 }

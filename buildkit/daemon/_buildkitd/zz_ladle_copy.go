@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"path"
 	"strings"
 
@@ -117,6 +118,9 @@ func (l linkOp) link(ctx context.Context, g session.Group, inputs []solver.Resul
 	}
 	// What is not committed by now, as a local source that the next build changes,
 	// is not for links.
+	if _, ok := from.GetEqualMutable(); ok {
+		return nil, fmt.Errorf("the source is not committed: %w", errdefs.ErrFailedPrecondition)
+	}
 	for _, ref := range []cache.ImmutableRef{from, parent} {
 		if ref == nil {
 			continue

@@ -1,0 +1,128 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
+)
+
+// A clean diff that shares no inode with what it was first shown with shares
+// none with copies that are made of its files later, and are shown with it.
+func TestCopiesOfWhatIsApart(t *testing.T) {
+	for name, links := range map[string]bool{"a layer that is clean as it is": false, "a directory of links": true} {
+		t.Run(name, func(t *testing.T) {
+			s := newCopying(t)
+			s.commit("base", "", "lib/one")
+			s.change("stage", "base", func(dir string) {
+				put(t, filepath.Join(dir, "out/file"), "content")
+				if links {
+					must(t, os.Link(filepath.Join(dir, "out/file"), filepath.Join(dir, "linked")))
+					put(t, filepath.Join(dir, "out/other"), "other")
+				}
+			})
+			s.copy("partner", "", "base", "/lib:/partner")
+			mustMerge(t, s.Snapshotter, "first", "partner", "base stage")
+			s.noNewLinks("first", "linked")
+			s.copy("copied", "", "stage", "/out:/to")
+			mustMerge(t, s.Snapshotter, "second", "copied", "base stage")
+			s.noNewLinks("second", "linked")
+			s.copy("again", "first", "copied", "/to:/again")
+			s.noNewLinks("again", "linked")
+		})
+	}
+}
+
+// Whose inodes a copy has is not forgotten by a pass that began before there was
+// the copy, and found its source gone.
+func TestCopyBesideAPass(t *testing.T) {
+	s := newCopying(t)
+	s.commit("builder", "", "out/one")
+	_, all, err := s.committed(t.Context())
+	must(t, err)
+	s.copy("copied", "", "builder", "/out:/to")
+	s.commit("base", "", "base")
+	mustMerge(t, s.Snapshotter, "stacked", "base", " builder")
+	must(t, s.Remove(t.Context(), "builder"))
+	must(t, s.Cleanup(t.Context()))
+	clear(all) // the source was removed, and the copy was being made
+	must(t, s.settlers.keep(all))
+	mustMerge(t, s.Snapshotter, "both", "stacked", " copied")
+	s.noNewLinks("both")
+}
+
+// What runs above the source, or above an earlier copy, never sees the time of
+// change of a file move: GNU tar calls that an error ("file changed as we read
+// it").
+func TestCopyBesideWhatRuns(t *testing.T) {
+	s := newCopying(t)
+	s.commit("image", "", "bin/sh")
+	s.commit("builder", "image", "out/one", "more/two")
+	s.copy("first", "image", "builder", "/out:/out")
+	seen := func(name, path string) (st unix.Stat_t) {
+		must(t, unix.Lstat(filepath.Join(s.upper(idOfKey(t, s.Snapshotter, name)), path), &st))
+		return st
+	}
+	one, two := seen("builder", "out/one").Ctim, seen("builder", "more/two").Ctim
+	mustPrepare(t, s.Snapshotter, "running", "builder")
+	s.refused("image", "builder", "/out:/again")
+	must(t, s.Remove(t.Context(), "running"))
+	s.change("dirty", "image", func(dir string) {
+		put(t, filepath.Join(dir, "more/two"), "content of two")
+		must(t, os.Chmod(filepath.Join(dir, "bin/sh"), 0o644)) // copied up, and not changed
+	})
+	mustMerge(t, s.Snapshotter, "merged", "", " image,image dirty")
+	mustPrepare(t, s.Snapshotter, "running", "merged")
+	s.refused("image", "dirty", "/more:/again")
+	must(t, s.Remove(t.Context(), "running"))
+	mustPrepare(t, s.Snapshotter, "running", "first")
+	s.copy("second", "image", "builder", "/out:/again")
+	s.shared("builder", "out/one", "second", "again/one", false)
+	if one != seen("builder", "out/one").Ctim || two != seen("builder", "more/two").Ctim {
+		t.Error("the time of change of a file that may be read is another one")
+	}
+	s.copy("third", "image", "builder", "/more:/more")
+	s.shared("builder", "more/two", "third", "more/two", true)
+	must(t, s.Remove(t.Context(), "running"))
+	s.copy("last", "image", "builder", "/out:/last")
+	s.shared("builder", "out/one", "last", "last/one", true)
+}
+
+// What is to run above a source is not started while its files get names.
+func TestPrepareWaitsForLinks(t *testing.T) {
+	s := newCopying(t)
+	s.commit("builder", "", "out/one")
+	s.commit("other", "", "other")
+	id, err := strconv.ParseUint(idOfKey(t, s.Snapshotter, "builder"), 10, 64)
+	must(t, err)
+	done, ok := s.settlers.take(sources{id: true})
+	if !ok {
+		t.Fatal("nothing runs, but it is busy")
+	}
+	mustPrepare(t, s.Snapshotter, "beside", "other")
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := s.Prepare(ctx, "above", "builder"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("prepared while files get names: %v", err)
+	}
+	if _, err := s.Stat(t.Context(), "above"); !errdefs.IsNotFound(err) {
+		t.Errorf("what was not prepared is there: %v", err)
+	}
+	prepared := make(chan error, 1)
+	go func() {
+		_, err := s.Prepare(t.Context(), "above", "builder")
+		prepared <- err
+	}()
+	done()
+	must(t, <-prepared)
+	if done, ok := s.settlers.take(sources{id: true}); ok {
+		done()
+		t.Error("files get names while something may run where they are shown")
+	}
+}
