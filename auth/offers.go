@@ -34,7 +34,7 @@ type Offers struct {
 	own    func(host string) (user, secret string, err error)
 	now    func() time.Time
 	wait   time.Duration      // for all lenders of a repository together
-	flight singleflight.Group // by challenge, and by registry and repository
+	flight singleflight.Group // by lenders and challenge, or registry and repository
 
 	mu struct {
 		sync.Mutex
@@ -113,7 +113,7 @@ func (o *Offers) borrow(ctx context.Context, c Challenge) (Login, error) {
 	if len(sockets) == 0 || o.now().Before(known.until) {
 		return known.Login, nil
 	}
-	asked := o.flight.DoChan(fmt.Sprintf("%q", c), func() (any, error) {
+	asked := o.flight.DoChan(fmt.Sprintf("%q %q", sockets, c), func() (any, error) {
 		// Others may wait for it, too.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.wait)
 		defer cancel()
@@ -146,7 +146,7 @@ func (o *Offers) ask(ctx context.Context, sockets []string, c Challenge) Login {
 		l, err := askLender(ctx, socket, c)
 		if err == nil && l != (Login{}) {
 			if l.Token == "" {
-				o.keep(c, loan{l, o.now().Add(answerTTL)})
+				o.keep(c, sockets, loan{l, o.now().Add(answerTTL)})
 			}
 			return l
 		}
@@ -156,7 +156,7 @@ func (o *Offers) ask(ctx context.Context, sockets []string, c Challenge) Login {
 	}
 	_, before := o.known(c.Host, c.Repository)
 	if ctx.Err() != nil {
-		o.keep(c, loan{before.Login, o.now().Add(deafFor)})
+		o.keep(c, sockets, loan{before.Login, o.now().Add(deafFor)})
 	}
 	logFailed(ctx, c, errs, before.Login != (Login{}))
 	return before.Login
@@ -180,10 +180,15 @@ func logFailed(ctx context.Context, c Challenge, errs []error, known bool) {
 	}
 }
 
-func (o *Offers) keep(c Challenge, l loan) {
+// keep keeps what came of asking those who serve sockets. If others have made an
+// offer meanwhile, they are to be asked.
+func (o *Offers) keep(c Challenge, sockets []string, l loan) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if r, ok := o.mu.repositories.Peek(c.Repository); ok {
+		if !slices.Equal(r.sockets, sockets) {
+			l.until = time.Time{}
+		}
 		r.loans[c.Host] = l
 	}
 }

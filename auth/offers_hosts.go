@@ -28,7 +28,7 @@ func (o *Offers) Hosts(ctx context.Context, registry, repository string) ([]Host
 	if len(sockets) == 0 || o.now().Before(known.until) {
 		return known.hosts, nil
 	}
-	asked := o.flight.DoChan("hosts "+registry+" "+repository, func() (any, error) {
+	asked := o.flight.DoChan(fmt.Sprintf("hosts %q %s %s", sockets, registry, repository), func() (any, error) {
 		// Others may wait for it, too.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.wait)
 		defer cancel()
@@ -76,6 +76,9 @@ func (o *Offers) askHosts(ctx context.Context, sockets []string, registry, repos
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if r, ok := o.mu.repositories.Peek(repository); ok {
+		if !slices.Equal(r.sockets, sockets) { // another lender is to be asked
+			t.until = time.Time{}
+		}
 		r.hosts = t
 	}
 	return t.hosts

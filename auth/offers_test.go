@@ -222,3 +222,46 @@ func TestImages(t *testing.T) {
 		t.Errorf("%d images", len(got))
 	}
 }
+
+// An offer that is made while others are asked counts at once: whoever makes it
+// waits for nobody else, and what they answer is not used instead.
+func TestOfferWhileOthersAreAsked(t *testing.T) {
+	asked, answer := make(chan struct{}, 2), make(chan struct{})
+	slow := lend(t, func(w http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		<-answer
+		if r.URL.Path == "/hosts" {
+			fmt.Fprint(w, `{"hosts": [{"url": "https://old.example/v2"}]}`)
+			return
+		}
+		giving("old", "s")(w, r)
+	})
+	quick := lend(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/hosts" {
+			fmt.Fprint(w, `{"hosts": [{"url": "https://new.example/v2"}]}`)
+			return
+		}
+		giving("new", "s")(w, r)
+	})
+	o := NewOffers(own)
+	o.Offer(repository, slow)
+	hosts := func(want string) {
+		t.Helper()
+		got, err := o.Hosts(t.Context(), "registry.example:5000", repository)
+		if err != nil || len(got) != 1 || got[0].URL != want {
+			t.Errorf("%v, %v, want %s", got, err, want)
+		}
+	}
+	var all sync.WaitGroup
+	all.Go(func() { wants(t, o, "old", "s") })
+	all.Go(func() { hosts("https://old.example/v2") })
+	<-asked
+	<-asked
+	o.Offer(repository, quick)
+	wants(t, o, "new", "s")
+	hosts("https://new.example/v2")
+	close(answer)
+	all.Wait()
+	wants(t, o, "new", "s")
+	hosts("https://new.example/v2")
+}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	challenges "github.com/containerd/containerd/v2/core/remotes/docker/auth"
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/ladle-dev/ladle/auth"
@@ -27,7 +28,7 @@ type authorizer struct {
 	mu struct {
 		sync.Mutex
 		challenges map[string]challenges.Challenge // the latest one, by host
-		grants     map[grantKey]grant
+		grants     *simplelru.LRU[grantKey, grant]
 	}
 }
 
@@ -43,13 +44,26 @@ type grant struct {
 	token  token
 }
 
+// grantsRemembered bounds the tokens of a host: one for each repository, of some
+// kilobytes.
+const grantsRemembered = 4096
+
+// newLRU returns a cache for who has a mutex around it.
+func newLRU[K comparable, V any](size int) *simplelru.LRU[K, V] {
+	l, err := simplelru.NewLRU[K, V](size, nil)
+	if err != nil {
+		panic(err) // only for a size that is not positive
+	}
+	return l
+}
+
 func newAuthorizer(tokens tokenSource, credentials Credentials) *authorizer {
 	if credentials == nil {
 		credentials = func(context.Context, auth.Challenge) (auth.Login, error) { return auth.Login{}, nil }
 	}
 	a := &authorizer{tokens: tokens, credentials: credentials}
 	a.mu.challenges = map[string]challenges.Challenge{}
-	a.mu.grants = map[grantKey]grant{}
+	a.mu.grants = newLRU[grantKey, grant](grantsRemembered)
 	return a
 }
 
@@ -116,14 +130,14 @@ func (a *authorizer) refused(key grantKey, challenge challenges.Challenge, used 
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.mu.challenges[key.host] = challenge
-	g := a.mu.grants[key]
+	g, _ := a.mu.grants.Get(key)
 	if g.token.value == used {
 		g.token = token{}
 	}
 	if s := challenge.Parameters["scope"]; s != "" {
 		g.scopes = s
 	}
-	a.mu.grants[key] = g
+	a.mu.grants.Add(key, g)
 }
 
 // token returns a valid token for key. The request of a new one outlives the
@@ -159,15 +173,17 @@ func (a *authorizer) token(ctx context.Context, key grantKey) (string, error) {
 func (a *authorizer) current(key grantKey) (string, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	t := a.mu.grants[key].token
-	return t.value, t.valid(a.tokens.now())
+	g, _ := a.mu.grants.Get(key)
+	return g.token.value, g.token.valid(a.tokens.now())
 }
 
 // renew gets a token for key: one that is lent, or else it fetches one.
 func (a *authorizer) renew(ctx context.Context, key grantKey) (string, error) {
 	a.mu.Lock()
-	challenge, scopes := a.mu.challenges[key.host], a.mu.grants[key].scopes
+	challenge := a.mu.challenges[key.host]
+	g, _ := a.mu.grants.Get(key)
 	a.mu.Unlock()
+	scopes := g.scopes
 	if scopes == "" {
 		scopes = key.scopes
 	}
@@ -175,6 +191,9 @@ func (a *authorizer) renew(ctx context.Context, key grantKey) (string, error) {
 		"realm": challenge.Parameters["realm"], "service": challenge.Parameters["service"], "scope": scopes,
 	}
 	want, err := challenges.GenerateTokenOptions(ctx, key.host, "", "", challenge)
+	if err == nil && want.Realm == "" { // which would ask for a password, that of basic authentication
+		err = errors.New("the challenge names no token server")
+	}
 	if err != nil {
 		return "", denied(key.host, err)
 	}
@@ -193,9 +212,9 @@ func (a *authorizer) renew(ctx context.Context, key grantKey) (string, error) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	g := a.mu.grants[key]
+	g, _ = a.mu.grants.Get(key)
 	g.token = t
-	a.mu.grants[key] = g
+	a.mu.grants.Add(key, g)
 	return t.value, nil
 }
 

@@ -3,10 +3,15 @@ package fetch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	challenges "github.com/containerd/containerd/v2/core/remotes/docker/auth"
 
 	"github.com/ladle-dev/ladle/auth"
 	"github.com/ladle-dev/ladle/internal/registrytest"
@@ -158,6 +163,24 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
+// TestTokenServerIsNotNamed: nobody is asked for anything then, and above all not
+// for a password.
+func TestTokenServerIsNotNamed(t *testing.T) {
+	r := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("WWW-Authenticate", `Bearer service="s"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	defer r.Close()
+	hosts := Hosts(t.Context(), HostsOptions{Credentials: func(_ context.Context, q auth.Challenge) (auth.Login, error) {
+		t.Errorf("%q", q)
+		return auth.Login{}, nil
+	}})
+	b := New(hosts, quick).Blob(Source{strings.TrimPrefix(r.URL, "http://") + "/a:1", digestOf(nil)})
+	if _, err := read(within(t), b, 0, 10); !errors.Is(err, ErrUnauthorized) {
+		t.Error(err)
+	}
+}
+
 // TestNewLoginWorks: credentials are looked up again for each new token.
 func TestNewLoginWorks(t *testing.T) {
 	for name, opts := range map[string]registrytest.Options{
@@ -218,5 +241,23 @@ func TestTokenServerElsewhere(t *testing.T) {
 	}
 	if err := s.client.CheckRedirect(first, []*http.Request{first}); err != nil {
 		t.Errorf("redirection to the same host: %v", err)
+	}
+	secure, _ := http.NewRequest(http.MethodGet, "https://a.example/", nil)
+	if s.client.CheckRedirect(first, []*http.Request{secure}) == nil {
+		t.Error("redirection to plain HTTP is followed")
+	}
+	if err := s.client.CheckRedirect(secure, []*http.Request{first}); err != nil {
+		t.Errorf("redirection from plain HTTP: %v", err)
+	}
+}
+
+// What is known of one repository is forgotten before it is too much.
+func TestGrantsAreBounded(t *testing.T) {
+	a := newAuthorizer(newTokenSource(&http.Client{}, nil), nil)
+	for n := range grantsRemembered + 10 {
+		a.refused(grantKey{"host", fmt.Sprint(n)}, challenges.Challenge{Parameters: map[string]string{"scope": "s"}}, "")
+	}
+	if n := a.mu.grants.Len(); n != grantsRemembered {
+		t.Errorf("%d grants", n)
 	}
 }

@@ -20,6 +20,10 @@ import (
 // lentRemembered bounds how many lists of hosts that were lent are kept.
 const lentRemembered = 256
 
+// maxPEM bounds a file that is lent, in bytes. Who reads a pipe or a device could
+// wait or read for ever.
+const maxPEM = 4 << 20
+
 // lentHosts are the hosts that were lent, so that the same connections and
 // tokens are used as long as the same is lent and its files stay the same.
 type lentHosts struct {
@@ -30,12 +34,8 @@ type lentHosts struct {
 }
 
 func newLentHosts() *lentHosts {
-	hosts, err := simplelru.NewLRU[string, []docker.RegistryHost](lentRemembered, nil)
-	if err != nil {
-		panic(err) // only for a size that is not positive
-	}
 	l := &lentHosts{}
-	l.mu.hosts = hosts
+	l.mu.hosts = newLRU[string, []docker.RegistryHost](lentRemembered)
 	return l
 }
 
@@ -78,6 +78,9 @@ func stampOfLent(registry string, lent []auth.Host) (string, error) {
 		}
 		for _, f := range files {
 			info, err := os.Stat(f)
+			if err == nil && (!info.Mode().IsRegular() || info.Size() > maxPEM) {
+				err = fmt.Errorf("%s: not a file of certificates", f)
+			}
 			if err != nil {
 				return "", err
 			}
@@ -101,7 +104,7 @@ func (c *configured) lentHost(h auth.Host) (docker.RegistryHost, error) {
 	dialWithin(tr, dialTimeout)
 	client := &http.Client{Transport: tr}
 	if h.Fallback {
-		client.Transport = docker.NewHTTPFallback(tr)
+		client.Transport = newFallback(u.Host, tr)
 	}
 	client = c.wrap(client)
 	return docker.RegistryHost{

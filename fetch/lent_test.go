@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ladle-dev/ladle/auth"
 	"github.com/ladle-dev/ladle/internal/registrytest"
 )
@@ -28,6 +30,10 @@ func TestLentHosts(t *testing.T) {
 	dir := t.TempDir()
 	pair := auth.KeyPair{Cert: put(t, dir, "client.pem", cert), Key: put(t, dir, "client.key", key)}
 	ca := []string{put(t, dir, "plain.pem", string(plain.CertPEM())), put(t, dir, "mutual.pem", string(mutual.CertPEM())), put(t, dir, "none.pem", "")}
+	pipe := dir + "/pipe"
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		r    *registrytest.Registry
 		host auth.Host // with the registry's address for %s
@@ -45,6 +51,8 @@ func TestLentHosts(t *testing.T) {
 		"no TLS":             {open, auth.Host{URL: "https://%s/v2", Insecure: true}, false},
 		"TLS, with fallback": {plain, auth.Host{URL: "https://%s/v2", Insecure: true, Fallback: true}, true},
 		"no such file":       {plain, auth.Host{URL: "https://%s/v2", CAs: []string{dir + "/none"}}, false},
+		"a pipe":             {plain, auth.Host{URL: "https://%s/v2", CAs: []string{pipe}}, false},
+		"a device":           {plain, auth.Host{URL: "https://%s/v2", CAs: []string{"/dev/zero"}}, false},
 		"no such key":        {mutual, auth.Host{URL: "https://%s/v2", CAs: ca, KeyPairs: []auth.KeyPair{{Cert: pair.Cert, Key: ca[0]}}}, false},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,6 +3,8 @@ package fetch
 import (
 	"sync"
 	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
 // Link is what past requests tell of the way to a blob's host.
@@ -64,11 +66,15 @@ func (e *estimate) link() Link {
 	return l
 }
 
+// serversRemembered bounds for how many servers there are estimates. A registry
+// may redirect each request to a name that nobody has heard of.
+const serversRemembered = 1024
+
 // links holds the estimates by server, "name:port".
 type links struct {
 	mu struct {
 		sync.Mutex
-		servers map[string]*estimate
+		servers *simplelru.LRU[string, *estimate] // nil: none
 	}
 }
 
@@ -76,13 +82,13 @@ type links struct {
 func (l *links) update(server string, change func(*estimate)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e := l.mu.servers[server]
-	if e == nil {
+	if l.mu.servers == nil {
+		l.mu.servers = newLRU[string, *estimate](serversRemembered)
+	}
+	e, ok := l.mu.servers.Get(server)
+	if !ok {
 		e = new(estimate)
-		if l.mu.servers == nil {
-			l.mu.servers = map[string]*estimate{}
-		}
-		l.mu.servers[server] = e
+		l.mu.servers.Add(server, e)
 	}
 	change(e)
 }
@@ -91,8 +97,12 @@ func (l *links) update(server string, change func(*estimate)) {
 func (l *links) link(server string) Link {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if e := l.mu.servers[server]; e != nil {
-		return e.link()
+	if l.mu.servers == nil {
+		return Link{}
 	}
-	return Link{}
+	e, _ := l.mu.servers.Get(server)
+	if e == nil {
+		return Link{}
+	}
+	return e.link()
 }

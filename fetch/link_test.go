@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -72,5 +73,19 @@ func TestLink(t *testing.T) {
 	}
 	if other := blobOf(c, r, data[1:]).Link(); other.Bandwidth != 0 || other.RoundTrip == 0 {
 		t.Errorf("link of a blob that was not yet redirected: %+v", other)
+	}
+}
+
+// A registry that redirects to ever new names does not take ever more memory.
+func TestLinksAreBounded(t *testing.T) {
+	var l links
+	for n := range serversRemembered + 10 {
+		l.update(fmt.Sprint(n), func(e *estimate) { e.trip(time.Duration(n + 1)) })
+	}
+	if n := l.mu.servers.Len(); n != serversRemembered {
+		t.Errorf("%d servers", n)
+	}
+	if l.link("0") != (Link{}) || l.link(fmt.Sprint(serversRemembered)).RoundTrip == 0 {
+		t.Error("it is not the oldest that are forgotten")
 	}
 }

@@ -41,12 +41,8 @@ type hostsOf struct {
 }
 
 func newKnownHosts() *knownHosts {
-	repositories, err := simplelru.NewLRU[string, hostsOf](repositoriesRemembered, nil)
-	if err != nil {
-		panic(err) // only for a size that is not positive
-	}
 	k := &knownHosts{}
-	k.mu.repositories = repositories
+	k.mu.repositories = newLRU[string, hostsOf](repositoriesRemembered)
 	return k
 }
 

@@ -41,12 +41,12 @@ type tokenSource struct {
 }
 
 // newTokenSource returns a source that sends its requests through client,
-// never more than once to where they were redirected.
+// and follows redirections on the same host only, none of them to plain HTTP.
 func newTokenSource(client *http.Client, header http.Header) tokenSource {
 	c := *client
 	c.Transport = bounded{client.Transport, maxToken}
 	c.CheckRedirect = func(next *http.Request, via []*http.Request) error {
-		if len(via) > maxHops || next.URL.Host != via[0].URL.Host {
+		if len(via) > maxHops || next.URL.Host != via[0].URL.Host || next.URL.Scheme == "http" && via[0].URL.Scheme != "http" {
 			return errors.New("token server redirects elsewhere") // with the credentials
 		}
 		return nil

@@ -96,6 +96,13 @@ func (l *Layer) program(n int) (s span, ok bool) {
 // hostile one may have millions, each a detour.
 const maxLibraryLinks = 10_000
 
+// maxPrograms and maxLibraries bound what is kept of a layer that has millions of
+// either: a few megabytes.
+const (
+	maxPrograms  = 1 << 16
+	maxLibraries = 1 << 14
+)
+
 // findFiles looks through the tree of a layer, until ctx ends.
 func findFiles(ctx context.Context, root *tree.Inode) (files, error) {
 	f := files{libraries: map[string]extent{}, programs: map[int64]int64{}}
@@ -108,7 +115,7 @@ func findFiles(ctx context.Context, root *tree.Inode) (files, error) {
 		name := p[strings.LastIndexByte(p, '/')+1:]
 		dir, library := p[:len(p)-len(name)], strings.Contains(name, ".so")
 		if hasBytes(inode) {
-			if library || inode.Mode&0o111 != 0 {
+			if (library || inode.Mode&0o111 != 0) && len(f.programs) < maxPrograms {
 				f.programs[inode.Data.Offset] = inode.Size
 			}
 			if len(f.first) < maxFirsts && hasFirstName(name) {
@@ -126,6 +133,9 @@ func findFiles(ctx context.Context, root *tree.Inode) (files, error) {
 			if links++; links > maxLibraryLinks {
 				return nil
 			}
+		}
+		if _, ok := f.libraries[name]; !ok && len(f.libraries) >= maxLibraries {
+			return nil
 		}
 		if file := target(root, dir, inode); file != nil {
 			name = strings.Clone(name) // it may be part of the encoded tree

@@ -58,13 +58,16 @@ var dialects = []dialect{
 // errNoLayer says that the labels of a Prepare do not name a layer.
 var errNoLayer = errors.New("the client does not say which layer of which image it is (are its snapshot annotations enabled?)")
 
+// errTwoLayers says that the labels of a Prepare name different layers.
+var errTwoLayers = errors.New("the labels name two layers: some are annotations of the image")
+
 // parseRequest returns the layer that the labels of a Prepare ask for, and
 // whether it is the topmost of its image. The layers that a client lists
 // begin with the one asked for.
 func parseRequest(labels map[string]string) (req layer.Request, top bool, err error) {
-	d, suffix, ok := spoken(labels)
-	if !ok {
-		return req, false, errNoLayer
+	d, suffix, err := spoken(labels)
+	if err != nil {
+		return req, false, err
 	}
 	value := func(key string) string {
 		if v := labels[key+suffix]; v != "" {
@@ -92,8 +95,11 @@ func parseRequest(labels map[string]string) (req layer.Request, top bool, err er
 	return req, len(listed) > 0 && len(req.Siblings) == 0, nil
 }
 
-// spoken finds the dialect of labels, and the suffix that all its labels have.
-func spoken(labels map[string]string) (d dialect, suffix string, ok bool) {
+// spoken finds the dialect of labels, and the suffix that all its labels have. A
+// client that speaks one does not overwrite annotations of the image in another:
+// if two name different layers, one of them is the image's own word, which could
+// be a layer of a repository that whoever runs the image may not read.
+func spoken(labels map[string]string) (d dialect, suffix string, err error) {
 	suffixes := []string{""}
 	for key := range labels {
 		if _, s, ok := cutPassing(key); ok && !slices.Contains(suffixes, s) {
@@ -101,14 +107,20 @@ func spoken(labels map[string]string) (d dialect, suffix string, ok bool) {
 		}
 	}
 	slices.Sort(suffixes)
-	for _, d := range dialects {
-		for _, suffix := range suffixes {
-			if labels[d.ref+suffix] != "" && labels[d.digest+suffix] != "" {
-				return d, suffix, true
+	err = errNoLayer
+	for _, other := range dialects {
+		for _, s := range suffixes {
+			ref, blob := labels[other.ref+s], labels[other.digest+s]
+			switch {
+			case ref == "" || blob == "":
+			case err != nil:
+				d, suffix, err = other, s, nil
+			case ref != labels[d.ref+suffix] || blob != labels[d.digest+suffix]:
+				return dialect{}, "", errTwoLayers
 			}
 		}
 	}
-	return dialect{}, "", false
+	return d, suffix, err
 }
 
 // parseDigests leaves out what is not a digest: the list is only a hint.

@@ -50,11 +50,14 @@ func TestParseRequest(t *testing.T) {
 	buildkit := buildkitLabels("t", a.Blob, a.TOC, a.Blob, b.Blob)
 	both := suffixed(buildkit)
 	maps.Copy(both, buildkit)
-	with := func(labels map[string]string, key, value string) map[string]string {
+	with := func(labels map[string]string, pairs ...string) map[string]string {
 		labels = maps.Clone(labels)
-		labels["containerd.io/snapshot/"+key] = value
+		for i := 0; i < len(pairs); i += 2 {
+			labels["containerd.io/snapshot/"+pairs[i]] = pairs[i+1]
+		}
 		return labels
 	}
+	const stargz = "remote/stargz."
 	fromBuildkit := layer.Request{
 		Source:   fetch.Source{Ref: "registry.test/image@sha256:0", Digest: a.Blob},
 		TOC:      a.TOC,
@@ -67,8 +70,9 @@ func TestParseRequest(t *testing.T) {
 		Siblings: []digest.Digest{b.Blob},
 		DiffID:   digest.FromString("tar of t"),
 	}
-	noTOC, alone := fromContainerd, fromContainerd
+	noTOC, alone, inStargz := fromContainerd, fromContainerd, fromContainerd
 	noTOC.TOC, alone.Siblings = "", nil
+	inStargz.Manifest, inStargz.Siblings = "", nil
 
 	for name, test := range map[string]struct {
 		labels map[string]string
@@ -89,6 +93,10 @@ func TestParseRequest(t *testing.T) {
 		"broken digest":              {labels: with(lazyLabels("t", a), "cri.layer-digest", "../x"), err: "layer-digest"},
 		"no digest":                  {labels: with(lazyLabels("t", a), "cri.layer-digest", ""), err: errNoLayer.Error()},
 		"no reference":               {labels: with(lazyLabels("t", a), "cri.image-ref", ""), err: errNoLayer.Error()},
+		"two dialects":               {labels: with(lazyLabels("t", a, b), stargz+"reference", "registry.test/image:1", stargz+"digest", a.Blob.String()), want: inStargz},
+		"image of another":           {labels: with(lazyLabels("t", a), stargz+"reference", "secret.test/image:1", stargz+"digest", a.Blob.String()), err: errTwoLayers.Error()},
+		"layer of another":           {labels: with(buildkit, "cri.layer-digest", b.Blob.String()), err: errTwoLayers.Error()},
+		"suffixed, of another":       {labels: with(suffixed(buildkit), stargz+"reference", "secret.test/image:1", stargz+"digest", a.Blob.String()), err: errTwoLayers.Error()},
 		"nothing":                    {labels: map[string]string{"containerd.io/snapshot.ref": "t"}, err: errNoLayer.Error()},
 	} {
 		t.Run(name, func(t *testing.T) {

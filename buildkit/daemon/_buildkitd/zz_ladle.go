@@ -91,7 +91,11 @@ func useLadle(w worker.Worker, l *ladle.Lender) (worker.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, s := range []source.Source{files, b.GitSource, b.HTTPSource, b.OCILayoutSource} {
+	all := []source.Source{files, b.HTTPSource, b.OCILayoutSource}
+	if b.GitSource != nil { // else there is no git, and BuildKit says so
+		all = append(all, b.GitSource)
+	}
+	for _, s := range all {
 		b.SourceManager.Register(noting{s})
 	}
 	b.SourceManager.Register(images{noting{b.ImageSource}, l})

@@ -2,6 +2,7 @@ package ladle
 
 import (
 	"context"
+	"iter"
 	"slices"
 	"sync"
 
@@ -87,17 +88,22 @@ func union(a, b []string) []string {
 	return slices.Compact(all)
 }
 
-// lets reports whether the registry lets a session read the image of a, by
-// asking for its manifest if that is not known. What is not proved is asked for
-// again: a login may come later.
-func (l *Lender) lets(ctx context.Context, a admission, id string) bool {
+// proved reports whether it is known that the registry lets a session read the
+// image of a.
+func (a admission) proved(id string) bool {
 	if a.proof == nil {
 		return true
 	}
 	a.proof.mu.Lock()
-	known := a.proof.mu.known[id]
-	a.proof.mu.Unlock()
-	if known {
+	defer a.proof.mu.Unlock()
+	return a.proof.mu.known[id]
+}
+
+// lets reports whether the registry lets a session read the image of a, by
+// asking for its manifest if that is not known. What is not proved is asked for
+// again: a login may come later.
+func (l *Lender) lets(ctx context.Context, a admission, id string) bool {
+	if a.proved(id) {
 		return true
 	}
 	ctx, cancel := context.WithTimeout(ctx, sessionTimeout)
@@ -114,30 +120,40 @@ func (l *Lender) lets(ctx context.Context, a admission, id string) bool {
 }
 
 // clients returns the sessions of the clients admitted to repository that are
-// there.
-func (l *Lender) clients(ctx context.Context, repository string) (there []session.Caller) {
+// there. Those who are only supposed to be come last, and the registry is not
+// asked about one before it is its turn.
+func (l *Lender) clients(ctx context.Context, repository string) iter.Seq[session.Caller] {
 	l.mu.Lock()
 	all := slices.Clone(l.mu.admitted[repository])
 	l.mu.Unlock()
 	seen := map[string]bool{}
-	for _, a := range all {
-		for _, id := range session.AllSessionIDs(a.clients) {
-			if seen[id] {
-				continue
+	return func(yield func(session.Caller) bool) {
+		for _, lets := range []func(admission, string) bool{
+			admission.proved,
+			func(a admission, id string) bool { return l.lets(ctx, a, id) },
+		} {
+			for _, a := range all {
+				for _, id := range session.AllSessionIDs(a.clients) {
+					if seen[id] {
+						continue
+					}
+					c, err := l.sessions.Get(ctx, id, true)
+					if err != nil || c == nil || c.Context().Err() != nil || !lets(a, id) {
+						continue
+					}
+					seen[id] = true
+					if !yield(c) {
+						return
+					}
+				}
 			}
-			c, err := l.sessions.Get(ctx, id, true)
-			if err != nil || c == nil || c.Context().Err() != nil || !l.lets(ctx, a, id) {
-				continue
-			}
-			seen[id] = true
-			there = append(there, c)
 		}
 	}
-	return there
 }
 
 // images returns the references of some images that have a blob and that somebody
-// was let read who is there.
+// was let read who is there. The registries have no longer than one client has to
+// say who was.
 func (l *Lender) images(ctx context.Context, blob string) (refs []string) {
 	l.mu.Lock()
 	var have []admission
@@ -149,9 +165,16 @@ func (l *Lender) images(ctx context.Context, blob string) (refs []string) {
 		}
 	}
 	l.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, sessionTimeout)
+	defer cancel()
 	for _, a := range have {
-		lets := func(id string) bool { return l.lets(ctx, a, id) }
-		if a.proof == nil || slices.ContainsFunc(session.AllSessionIDs(a.clients), lets) {
+		if a.proof == nil || slices.ContainsFunc(session.AllSessionIDs(a.clients), a.proved) {
+			refs = append(refs, a.Ref)
+		}
+	}
+	for _, a := range have {
+		lets := func(id string) bool { return ctx.Err() == nil && l.lets(ctx, a, id) }
+		if !slices.Contains(refs, a.Ref) && len(refs) < maxImages && slices.ContainsFunc(session.AllSessionIDs(a.clients), lets) {
 			refs = append(refs, a.Ref)
 		}
 	}

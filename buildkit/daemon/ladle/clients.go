@@ -43,7 +43,7 @@ var errNobody = errors.New("no build is running that was let read the image")
 func (l *Lender) ask(ctx context.Context, q challenge) (found credentials, err error) {
 	err = errNobody
 	empty := false
-	for _, client := range l.clients(ctx, q.repository) {
+	for client := range l.clients(ctx, q.repository) {
 		found, failed := l.askClient(ctx, client, q)
 		switch {
 		case errors.Is(failed, errNobody):
@@ -113,7 +113,8 @@ func fetchToken(ctx context.Context, c auth.AuthClient, q challenge) (credential
 	}
 	expires := got.ExpiresIn
 	if got.IssuedAt > 0 && expires > 0 { // by the clock of the token server, which may be another one
-		expires = min(max(time.Unix(got.IssuedAt+expires, 0).Unix()-time.Now().Unix(), 1), expires)
+		// Whether it is over already, the registry knows.
+		expires = max(min(time.Unix(got.IssuedAt+expires, 0).Unix()-time.Now().Unix(), expires), 0)
 	}
 	return credentials{Token: got.Token, Expires: expires}, nil
 }

@@ -76,7 +76,7 @@ func TestClientFetchesToken(t *testing.T) {
 	}{
 		"token":           {&fetching{response: token}, 200, credentials{Token: "t", Expires: 300}, 0},
 		"issued before":   {&fetching{response: issued}, 200, credentials{Token: "t", Expires: 200}, 0},
-		"clock behind":    {&fetching{response: stale}, 200, credentials{Token: "t", Expires: 1}, 0},
+		"clock behind":    {&fetching{response: stale}, 200, credentials{Token: "t"}, 0},
 		"clock ahead":     {&fetching{response: ahead}, 200, credentials{Token: "t", Expires: 300}, 0},
 		"no time":         {&fetching{response: &auth.FetchTokenResponse{Token: "t"}}, 200, credentials{Token: "t"}, 0},
 		"refused":         {&fetching{fetch: errors.New("401")}, 502, credentials{}, 0},
@@ -191,4 +191,28 @@ func TestSupposedClients(t *testing.T) {
 	}
 	o.Admit(image, wrong)
 	wants(200, "guessed")
+}
+
+// A registry that does not say who may read it is in the way of nobody else.
+func TestSupposedClientsComeLast(t *testing.T) {
+	asked := make(chan struct{}, 100)
+	registry := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		<-r.Context().Done()
+	}))
+	defer registry.Close()
+	host := strings.TrimPrefix(registry.URL, "http://")
+	o := newOffice(t, nil)
+	o.Admit(Image{host + "/a:1", host + "/a", []string{"one"}}, session.NewGroup(o.connect(t, &client{user: "u", secret: "s"}).ID()))
+	other := &client{user: "other"}
+	o.Suppose(Image{host + "/a:2", host + "/a", []string{"two"}}, session.NewGroup(o.connect(t, other).ID()))
+	o.wants(t, host+"/a", 200, "u@host:1", "s")
+	if len(asked) > 0 || other.asked.Load() > 0 {
+		t.Error("it was asked about somebody whose credentials are not needed")
+	}
+	o.Suppose(Image{host + "/a:3", host + "/a", []string{"one"}}, session.NewGroup(o.connect(t, other).ID()))
+	var answer struct{ Images []string }
+	if o.get(t, "/images?blob=one", &answer); len(answer.Images) != 1 {
+		t.Errorf("images %v", answer.Images)
+	}
 }
