@@ -69,7 +69,10 @@ func (o *Offers) askHosts(ctx context.Context, sockets []string, registry, repos
 	t := told{hosts, o.now().Add(hostsTTL)}
 	if len(hosts) == 0 && len(errs) > 0 {
 		_, before := o.toldOf(repository)
-		t = told{before.hosts, o.now().Add(deafFor)}
+		t = told{hosts: before.hosts}
+		if ctx.Err() != nil {
+			t.until = o.now().Add(deafFor)
+		}
 		log.G(ctx).WithError(errors.Join(errs...)).WithField("repository", repository).
 			Info("a lender does not say where the registry is")
 	}

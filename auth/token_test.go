@@ -97,8 +97,6 @@ func TestHostsAreLent(t *testing.T) {
 		}
 	}
 	wants(0, 0)
-	o.Offer(repository+":1", "/none/"+socketName)
-	wants(0, 0)
 	o.Offer(repository+":1", socket)
 	wants(1, 0)
 	answer = `{"hosts": [{"url": "https://mirror.example/v2/a", "ca": ["/ca"], "keypair": [{"cert": "/c", "key": "/k"}], "insecure": true, "http_fallback": true, "new": 1}, {"url": "http://b/"}]}`
@@ -113,6 +111,9 @@ func TestHostsAreLent(t *testing.T) {
 		now = now.Add(hostsTTL)
 		wants(asked+1, 2)
 	}
+	status = http.StatusOK // it is back, and asked at once
+	wants(asked+1, 2)
+	wants(asked, 2)
 	status, answer = http.StatusBadRequest, "" // an older lender, which knows nothing
 	o = NewOffers(own)
 	o.Offer(repository+":1", socket)

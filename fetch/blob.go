@@ -85,7 +85,7 @@ func (b *Blob) plan(ctx context.Context) (context.Context, *plan, error) {
 	if ctx, err = b.img.scoped(ctx); err != nil {
 		return nil, nil, err
 	}
-	return ctx, b.client.plan(hosts, b.avoided), nil
+	return ctx, b.client.plan(b.img, hosts, b.avoided), nil
 }
 
 // prune drops what is known about hosts that are no longer configured.
@@ -157,7 +157,7 @@ func (b *Blob) Link() Link {
 	if len(hosts) == 0 {
 		return Link{} // nothing was read from the repository yet
 	}
-	h := b.client.plan(hosts, b.avoided).host()
+	h := b.client.plan(b.img, hosts, b.avoided).host()
 	if u := b.redirected(h); u != nil {
 		return b.client.links.link(u.Host)
 	}

@@ -87,8 +87,9 @@ func (c *Client) Blob(src Source) *Blob {
 
 // plan returns a plan to ask hosts: those that are down, or that avoid names,
 // last.
-func (c *Client) plan(hosts []*host, avoid func(*host) bool) *plan {
-	p := &plan{opts: c.opts, now: c.now}
+func (c *Client) plan(img image, hosts []*host, avoid func(*host) bool) *plan {
+	// Whoever asks next may find other hosts: those that were lent by then.
+	p := &plan{opts: c.opts, now: c.now, exhausted: func() { c.known.expire(img.Locator) }}
 	var later []turn
 	for _, h := range hosts {
 		if h.down(c.now()) || avoid(h) {

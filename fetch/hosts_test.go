@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	crand "crypto/rand"
@@ -17,6 +18,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/containerd/containerd/v2/core/remotes/docker"
 
 	"github.com/ladle-dev/ladle/internal/registrytest"
 )
@@ -154,6 +157,23 @@ func TestHostsAreReadAgain(t *testing.T) {
 	if n := len(b.mu.places); n > 1 {
 		t.Errorf("%d places are remembered", n)
 	}
+}
+
+// Where nobody could be asked for the bytes, the next read finds out at once who can.
+func TestOtherHostsAfterFailure(t *testing.T) {
+	data := random(1 << 20)
+	r := registrytest.New(t, registrytest.Options{})
+	r.AddBlob(data)
+	name := "127.0.0.1:1" // where nobody listens
+	c := New(func(ctx context.Context, _, repository string) ([]docker.RegistryHost, error) {
+		return Hosts(ctx, HostsOptions{})(ctx, name, repository)
+	}, quick)
+	b := c.Blob(Source{"registry.example/a:1", digestOf(data)})
+	if _, err := read(within(t), b, 0, 1000); !errors.Is(err, ErrUnavailable) {
+		t.Error(err)
+	}
+	name = r.Host()
+	wantRange(t, b, data, 0, 1000)
 }
 
 func TestMirrors(t *testing.T) {

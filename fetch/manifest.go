@@ -70,7 +70,7 @@ func (c *Client) manifest(ctx context.Context, ref, name string, can docker.Host
 		return nil, err
 	}
 	q := question{img.repo, "/manifests/" + name, http.Header{"Accept": {manifestTypes}}}
-	plan := c.plan(hosts, func(*host) bool { return false })
+	plan := c.plan(img, hosts, func(*host) bool { return false })
 	for {
 		x := c.watched(ctx, plan.host())
 		b, err := x.document(q, want)

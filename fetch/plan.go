@@ -25,6 +25,8 @@ type plan struct {
 	turns  []turn     // the first one is in turn
 	failed hostErrors // of the hosts that are done with
 	last   error      // the latest failure
+	// exhausted is called when no host is left to be asked. Nil: nothing.
+	exhausted func()
 }
 
 type turn struct {
@@ -81,10 +83,13 @@ func (p *plan) drop(err error) error {
 	}
 	p.failed = append(p.failed, err)
 	p.turns = p.turns[1:]
-	switch {
-	case len(p.turns) > 0:
+	if len(p.turns) > 0 {
 		return nil
-	case len(p.failed) == 1:
+	}
+	if p.exhausted != nil {
+		p.exhausted()
+	}
+	if len(p.failed) == 1 {
 		return p.failed[0]
 	}
 	return p.failed
