@@ -229,25 +229,6 @@ func (s *Snapshotter) members(ctx context.Context, lowers []lower) (sources, err
 	return all, nil
 }
 
-func (a sources) meets(b sources) bool {
-	for id := range a {
-		if b[id] {
-			return true
-		}
-	}
-	return false
-}
-
-func (a sources) and(b sources) sources {
-	all := sources{}
-	for _, s := range []sources{a, b} {
-		for id := range s {
-			all[id] = true
-		}
-	}
-	return all
-}
-
 // encode returns the value of the label.
 func (a sources) encode() string {
 	ids := []string{"copy"}

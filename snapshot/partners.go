@@ -142,18 +142,23 @@ func copyOf(of map[uint64]map[uint64]bool) map[uint64]map[uint64]bool {
 // sources are members that a lower of a merge may have inodes of.
 type sources map[uint64]bool
 
-// meet reports whether a and b have partners of each other.
-func (p *partners) meet(a, b sources) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for x := range a {
-		for y := range b {
-			if p.mu.of[x][y] {
-				return true
-			}
+func (a sources) meets(b sources) bool {
+	for id := range a {
+		if b[id] {
+			return true
 		}
 	}
 	return false
+}
+
+func (a sources) and(b sources) sources {
+	all := sources{}
+	for _, s := range []sources{a, b} {
+		for id := range s {
+			all[id] = true
+		}
+	}
+	return all
 }
 
 // all are all members that have partners.
@@ -188,7 +193,7 @@ func (s *Snapshotter) part(ctx context.Context, parent string, pairs []pair, pin
 			if err != nil {
 				return err
 			}
-			if s.settlers.partners.meet(shown, more) {
+			if s.settlers.partners.of(shown).meets(more) {
 				pairs[i].apart = true
 				pairs[i].name += apartSuffix
 				pin.addDiff(pairs[i].name)
