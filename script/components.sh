@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the real components that the tests, the demo and the benchmarks run:
-# distribution packages by apt, containerd and the registry by `go install` at
+# the packages of packages.sh by apt, containerd and the registry by `go install` at
 # the versions below. Safe to run again; says nothing when all is in place.
 #
 # Environment:
@@ -13,23 +13,8 @@ set -euo pipefail
 CONTAINERD_VERSION=v2.4.2
 REGISTRY_VERSION=v3.1.2
 
-# package: what needs it
-PACKAGES=(
-  attr            # setfattr, getfattr: comparing trees
-  busybox-static  # the small images and pause
-  ca-certificates # registries over https
-  e2fsprogs       # loop-mounted scratch filesystems
-  erofs-utils     # fsck.erofs, dump.erofs: checking tree images
-  fuse3           # fusermount3: FUSE mounts without root
-  libcap2-bin     # getcap: file capabilities
-  mmdebstrap      # root filesystems from distribution packages
-  runc            # containers
-  uidmap          # newuidmap: rootless builds
-  util-linux      # mount, losetup, unshare, nsenter
-  xfsprogs        # a second filesystem for the state directory
-)
-
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+source "$root/script/packages.sh"
 cache=${LADLE_CACHE:-$root/.cache}
 bin=$cache/bin
 log=$cache/log
