@@ -1,6 +1,6 @@
 // Command testsum runs the tests of several modules and sums them up: a line
-// for each package, the output of what failed, and at the end every test that
-// was skipped, with the reason, and the line "N passed, N failed, N skipped".
+// for each package, the output of what failed, and at the end the ten tests that
+// took longest, every test that was skipped, with the reason, and the line "N passed, N failed, N skipped".
 //
 // Usage:
 //

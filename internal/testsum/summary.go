@@ -27,6 +27,7 @@ type summary struct {
 
 	passed, failed int
 	skips          []skip
+	slowest        slowest
 	failedIn       map[string]bool   // by package
 	output         map[name][]string // of what has not ended
 }
@@ -60,6 +61,9 @@ func (s *summary) keep(n name, line string) {
 func (s *summary) end(n name, e event) {
 	lines := s.output[n]
 	delete(s.output, n)
+	if n.test != "" {
+		s.slowest.add(n, e.Elapsed)
+	}
 	switch {
 	case n.test == "":
 		s.endPackage(n, e, lines)
@@ -130,6 +134,7 @@ func reason(lines []string) string {
 
 // finish prints the end of the summary and reports whether all is well.
 func (s *summary) finish() bool {
+	s.slowest.print(s.out)
 	unwanted := 0
 	if len(s.skips) > 0 {
 		fmt.Fprintln(s.out, "\nskipped:")

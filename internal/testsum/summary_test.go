@@ -30,7 +30,7 @@ func run(t *testing.T, noskip string, files map[string]string) (string, bool) {
 }
 
 func testFile(body string) map[string]string {
-	return map[string]string{"x_test.go": "package x\n\nimport \"testing\"\n\n" + body}
+	return map[string]string{"x_test.go": "package x\n\nimport (\n\t\"testing\"\n\t\"time\"\n)\n\nvar _ = time.Now\n\n" + body}
 }
 
 func TestSummary(t *testing.T) {
@@ -48,6 +48,7 @@ func TestSummary(t *testing.T) {
 		"unwanted skip":  {"(?i)fuse", pass + skipped, []string{"MUST NOT", "\n1 passed, 1 failed, 1 skipped\n"}, "", false},
 		"fail":           {"", pass + "func TestFail(t *testing.T) { t.Fatal(\"why\") }\n", []string{"why", "\n1 passed, 1 failed, 0 skipped\n"}, "", false},
 		"panic":          {"", "func TestPanic(t *testing.T) { panic(\"why\") }\n", []string{"why", "1 failed"}, "", false},
+		"slow":           {"", pass + "func TestSlow(t *testing.T) { t.Run(\"sub\", func(t *testing.T) { time.Sleep(50 * time.Millisecond) }) }\n", []string{"slowest:\n", "example.test TestSlow\n"}, "TestSlow/sub", true},
 		"does not build": {"", "func TestWrong(t *testing.T) { wrong }\n", []string{"undefined: wrong", "1 failed"}, "", false},
 		"nothing ran":    {"", "", []string{"0 passed, "}, "", false},
 	} {
