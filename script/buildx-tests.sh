@@ -5,7 +5,7 @@
 # Needs Go, and no Docker: buildx is its own program.
 set -euo pipefail
 
-BUILDX_VERSION=v0.30.1 # of the time of BuildKit v0.26
+BUILDX_VERSION=v0.38.2 # of the time of BuildKit v0.34
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 buildx=${LADLE_CACHE:-$root/.cache}/bin/buildx

@@ -18,7 +18,7 @@ const capabilities = "security.capability"
 // Diff returns what makes the tree lower into the tree upper, both as Merge
 // returns them, in the form of a lowerdir: over any tree whatever, overlayfs
 // shows what BuildKit makes of that tree when it applies what its differ finds
-// between lower and upper (v0.26, snapshot/diffapply_linux.go; continuity v0.5,
+// between lower and upper (v0.34, snapshot/diffapply_linux.go; continuity v0.5,
 // fs/diff.go and fs/path.go). That is:
 //
 //   - An entry is as before, and left out, if type, mode, owner, device number,

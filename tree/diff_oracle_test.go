@@ -16,7 +16,7 @@ import (
 // merging is a merge as BuildKit makes it: the differences between two
 // directories, as its differ finds them, are applied to the upper directory of
 // an overlay over others, in the order and with the rules of its applier
-// (v0.26, snapshot/diffapply_linux.go).
+// (v0.34, snapshot/diffapply_linux.go).
 type merging struct {
 	upper  string   // where to apply
 	lowers []string // below it, in any order

@@ -12,7 +12,7 @@ import (
 
 	"github.com/containerd/containerd/v2/pkg/reference"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
-	"github.com/urfave/cli"
+	"github.com/urfave/cli/v3"
 
 	"github.com/ladle-dev/ladle/buildkit/daemon/ladle"
 	"github.com/moby/buildkit/cache"
@@ -20,6 +20,7 @@ import (
 	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/solver"
 	"github.com/moby/buildkit/source"
+	"github.com/moby/buildkit/source/containerblob"
 	"github.com/moby/buildkit/source/containerimage"
 	"github.com/moby/buildkit/source/local"
 	"github.com/moby/buildkit/util/appcontext"
@@ -31,7 +32,7 @@ import (
 func init() {
 	for i := range workerInitializers {
 		start := workerInitializers[i].fn
-		workerInitializers[i].fn = func(c *cli.Context, o workerInitializerOpt) ([]worker.Worker, error) {
+		workerInitializers[i].fn = func(c *cli.Command, o workerInitializerOpt) ([]worker.Worker, error) {
 			workers, err := start(c, o)
 			if err != nil || len(workers) == 0 {
 				return workers, err
@@ -91,7 +92,13 @@ func useLadle(w worker.Worker, l *ladle.Lender) (worker.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := []source.Source{files, b.HTTPSource, b.OCILayoutSource}
+	blobs, err := containerblob.NewSource(containerblob.SourceOpt{
+		ContentStore: b.WorkerOpt.ContentStore, CacheAccessor: b.CacheMgr, RegistryHosts: b.RegistryHosts,
+	})
+	if err != nil {
+		return nil, err
+	}
+	all := []source.Source{files, blobs, b.HTTPSource, b.OCILayoutSource}
 	if b.GitSource != nil { // else there is no git, and BuildKit says so
 		all = append(all, b.GitSource)
 	}

@@ -30,8 +30,8 @@ type linking struct {
 }
 
 // ResolveOp is BuildKit's, but for how a simple copy is done.
-func (l linking) ResolveOp(v solver.Vertex, s frontend.FrontendLLBBridge, sm *session.Manager) (solver.Op, error) {
-	op, err := l.Worker.ResolveOp(v, s, sm)
+func (l linking) ResolveOp(v solver.Vertex, s frontend.FrontendLLBBridge, sm *session.Manager, o worker.ProxyOpt) (solver.Op, error) {
+	op, err := l.Worker.ResolveOp(v, s, sm, o)
 	if err != nil {
 		return nil, err
 	}

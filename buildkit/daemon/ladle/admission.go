@@ -108,7 +108,7 @@ func (l *Lender) lets(ctx context.Context, a admission, id string) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, sessionTimeout)
 	defer cancel()
-	manifests := resolver.DefaultPool.GetResolver(l.hosts, a.Ref, "pull", l.sessions, session.NewGroup(id))
+	manifests := resolver.DefaultPool.GetResolver(l.hosts, a.Ref, resolver.ScopeType{}, l.sessions, session.NewGroup(id))
 	if _, _, err := manifests.Resolve(ctx, a.Ref); err != nil {
 		bklog.G(ctx).WithError(err).Debugf("ladle: a client of a build may not read %s", a.Ref)
 		return false
@@ -138,7 +138,7 @@ func (l *Lender) clients(ctx context.Context, repository string) iter.Seq[sessio
 						continue
 					}
 					c, err := l.sessions.Get(ctx, id, true)
-					if err != nil || c == nil || c.Context().Err() != nil || !lets(a, id) {
+					if err != nil || c == nil || ended(c) || !lets(a, id) {
 						continue
 					}
 					seen[id] = true

@@ -13,6 +13,7 @@ import (
 	"github.com/moby/buildkit/session/auth"
 	"github.com/moby/buildkit/util/grpcerrors"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 )
 
 // tokenTimeout bounds the answer of a client that asks a token server, once or
@@ -46,7 +47,7 @@ func (l *Lender) ask(ctx context.Context, q challenge) (found credentials, err e
 	for client := range l.clients(ctx, q.repository) {
 		found, failed := l.askClient(ctx, client, q)
 		switch {
-		case errors.Is(failed, errNobody):
+		case errors.Is(failed, errNobody), failed != nil && ended(client):
 		case failed != nil:
 			err = failed
 		case found != credentials{}:
@@ -130,6 +131,12 @@ func login(ctx context.Context, c auth.AuthClient, q challenge) (credentials, er
 		return credentials{}, gone(err)
 	}
 	return credentials{Username: got.Username, Secret: got.Secret}, nil
+}
+
+// ended reports whether the session of a client has ended. BuildKit closes its
+// connection then, a moment before its session manager forgets the session.
+func ended(client session.Caller) bool {
+	return client.Conn().GetState() == connectivity.Shutdown
 }
 
 // gone is err, or errNobody if it says that a client went: that its connection

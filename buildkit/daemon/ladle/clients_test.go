@@ -49,7 +49,7 @@ func buildctl(t *testing.T, host, user, password string) session.Attachable {
 	if user != "" {
 		file.AuthConfigs[host] = types.AuthConfig{Username: user, Password: password, ServerAddress: host}
 	}
-	return authprovider.NewDockerAuthProvider(authprovider.DockerAuthProviderConfig{ConfigFile: file})
+	return authprovider.NewDockerAuthProvider(authprovider.DockerAuthProviderConfig{AuthConfigProvider: authprovider.LoadAuthConfig(file)})
 }
 
 func tokenQuestion(repository, realm string) string {

@@ -232,6 +232,21 @@ func TestLenderForgetsWhoIsGone(t *testing.T) {
 	}
 }
 
+// BuildKit closes a client's connection before it forgets the session.
+func TestLenderBetweenTheEndsOfConnectionAndSession(t *testing.T) {
+	o := newOffice(t, nil)
+	s := o.connect(t, &client{user: "u", secret: "s"})
+	o.admit("example/a", session.NewGroup(s.ID()))
+	caller, err := o.sessions.Get(t.Context(), s.ID(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := caller.Conn().Close(); err != nil {
+		t.Fatal(err)
+	}
+	o.wants(t, "example/a", 404, "", "")
+}
+
 // group is a build, which ends when its id is taken away.
 type group struct{ id string }
 
