@@ -3,9 +3,13 @@
 // added.
 //
 //	daemon    a module that pins BuildKit's programs, and adds the file
+//	oldest    a module that pins the oldest BuildKit that is tested
 //	worker    starts a buildkitd and builds with buildctl
 //	registry  images of layers of other images
 //	merge     a module that compares merges with those of BuildKit
 //	e2e       the tests
 //	cmd       the benchmark
+//
+// README.md says how to move to another BuildKit, and what of it ladle-buildkitd
+// relies on.
 package buildkit

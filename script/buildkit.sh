@@ -5,6 +5,10 @@
 # command. No file of BuildKit is changed. The first time takes four
 # minutes; says nothing and does nothing when all is there. Needs Go.
 #
+#   script/buildkit.sh           these three programs
+#   script/buildkit.sh oldest    for tests, buildkitd of the release that
+#                                buildkit/oldest/go.mod names, as buildkitd-oldest
+#
 # The files are added by an overlay of the Go tool, which refuses one below its
 # module cache; hence BuildKit is vendored, in .cache/buildkitd.
 set -euo pipefail
@@ -13,20 +17,24 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${LADLE_CACHE:-$root/.cache}
 bin=$cache/bin
 source=$cache/buildkitd
-stamp=$cache/buildkit.stamp
-log=$cache/log/buildkit.log
 began=$SECONDS
 command=github.com/moby/buildkit/cmd/buildkitd
+case "$*" in
+  '') name=buildkit module=daemon build=build_newest programs=("$bin/buildkitd" "$bin/buildctl" "$root/bin/ladle-buildkitd") ;;
+  oldest) name=buildkit-oldest module=oldest build=build_oldest programs=("$bin/buildkitd-oldest") ;;
+  *) echo "usage: script/buildkit.sh [oldest]" >&2; exit 2 ;;
+esac
+stamp=$cache/$name.stamp
+log=$cache/log/$name.log
 
 say() { printf '[%4ds] %s\n' "$((SECONDS - began))" "$*" >&2; }
 
-mkdir -p "$bin" "$cache/log" "$root/bin"
-exec 9>"$cache/buildkit.lock"
-flock -n 9 || { say "waiting for another run"; flock 9; }
-
-cd "$root/buildkit/daemon"
-wanted=$(find . -name '*.go' -not -name '*_test.go' -print0 | sort -z | xargs -0 cat go.mod go.sum "$root/script/buildkit.sh" | sha256sum; go env GOVERSION)
-if [[ -x $bin/buildkitd && -x $bin/buildctl && -x $root/bin/ladle-buildkitd && -e $stamp && $(<"$stamp") == "$wanted" ]]; then exit 0; fi
+# ready: the programs are there, made of what is there now.
+ready() {
+  local program
+  for program in "${programs[@]}"; do [[ -x $program ]] || return 1; done
+  [[ -e $stamp && $(<"$stamp") == "$wanted" ]]
+}
 
 # vendor copies this module, and BuildKit with all it needs, into $source.
 vendor() {
@@ -40,7 +48,7 @@ vendor() {
   printf '%s\n' "$modules" >"$source/modules"
 }
 
-build() {
+build_newest() {
   local version
   version=$(go list -m -f '{{.Version}}' github.com/moby/buildkit)
   vendor
@@ -55,8 +63,18 @@ build() {
     -o "$root/bin/ladle-buildkitd" "$command"
 }
 
-say "building buildkitd, buildctl and ladle-buildkitd (four minutes the first time)"
-build >"$log" 2>&1 &
+build_oldest() { CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o "$bin/buildkitd-oldest" "$command"; }
+
+mkdir -p "$bin" "$cache/log" "$root/bin"
+exec 9>"$cache/buildkit.lock"
+flock -n 9 || { say "waiting for another run"; flock 9; }
+
+cd "$root/buildkit/$module"
+wanted=$(find . -name '*.go' -not -name '*_test.go' -print0 | sort -z | xargs -0 cat go.mod go.sum "$root/script/buildkit.sh" | sha256sum; go env GOVERSION)
+if ready; then exit 0; fi
+
+say "building ${programs[*]##*/} (four minutes the first time)"
+"$build" >"$log" 2>&1 &
 pid=$!
 trap 'kill "$pid" 2>/dev/null || true; exit 130' INT TERM
 waited=0
@@ -67,4 +85,4 @@ while kill -0 "$pid" 2>/dev/null; do
 done
 wait "$pid" || { tail -n 30 "$log" >&2; say "error: the build failed, log: $log"; exit 1; }
 printf '%s\n' "$wanted" >"$stamp"
-say "ready in $bin and $root/bin"
+say "ready: ${programs[*]}"
