@@ -22,10 +22,11 @@ type Members interface {
 	// Apart reports whether there is no view, mounted or not, that shows
 	// both members, and there will be none but after a call of Pair for them.
 	Apart(a, b uint64) bool
-	// Pair is called before a and b come to share an inode. Once it
-	// returned nil that must be known for as long as both members exist. It
-	// may be called again for the same two.
-	Pair(a, b uint64) error
+	// Pair is called before a comes to have an inode that all of others
+	// have, each once. When it has returned nil, that a and each of others
+	// are a pair must be known for as long as both exist. It may be called
+	// again for the same members.
+	Pair(a uint64, others []uint64) error
 	// Hold runs do while no view comes to be. It is short.
 	Hold(do func() error) error
 }

@@ -34,6 +34,16 @@ func (r *record) in(member uint64) bool {
 	return slices.ContainsFunc(r.names, func(n name) bool { return n.member == member })
 }
 
+// members returns the members in which the inode has names, sorted.
+func (r *record) members() []uint64 {
+	var all []uint64
+	for _, n := range r.names {
+		all = append(all, n.member)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
 // with returns a record that has n, too.
 func (r *record) with(n name) *record {
 	to := *r

@@ -36,8 +36,10 @@ func (m *members) Free(id uint64) bool  { return !m.used[id] }
 func (m *members) Apart(a, b uint64) bool {
 	return a != b && !m.together[[2]uint64{min(a, b), max(a, b)}]
 }
-func (m *members) Pair(a, b uint64) error {
-	m.pairs[[2]uint64{min(a, b), max(a, b)}] = true
+func (m *members) Pair(a uint64, others []uint64) error {
+	for _, b := range others {
+		m.pairs[[2]uint64{min(a, b), max(a, b)}] = true
+	}
 	return nil
 }
 

@@ -15,13 +15,8 @@ const heldLinks = 32
 // link makes all links of the batch, directory by directory. The times of the
 // directories are noted on disk before and restored afterwards.
 func (b *batch) link() error {
-	if len(b.links) == 0 {
-		return nil
-	}
-	for _, p := range b.links {
-		if err := p.ready(b); err != nil {
-			return err
-		}
+	if err := b.ready(); err != nil || len(b.links) == 0 {
+		return err
 	}
 	dirs, err := openDirs(b.root, b.links)
 	if err != nil {
@@ -40,14 +35,33 @@ func (b *batch) link() error {
 	return errors.Join(err, b.indexLinks(), b.dropTimes(dirs))
 }
 
-// ready makes ready what takes time: the index of who shares an inode, and the
-// bytes of the inode, which may have been written a moment ago. Filesystems
-// order what they write about names, but not the bytes of files before it.
-func (p *pair) ready(b *batch) error {
-	for _, n := range b.file(p.equal.st.Ino).names {
-		if err := b.opts.Members.Pair(b.id, n.member); err != nil {
+// ready does for all links of the batch what takes time: Members is told which
+// members come to share an inode, and the bytes of the inode, which may have been
+// written a moment ago, go to disk. Filesystems order what they write about names,
+// but not the bytes of files before it. Links to inodes that have no record any
+// more are dropped: a member can be deleted at any time, and the record of an
+// inode goes when none of its names is found.
+func (b *batch) ready() error {
+	kept := b.links[:0]
+	for i, p := range b.links {
+		r := b.file(p.equal.st.Ino)
+		if r == nil {
+			p.close()
+			continue
+		}
+		kept = append(kept, p)
+		if err := b.readyLink(p, r); err != nil {
+			b.links = append(kept, b.links[i+1:]...)
 			return err
 		}
+	}
+	b.links = kept
+	return nil
+}
+
+func (b *batch) readyLink(p *pair, equal *record) error {
+	if err := b.opts.Members.Pair(b.id, equal.members()); err != nil {
+		return err
 	}
 	const whole = unix.SYNC_FILE_RANGE_WAIT_BEFORE | unix.SYNC_FILE_RANGE_WRITE | unix.SYNC_FILE_RANGE_WAIT_AFTER
 	return os.NewSyscallError("sync_file_range", unix.SyncFileRange(p.equal.fd(), 0, 0, whole))
@@ -94,7 +108,7 @@ func (b *batch) stillMay(p *pair) (bool, error) {
 		return false, nil
 	}
 	r := b.file(p.equal.st.Ino)
-	return b.mayShare(p.equal, r, r) && p.name.quiet() && p.equal.quiet(), nil
+	return r != nil && b.mayShare(p.equal, r, r) && p.name.quiet() && p.equal.quiet(), nil
 }
 
 // quiet reports whether nobody has f open for writing: then, and only then, the
@@ -113,8 +127,8 @@ func (f *file) quiet() bool {
 func (b *batch) replace(p *pair, dir *openedDir) error {
 	made := filepath.Join(b.scratch(), "link")
 	if err := unix.Linkat(unix.AT_FDCWD, procPath(p.equal), unix.AT_FDCWD, made, unix.AT_SYMLINK_FOLLOW); err != nil {
-		if errors.Is(err, unix.EMLINK) || errors.Is(err, unix.EPERM) {
-			return nil // it has 65,000 links (ext4), or is immutable (chattr(1))
+		if errors.Is(err, unix.EMLINK) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOENT) && p.equal.isGone() {
+			return nil // it has 65,000 links (ext4), is immutable (chattr(1)), or was deleted a moment ago
 		}
 		return &os.LinkError{Op: "link", Old: p.equal.Name(), New: made, Err: err}
 	}
@@ -125,6 +139,12 @@ func (b *batch) replace(p *pair, dir *openedDir) error {
 	p.linked = true
 	b.reached.Linked.add(p.name.st.Size)
 	return nil
+}
+
+// isGone reports whether f has no name any more.
+func (f *file) isGone() bool {
+	var st unix.Stat_t
+	return unix.Fstat(f.fd(), &st) == nil && st.Nlink == 0
 }
 
 // indexLinks tells the index of the links that were made.
@@ -139,6 +159,9 @@ func (b *batch) indexLinks() error {
 			}
 		}
 		old := b.file(p.equal.st.Ino)
+		if old == nil {
+			continue // an inode that the index does not know is left alone
+		}
 		if err := unix.Fstat(p.equal.fd(), &p.equal.st); err != nil {
 			return &os.PathError{Op: "fstat", Path: p.equal.Name(), Err: err}
 		}

@@ -50,9 +50,6 @@ func (p *partners) open(path string) error {
 	return nil
 }
 
-// add makes two snapshots partners, on disk when it returns.
-func (p *partners) add(a, b uint64) error { return p.addAll(a, sources{b: true}) }
-
 // addAll makes each of others a partner of a, on disk when it returns.
 func (p *partners) addAll(a uint64, others sources) error {
 	p.mu.Lock()

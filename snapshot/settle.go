@@ -3,11 +3,13 @@ package snapshot
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -105,7 +107,11 @@ func (w *settler) run(ctx context.Context) {
 		log.G(ctx).WithError(err).Debug("settling has ordinary priority")
 	}
 	for {
-		again, err := w.pass(ctx)
+		again := false
+		err := guarded(func() (err error) {
+			again, err = w.pass(ctx)
+			return err
+		})
 		if ctx.Err() != nil {
 			return
 		}
@@ -125,6 +131,19 @@ func (w *settler) run(ctx context.Context) {
 		case <-time.After(w.s.opts.SettleAfter):
 		}
 	}
+}
+
+// guarded runs do, and returns as an error what it panics with, a fault in the
+// mapped file of the pool's index included: settling only saves space, and what is
+// wrong with it must not end the process that serves files.
+func guarded(do func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+		}
+	}()
+	return do()
 }
 
 // priority is that of a thread for processor (setpriority(2), nice) and disk
@@ -190,7 +209,11 @@ func (w *settler) waits(id uint64) bool {
 
 func (w *settler) settle(ctx context.Context, id uint64) error {
 	began := time.Now()
-	r, err := w.pool.Settle(ctx, id)
+	var r hardlink.Reached
+	err := guarded(func() (err error) {
+		r, err = w.pool.Settle(ctx, id)
+		return err
+	})
 	w.s.opts.Settles.Linked(r.Linked.Files, r.Linked.Bytes)
 	w.s.opts.Settles.Shared(r.Shared.Files, r.Shared.Bytes)
 	w.blocked[id] = r.Blocked

@@ -209,7 +209,13 @@ func (m *settlers) hurry(do func() error) error {
 }
 
 // Pair implements hardlink.Members.
-func (m *settlers) Pair(a, b uint64) error { return m.partners.add(a, b) }
+func (m *settlers) Pair(a uint64, others []uint64) error {
+	with := sources{}
+	for _, b := range others {
+		with[b] = true
+	}
+	return m.partners.addAll(a, with)
+}
 
 // Apart implements hardlink.Members. It is called by the worker alone.
 func (m *settlers) Apart(a, b uint64) bool {
