@@ -1,6 +1,7 @@
 // Package durable replaces files so that whatever happens, a crash of the
 // machine among it, a file has its old content or all of its new one; and the
-// new one for good once the call has returned.
+// new one for good once the call has returned. Databases (bbolt), which change in
+// place, do the same for each transaction; OpenDB tells those that are damaged.
 //
 // New content is a file of the same name with Suffix until it takes the place
 // of the old one. What an interrupted process leaves of it is overwritten by

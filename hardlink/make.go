@@ -23,6 +23,9 @@ type Options struct {
 	UserXattr bool
 	// Unsynced: the bytes of copies need not be on disk when Make returns.
 	Unsynced bool
+	// Marks are the values of extended attributes that the root gets, by name:
+	// the keys are those of MarkKey.
+	Marks map[string]string
 }
 
 // Made is what a skeleton came to.
@@ -51,6 +54,9 @@ func Make(ctx context.Context, path string, root *Node, opts Options) (Made, err
 	m := maker{ctx: ctx, opts: opts, others: make(chan struct{}, min(runtime.GOMAXPROCS(0), mostAtOnce)-1)}
 	m.mu.copied = map[inode]string{}
 	err = m.fill(dir, root)
+	for name, value := range opts.Marks {
+		err = errors.Join(err, m.setMark(dir, name, value))
+	}
 	if err == nil && m.bytes.Load() > 0 && !opts.Unsynced {
 		// Links are metadata, which filesystems order in their journals.
 		// Bytes of a new file they do not.

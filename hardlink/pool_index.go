@@ -4,14 +4,13 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"iter"
 	"os"
-	"runtime/debug"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/ladle-dev/ladle/durable"
 )
 
 // The index of a pool is a cache in a bbolt database. Integers are big-endian.
@@ -55,95 +54,21 @@ func (p *Pool) needIndex() (err error) {
 	return err
 }
 
-// errCorrupt says that a file is no index that can be read.
-var errCorrupt = errors.New("corrupt index")
+// indexTimeout is how long another process may hold the index.
+const indexTimeout = 10 * time.Second
 
 // openIndex opens the database at path. One that is corrupt is thrown away. After
 // other errors, such as a lock that another process holds for longer than timeout,
 // it is left as it is.
 func openIndex(path string, timeout time.Duration) (*bolt.DB, error) {
-	db, err := tryOpenIndex(path, timeout)
-	if !errors.Is(err, errCorrupt) {
+	db, err := durable.OpenDB(path, timeout, buckets...)
+	if !errors.Is(err, durable.ErrCorrupt) {
 		return db, err
 	}
 	if err := os.Remove(path); err != nil {
 		return nil, err
 	}
-	return tryOpenIndex(path, timeout)
-}
-
-// indexTimeout is how long another process may hold the index.
-const indexTimeout = 10 * time.Second
-
-func tryOpenIndex(path string, timeout time.Duration) (db *bolt.DB, err error) {
-	var file *os.File
-	// bbolt panics on pages that make no sense, and reads of a mapped file beyond
-	// its end fault.
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if r := recover(); r != nil {
-			_ = file.Close() // with the lock; nothing was written
-			db, err = nil, fmt.Errorf("%w %s: %v", errCorrupt, path, r)
-		}
-	}()
-	db, err = bolt.Open(path, 0o600, &bolt.Options{
-		Timeout: timeout, FreelistType: bolt.FreelistMapType,
-		OpenFile: func(name string, flag int, mode os.FileMode) (f *os.File, err error) {
-			file, err = os.OpenFile(name, flag, mode)
-			return file, err
-		},
-	})
-	if err != nil {
-		return nil, whyNotOpened(path, err)
-	}
-	if err := checkIndex(db, file); err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
-	return db, nil
-}
-
-// whyNotOpened adds errCorrupt to those errors of opening a database that say so.
-func whyNotOpened(path string, err error) error {
-	for _, e := range []error{bolterrors.ErrInvalid, bolterrors.ErrVersionMismatch, bolterrors.ErrChecksum} {
-		if errors.Is(err, e) {
-			return fmt.Errorf("%w %s: %w", errCorrupt, path, err)
-		}
-	}
-	// What is shorter than the two pages that each database begins with has no
-	// error of its own.
-	if st, statErr := os.Stat(path); statErr == nil && st.Size() > 0 && st.Size() < 2*int64(os.Getpagesize()) {
-		return fmt.Errorf("%w %s: %w", errCorrupt, path, err)
-	}
-	return err
-}
-
-// checkIndex reads the whole of a database, and makes the buckets that it lacks.
-func checkIndex(db *bolt.DB, file *os.File) error {
-	return db.Update(func(tx *bolt.Tx) error {
-		st, err := file.Stat()
-		if err != nil {
-			return err
-		}
-		if st.Size() < tx.Size() {
-			return fmt.Errorf("%w %s: %d of %d bytes", errCorrupt, file.Name(), st.Size(), tx.Size())
-		}
-		// The check goes on in a goroutine that reads the mapped file until its
-		// last error was received.
-		for e := range tx.Check() {
-			if err == nil {
-				err = fmt.Errorf("%w %s: %w", errCorrupt, file.Name(), e)
-			}
-		}
-		if err != nil {
-			return err
-		}
-		for _, name := range buckets {
-			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	return durable.OpenDB(path, timeout, buckets...)
 }
 
 func key(numbers ...uint64) []byte {

@@ -16,7 +16,8 @@
 //   - The sides are adjacent, upper is lower and one layer above it: that layer
 //     is scanned beside lower. If it is clean it is stacked as it is.
 //   - Else a directory is made (package hardlink): directories and whiteouts
-//     are new, files are links.
+//     are new, files are links. Diff.From says of which directories it has
+//     files; the numbers of the snapshots that these are of are kept with it (Of).
 //
 // A layer is not clean if it has what the differ does not report (files and
 // directories that were copied up and not changed, whiteouts of what lower has

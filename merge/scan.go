@@ -32,6 +32,13 @@ type Diff struct {
 	// Attributed are the paths of its directories with extended attributes:
 	// see Accumulate.
 	Attributed []string
+	// From are those of the directories that it was found in of which it has
+	// files, as links.
+	From []string
+	// Of are the numbers of the snapshots that these files are of, if the caller
+	// says so. Make keeps them with the directory: see the function Of. Nil:
+	// they are not known.
+	Of []uint64
 
 	root *hardlink.Node
 	opts Options
@@ -43,7 +50,11 @@ func (d *Diff) Empty() bool { return d.root.Dir.Len() == 0 }
 // Make makes the directory path of a diff, which must not exist: see
 // hardlink.Make.
 func (d *Diff) Make(ctx context.Context, path string) (hardlink.Made, error) {
-	return hardlink.Make(ctx, path, d.root, hardlink.Options{UserXattr: d.opts.UserXattr})
+	opts := hardlink.Options{UserXattr: d.opts.UserXattr}
+	if value, ok := encodeOf(d.Of); ok && d.Of != nil {
+		opts.Marks = map[string]string{ofMark: value}
+	}
+	return hardlink.Make(ctx, path, d.root, opts)
 }
 
 // Scan finds the clean diff that is in own, the directory of the one layer
@@ -97,7 +108,7 @@ func newScan(ctx context.Context, opts Options) *scan {
 }
 
 func (s *scan) diff(root *hardlink.Dir, asIs bool) (*Diff, error) {
-	d := &Diff{AsIs: asIs, Whiteouts: s.whiteouts, root: &hardlink.Node{Dir: root}, opts: s.opts}
+	d := &Diff{AsIs: asIs, Whiteouts: s.whiteouts, From: linkedFrom(root), root: &hardlink.Node{Dir: root}, opts: s.opts}
 	var err error
 	if d.Attributed, err = s.attributedIn(root, "", nil); err != nil {
 		return nil, err

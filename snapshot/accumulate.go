@@ -32,8 +32,8 @@ func (s *Snapshotter) accumulate(ctx context.Context, m planning, diffs []cleanD
 	if err != nil || diff.Empty() {
 		return nil, err
 	}
-	l, err := s.makePart(ctx, skeletonKind, diff, m.pin)
-	return []lower{l}, err
+	part, err := s.makePart(ctx, skeletonKind, diff, nil, m.pin)
+	return []lower{{part: part}}, err
 }
 
 // attributedIn finds the directories with extended attributes of all diffs but

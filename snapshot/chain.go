@@ -2,7 +2,9 @@ package snapshot
 
 import (
 	"context"
+	"maps"
 	"slices"
+	"strconv"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
@@ -87,9 +89,39 @@ type lower struct {
 	id, part string
 	// diff is the name of a clean diff, if it is one that was made.
 	diff string
+	// of are the snapshots whose inodes a clean diff or a part has. It is
+	// written down when these are made.
+	of sources
 }
 
 func (l lower) isTree() bool { return len(l.tree.Layers) > 0 }
+
+// isMade reports whether l is a directory that was made for a merge.
+func (l lower) isMade() bool { return l.diff != "" || l.part != "" }
+
+// members returns the snapshots whose inodes l shows. A tree shows none.
+func (l lower) members() sources {
+	switch {
+	case l.isTree():
+		return nil
+	case l.isMade():
+		return l.of
+	}
+	id, err := strconv.ParseUint(l.id, 10, 64)
+	if err != nil {
+		return sourcesOf(anyone)
+	}
+	return sourcesOf(id)
+}
+
+// membersOf returns the snapshots whose inodes lowers show.
+func membersOf(lowers []lower) sources {
+	all := sources{}
+	for _, l := range lowers {
+		maps.Copy(all, l.members())
+	}
+	return all
+}
 
 func (l lower) equal(m lower) bool {
 	return l.id == m.id && l.part == m.part && l.diff == m.diff && l.tree.Equal(m.tree)

@@ -34,7 +34,7 @@ func (s *Snapshotter) Commit(ctx context.Context, name, key string, opts ...snap
 		if err != nil {
 			return fmt.Errorf("commit snapshot %q: %w", key, err)
 		}
-		s.known.add(id, name)
+		s.known.add(name)
 		return nil
 	})
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -54,12 +53,12 @@ func (s *Snapshotter) prepareCopy(ctx context.Context, m making, r merge.CopyReq
 	if m.labels == nil {
 		m.labels = map[string]string{}
 	}
-	m.labels[merge.CopiedLabel] = made.partners.encode()
+	m.labels[merge.CopiedLabel] = made.label()
 	mounts, err := s.create(ctx, m)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.keepPartners(ctx, m.key, made.partners); err != nil {
+	if err := s.keepPartners(ctx, m.key, made); err != nil {
 		return nil, errors.Join(err, s.remove(context.WithoutCancel(ctx), m.key))
 	}
 	return mounts, nil
@@ -77,8 +76,11 @@ func notCopied(err error) error {
 
 // madeCopy is a clean diff that becomes the upper directory of a snapshot.
 type madeCopy struct {
-	name     string
-	partners sources // members whose inodes it may have
+	name string
+	from sources // whose files it has links to
+	// alone: no file that was linked had another name, so that it shares no
+	// inode with partners of from.
+	alone bool
 }
 
 // makeCopy makes a copy of what source shows, which is pinned and the lowest
@@ -113,23 +115,23 @@ func (s *Snapshotter) makeCopy(ctx context.Context, parent string, source []lowe
 	for _, i := range found.Sources() {
 		from = append(from, source[len(source)-1-i])
 	}
-	partners, single, err := s.sharing(ctx, from, shown)
+	src, others, err := s.sharing(from, shown)
 	if err != nil {
 		return made, err
 	}
-	done, ok := s.settlers.take(partners)
+	done, ok := s.settlers.take(src.and(others))
 	if !ok {
 		return made, fmt.Errorf("the source is below what may be running: %w", merge.ErrCopy)
 	}
 	defer done()
-	made = madeCopy{name: "c" + number, partners: partners}
+	made = madeCopy{name: "c" + number, from: src, alone: others == nil}
 	pin.addDiff(made.name)
 	if err := os.RemoveAll(s.diffDir(made.name)); err != nil { // an earlier process's
 		return made, err
 	}
-	was, err := found.Make(ctx, s.diffDir(made.name), merge.Links{Single: single, Alone: isAlone})
+	was, err := found.Make(ctx, s.diffDir(made.name), merge.Links{Single: made.alone, Alone: isAlone})
 	if was.Links == 0 {
-		made.partners = nil
+		made.from = nil
 	}
 	log.G(ctx).WithField("source", r.Source).WithField("target", r.Target).
 		WithField("links", was.Links).WithField("copies", was.Copies).Debug("copy between snapshots")
@@ -138,124 +140,65 @@ func (s *Snapshotter) makeCopy(ctx context.Context, parent string, source []lowe
 
 func isAlone(path string) bool { return wantsOneName(strings.TrimPrefix(path, "/")) }
 
-// sharing returns the members that a snapshot which shows shown will share
-// inodes with if it takes links from the lowers from, and whether it may take
-// only files that have no name elsewhere: a member that it shows has others, or
-// one below what may be running, or a clean diff that counts as sharing no inode.
-func (s *Snapshotter) sharing(ctx context.Context, from, shown []lower) (with sources, single bool, err error) {
-	err = s.meta.WithTransaction(ctx, false, func(ctx context.Context) error {
-		src, err := s.members(ctx, from)
-		if err != nil {
-			return err
-		}
-		seen, err := s.members(ctx, shown)
-		if err != nil {
-			return err
-		}
-		if src.meets(seen) {
-			return fmt.Errorf("the parent shows the source: %w", merge.ErrCopy)
-		}
-		others := s.settlers.partners.of(src)
-		if single = others.meets(seen) || s.settlers.busy(others); !single {
-			single, err = s.hasApart(ctx, src)
-		}
-		if err != nil {
-			return err
-		}
-		if single {
-			others = nil
-		}
-		with = others.and(src)
-		return nil
-	})
-	return with, single, err
+// sharing returns the members whose files get links if a snapshot which shows shown
+// takes links from the lowers from, and their partners, whose files these may be as
+// well. It returns nil for the latter, and not an empty set, if only files that have
+// no other name may be taken: one may be in a member that is shown, or below what
+// may be running, or in a clean diff that counts as sharing no inode.
+func (s *Snapshotter) sharing(from, shown []lower) (src, others sources, err error) {
+	src = membersOf(from)
+	if !src.known() {
+		return nil, nil, fmt.Errorf("the source has files of snapshots that are not known: %w", merge.ErrCopy)
+	}
+	seen := membersOf(shown)
+	if src.meets(seen) {
+		return nil, nil, fmt.Errorf("the parent shows the source: %w", merge.ErrCopy)
+	}
+	others = s.settlers.partners.of(src)
+	if others.meets(seen) || s.settlers.busy(others) || s.diffs.hasApart(src) {
+		return src, nil, nil
+	}
+	return src, others, nil
 }
 
-// hasApart reports whether there is a clean diff, made to share no inode with
-// what it was shown with, that may have inodes of members. It needs a
-// transaction. One whose origin is gone does not count: no other merge gets it.
-func (s *Snapshotter) hasApart(ctx context.Context, members sources) (bool, error) {
-	diffs, err := os.ReadDir(s.diffDir(""))
-	if err != nil {
-		return false, err
+// The first word in the value of the label of a copy, before the snapshots whose
+// files it has links to. Earlier versions wrote their partners, too, after labelShared.
+const (
+	labelShared = "copy"
+	labelAlone  = "single" // no file that was linked had another name
+)
+
+func (m madeCopy) label() string {
+	fields := []string{labelShared}
+	if m.alone {
+		fields[0] = labelAlone
 	}
-	for _, e := range diffs {
-		if !strings.HasSuffix(e.Name(), apartSuffix) {
-			continue
-		}
-		origin, err := s.originOf(ctx, e.Name())
-		if err != nil {
-			return false, err
-		}
-		if origin == nil {
-			continue
-		}
-		has, err := s.sources(ctx, origin)
-		if err != nil || has.meets(members) {
-			return true, err
-		}
+	for _, id := range m.from.list() {
+		fields = append(fields, itoa(id))
 	}
-	return false, nil
+	return strings.Join(fields, " ")
 }
 
-// members returns all members that lowers may have inodes of, or ErrCopy if that
-// is not known. It needs a transaction.
-func (s *Snapshotter) members(ctx context.Context, lowers []lower) (sources, error) {
-	all := sources{}
-	for _, l := range lowers {
-		switch {
-		case l.isTree(), l.diff == emptyDiff:
-		case l.diff == "" && l.part == "":
-			id, err := strconv.ParseUint(l.id, 10, 64)
-			if err != nil {
-				return nil, err
-			}
-			all[id] = true
-		default:
-			origin, err := s.originOf(ctx, l.diff)
-			if err != nil {
-				return nil, err
-			}
-			if origin == nil {
-				return nil, fmt.Errorf("%s has files of snapshots that are not known: %w", filepath.Base(s.lowerDir(l)), merge.ErrCopy)
-			}
-			more, err := s.members(ctx, origin)
-			if err != nil {
-				return nil, err
-			}
-			all = all.and(more)
-		}
+// copiedFrom returns what the label of a copy says.
+func copiedFrom(info snapshots.Info) (from sources, alone bool, err error) {
+	fields := strings.Fields(info.Labels[merge.CopiedLabel])
+	if len(fields) == 0 {
+		return nil, false, nil
 	}
-	return all, nil
-}
-
-// encode returns the value of the label.
-func (a sources) encode() string {
-	ids := []string{"copy"}
-	for id := range a {
-		ids = append(ids, itoa(id))
-	}
-	return strings.Join(ids, " ")
-}
-
-// copiedFrom returns the members in a label.
-func copiedFrom(info snapshots.Info) (sources, error) {
-	all := sources{}
-	for i, field := range strings.Fields(info.Labels[merge.CopiedLabel]) {
-		if i == 0 {
-			continue
-		}
+	from = sources{}
+	for _, field := range fields[1:] {
 		id, err := strconv.ParseUint(field, 10, 64)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		all[id] = true
+		from[id] = true
 	}
-	return all, nil
+	return from, fields[0] == labelAlone, nil
 }
 
-// keepPartners makes partners of the snapshot key and members.
-func (s *Snapshotter) keepPartners(ctx context.Context, key string, members sources) error {
+// keepPartners makes the snapshot key, a copy, a partner of those that it has files
+// of.
+func (s *Snapshotter) keepPartners(ctx context.Context, key string, made madeCopy) error {
 	var id string
 	err := s.meta.WithTransaction(ctx, false, func(ctx context.Context) error {
 		u, err := readUsable(ctx, key)
@@ -269,5 +212,5 @@ func (s *Snapshotter) keepPartners(ctx context.Context, key string, members sour
 	if err != nil {
 		return err
 	}
-	return s.settlers.partners.addAll(n, members)
+	return s.settlers.partners.copied(n, made.from, made.alone)
 }

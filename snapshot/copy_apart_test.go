@@ -52,7 +52,7 @@ func TestCopyBesideAPass(t *testing.T) {
 	must(t, s.Remove(t.Context(), "builder"))
 	must(t, s.Cleanup(t.Context()))
 	clear(all) // the source was removed, and the copy was being made
-	must(t, s.settlers.keep(all))
+	must(t, s.settlers.keep(t.Context(), all))
 	mustMerge(t, s.Snapshotter, "both", "stacked", " copied")
 	s.noNewLinks("both")
 }

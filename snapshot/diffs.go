@@ -38,6 +38,9 @@ type knownDiffs struct {
 	mu struct {
 		sync.Mutex
 		diffs map[string]cleanDiff
+		// apart are the clean diffs on disk that share no inode with what they
+		// were first shown with, and whose inodes they have.
+		apart map[string]sources
 	}
 }
 
@@ -62,6 +65,29 @@ func (k *knownDiffs) keep(there func(name string) bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	maps.DeleteFunc(k.mu.diffs, func(name string, _ cleanDiff) bool { return !there(name) })
+	maps.DeleteFunc(k.mu.apart, func(name string, _ sources) bool { return !there(name) })
+}
+
+// putApart notes a clean diff that is apart and has inodes of members.
+func (k *knownDiffs) putApart(name string, of sources) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.mu.apart == nil {
+		k.mu.apart = map[string]sources{}
+	}
+	k.mu.apart[name] = of
+}
+
+// hasApart reports whether a clean diff that is apart has inodes of members.
+func (k *knownDiffs) hasApart(members sources) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, of := range k.mu.apart {
+		if of.meets(members) {
+			return true
+		}
+	}
+	return false
 }
 
 // cleanDiff finds the clean diff of a pair, and makes it if it must. The pair
@@ -90,12 +116,10 @@ func (s *Snapshotter) cleanDiff(ctx context.Context, owner string, p pair, lowes
 }
 
 func (s *Snapshotter) findDiff(ctx context.Context, owner string, p pair, both merge.Pair) (cleanDiff, error) {
-	made := cleanDiff{lower: lower{diff: p.name}, whiteouts: true}
-	if _, err := os.Lstat(s.diffDir(p.name)); !errors.Is(err, os.ErrNotExist) {
-		if err == nil {
-			made.attributed, err = merge.Attributed(ctx, s.diffDir(p.name), s.mergeOptions())
-		}
-		return made, err
+	if _, err := os.Lstat(s.diffDir(p.name)); err == nil {
+		return s.madeDiff(ctx, p.name)
+	} else if !errors.Is(err, os.ErrNotExist) {
+		return cleanDiff{}, err
 	}
 	down, up := p.lower, p.upper
 	_, adjacent := both.Own()
@@ -126,9 +150,26 @@ func (s *Snapshotter) findDiff(ctx context.Context, owner string, p pair, both m
 	case diff.AsIs:
 		return cleanDiff{lower: p.upper[len(p.upper)-1], whiteouts: diff.Whiteouts, attributed: diff.Attributed}, nil
 	}
-	made.whiteouts, made.attributed = diff.Whiteouts, diff.Attributed
-	_, err = diff.Make(ctx, s.diffDir(p.name))
-	return made, err
+	of := linkedOf(diff, append(placesOf(up, above), placesOf(down, below)...))
+	if _, err := s.makeDiff(ctx, p.name, diff, of); err != nil {
+		return cleanDiff{}, err
+	}
+	if p.apart {
+		s.diffs.putApart(p.name, of)
+	}
+	return cleanDiff{lower: lower{diff: p.name, of: of}, whiteouts: diff.Whiteouts, attributed: diff.Attributed}, nil
+}
+
+// madeDiff returns the clean diff that was made with a name, maybe by an earlier
+// process.
+func (s *Snapshotter) madeDiff(ctx context.Context, name string) (cleanDiff, error) {
+	d := cleanDiff{lower: lower{diff: name}, whiteouts: true}
+	var err error
+	if d.attributed, err = merge.Attributed(ctx, s.diffDir(name), s.mergeOptions()); err != nil {
+		return d, err
+	}
+	d.lower.of, err = s.ofDiff(name)
+	return d, err
 }
 
 func (s *Snapshotter) mergeOptions() merge.Options {
@@ -180,7 +221,7 @@ func (s *Snapshotter) diffDir(name string) string { return filepath.Join(s.dir, 
 
 // makeDiffs makes the directory of clean diffs, and deletes what an earlier
 // process did not make whole.
-func (s *Snapshotter) makeDiffs() error {
+func (s *Snapshotter) makeDiffs(ctx context.Context) error {
 	if err := os.MkdirAll(s.diffDir(emptyDiff), 0o755); err != nil {
 		return err
 	}
@@ -193,5 +234,5 @@ func (s *Snapshotter) makeDiffs() error {
 			return fmt.Errorf("leftover of an earlier process: %w", err)
 		}
 	}
-	return nil
+	return s.readDiffs(ctx)
 }

@@ -34,6 +34,12 @@
 // one of these reasons; nothing ever shows two names of such an inode together. A
 // copy over a partner of its source takes only files that have no other name.
 //
+// Which snapshots' inodes a lower shows is written down when it is made, and never
+// concluded from its name: an upper directory shows those of its snapshot, a tree
+// shows none, and of a directory of links it is in the directory (merge.Of) and in
+// the stacks that have it. Of directories that an earlier version made it is not
+// known: they count as showing those of all snapshots until their merges are gone.
+//
 // Layout below the root of an endpoint:
 //
 //	metadata.db          containerd's core/snapshots/storage, not synced
@@ -47,7 +53,8 @@
 //	snapshots/d/0        an empty directory
 //	snapshots/d/new-*    a clean diff being made
 //	snapshots/d/cN       a copy being made, which becomes an upper directory
-//	settle               what settling keeps: partners, and the pool of package hardlink
+//	settle               the pool of package hardlink
+//	settle/partners.db   partners, a bbolt database that is synced
 //	snapshots/new-*      being made, within a write transaction
 //	snapshots/l          link to where trees are mounted
 //

@@ -114,6 +114,7 @@ func noStrays(t testing.TB, s *Snapshotter) {
 	if !slices.Equal(mine, owners) {
 		t.Errorf("owners of trees %v, want %v", mine, owners)
 	}
+	ofIsTrue(t, s)
 }
 
 // lazyLabels are what containerd's transfer service sends for a layer of

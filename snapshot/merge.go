@@ -23,7 +23,7 @@ type pair struct {
 	ids          [2]string // lower, upper; empty for none
 	lower, upper []lower   // what their views show, the lowest first
 	base         []lower   // lower, in fewer trees
-	apart        bool      // it must share no inode with anything (partners.go)
+	apart        bool      // it must share no inode with anything (apart.go)
 }
 
 // prepareMerge makes an active snapshot that shows, above parent, the clean
@@ -35,15 +35,14 @@ func (s *Snapshotter) prepareMerge(ctx context.Context, m making, keys []merge.K
 	if err != nil {
 		return nil, err
 	}
-	if err := s.part(ctx, m.parent, pairs, pin); err != nil {
-		return nil, err
-	}
-	owner := s.owner(fmt.Sprint("merge-", s.merges.Add(1)))
-	defer s.releaseTrees(ctx, owner) // by then those that are shown are the snapshot's
+	s.settlers.barrier()
 	below, err := s.viewed(ctx, m.parent)
 	if err != nil {
 		return nil, err
 	}
+	s.part(below, pairs, pin)
+	owner := s.owner(fmt.Sprint("merge-", s.merges.Add(1)))
+	defer s.releaseTrees(ctx, owner) // by then those that are shown are the snapshot's
 	m.stack, err = s.plan(ctx, planning{m.parent, below, owner, pin}, pairs)
 	if err != nil {
 		return nil, fmt.Errorf("merge %q: %w", m.key, err)
@@ -166,12 +165,14 @@ func (s *Snapshotter) plan(ctx context.Context, m planning, pairs []pair) (*stac
 		}
 	}
 	st.lowers = append(st.lowers, top...)
-	if m.parent == "" && len(st.lowers) == 1 && slices.ContainsFunc(diffs, func(d cleanDiff) bool { return d.whiteouts }) {
-		// A bind mount would show them.
+	if m.parent == "" && len(st.lowers) == 1 && (st.lowers[0].isMade() || slices.ContainsFunc(diffs, hasWhiteouts)) {
+		// A bind mount would show them, or marks of what was made.
 		st.lowers = slices.Insert(st.lowers, 0, lower{diff: emptyDiff})
 	}
 	return st, nil
 }
+
+func hasWhiteouts(d cleanDiff) bool { return d.whiteouts }
 
 func lowersIn(diffs []cleanDiff) []lower {
 	var lowers []lower

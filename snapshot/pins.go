@@ -38,6 +38,10 @@ func (p *pinned) add(lowers []lower) {
 		if l.diff != "" {
 			p.addDiffLocked(l.diff)
 		}
+		for id := range l.of { // they stay partners of others
+			p.ids = append(p.ids, itoa(id))
+			p.pins.mu.ids[itoa(id)]++
+		}
 		for _, layer := range l.tree.All() {
 			p.layers = append(p.layers, layer)
 			p.claims.add(layer)
@@ -76,6 +80,10 @@ func (p *pins) hasID(id string) bool {
 	defer p.mu.Unlock()
 	return p.mu.ids[id] > 0
 }
+
+// mayHave reports whether a call in progress has pinned what may have inodes of the
+// snapshot id.
+func (p *pins) mayHave(id uint64) bool { return p.hasID(itoa(id)) || p.hasID(itoa(anyone)) }
 
 func (p *pins) hasDiff(name string) bool {
 	p.mu.Lock()

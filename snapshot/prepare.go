@@ -125,7 +125,7 @@ func (s *Snapshotter) createStored(ctx context.Context, m making) (u usable, err
 		if err != nil {
 			return fmt.Errorf("make snapshot %q: %w", m.key, err)
 		}
-		s.known.add(made.ID, m.key)
+		s.known.add(m.key)
 		chain, err := readChain(ctx, m.parent)
 		if err != nil {
 			return err

@@ -106,11 +106,10 @@ func (s *Snapshotter) commitRemote(ctx context.Context, key, parent string, labe
 				return err
 			}
 			stored := snapshots.WithLabels(remoteLabels(id, key, labels))
-			number, err := storage.CommitActive(ctx, key, name, snapshots.Usage{}, stored)
-			if err != nil {
+			if _, err := storage.CommitActive(ctx, key, name, snapshots.Usage{}, stored); err != nil {
 				return err
 			}
-			s.known.add(number, name)
+			s.known.add(name)
 		} else if err := addSpace(ctx, name, key); err != nil {
 			return err
 		}

@@ -176,7 +176,7 @@ func (w *settler) pass(ctx context.Context) (again bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if err := w.keep(all); err != nil {
+	if err := w.keep(ctx, all); err != nil {
 		return false, err
 	}
 	for _, id := range slices.Sorted(maps.Keys(committed)) {
@@ -235,12 +235,12 @@ func (w *settler) settle(ctx context.Context, id uint64) error {
 
 // committed returns the local committed snapshots, and all: also those whose files
 // only the stacks of merges have.
-func (s *Snapshotter) committed(ctx context.Context) (local, all map[uint64]bool, err error) {
+func (s *Snapshotter) committed(ctx context.Context) (local, all sources, err error) {
 	infos, ids, err := s.listIDs(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	local, all = map[uint64]bool{}, map[uint64]bool{}
+	local, all = sources{}, sources{}
 	for _, info := range infos {
 		id := ids[info.Name]
 		all[id] = true
@@ -248,14 +248,21 @@ func (s *Snapshotter) committed(ctx context.Context) (local, all map[uint64]bool
 		if err != nil {
 			return nil, nil, err
 		}
-		for id := range s.settlers.stacked(st) {
-			all[id] = true
+		if st != nil {
+			maps.Copy(all, membersOf(st.lowers))
 		}
 		if _, remote := layerOf(info); !remote && info.Kind == snapshots.KindCommitted {
 			local[id] = true
 		}
 	}
 	return local, all, nil
+}
+
+// everyone returns all snapshots that may share inodes.
+func (s *Snapshotter) everyone(ctx context.Context) ([]uint64, error) {
+	_, all, err := s.committed(ctx)
+	delete(all, anyone)
+	return all.list(), err
 }
 
 func itoa(id uint64) string { return strconv.FormatUint(id, 10) }

@@ -276,9 +276,9 @@ func TestSettleKeepsMergesApart(t *testing.T) {
 			}
 			s.commit("three", "", "three/file")
 			s.pass()
-			if err := s.settlers.partners.open(s.settlers.partners.file); err != nil {
-				t.Fatal(err)
-			}
+			must(t, s.settlers.partners.close())
+			s.settlers.partners.db = nil
+			must(t, s.settlers.partners.open(filepath.Dir(s.settlers.partners.file), nil))
 			s.merge("late", "again", "three")
 			s.alone("late", "out/file", "one/file", "two/file", "three/file")
 		})

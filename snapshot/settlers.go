@@ -2,10 +2,9 @@ package snapshot
 
 import (
 	"context"
-	"path/filepath"
+	"maps"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -65,7 +64,7 @@ func (m *settlers) restore(ctx context.Context, s *Snapshotter, dir string) erro
 	m.s, m.changed, m.started = s, make(chan struct{}, 1), time.Now()
 	m.shown.mu.by, m.shown.mu.count, m.shown.mu.until = map[string][]string{}, map[string]int{}, map[string]time.Time{}
 	m.shown.mu.written = map[string]sources{}
-	if err := m.partners.open(filepath.Join(dir, "partners")); err != nil {
+	if err := m.partners.open(dir, func() ([]uint64, error) { return s.everyone(ctx) }); err != nil {
 		return err
 	}
 	infos, err := s.list(ctx)
@@ -93,7 +92,7 @@ func (m *settlers) restore(ctx context.Context, s *Snapshotter, dir string) erro
 // remember keeps whose inodes a copy has, in case that an earlier process was
 // interrupted before it did.
 func (m *settlers) remember(u usable, info snapshots.Info) error {
-	from, err := copiedFrom(info)
+	from, alone, err := copiedFrom(info)
 	if err != nil || len(from) == 0 {
 		return err
 	}
@@ -101,7 +100,7 @@ func (m *settlers) remember(u usable, info snapshots.Info) error {
 	if err != nil {
 		return err
 	}
-	return m.partners.addAll(id, from)
+	return m.partners.copied(id, from, alone)
 }
 
 // making is called before a snapshot is made, and made after that, also if
@@ -132,7 +131,7 @@ func (m *settlers) begin(u usable) {
 	defer m.shown.mu.Unlock()
 	m.shown.mu.by[u.id] = ids
 	if u.kind == snapshots.KindActive && !u.copied {
-		m.shown.mu.written[u.id] = numbersIn(u.lowers())
+		m.shown.mu.written[u.id] = membersOf(u.lowers())
 	}
 	for _, id := range ids {
 		m.shown.mu.count[id]++
@@ -209,13 +208,7 @@ func (m *settlers) hurry(do func() error) error {
 }
 
 // Pair implements hardlink.Members.
-func (m *settlers) Pair(a uint64, others []uint64) error {
-	with := sources{}
-	for _, b := range others {
-		with[b] = true
-	}
-	return m.partners.addAll(a, with)
-}
+func (m *settlers) Pair(a uint64, others []uint64) error { return m.partners.settled(a, others) }
 
 // Apart implements hardlink.Members. It is called by the worker alone.
 func (m *settlers) Apart(a, b uint64) bool {
@@ -233,9 +226,9 @@ func (m *settlers) Apart(a, b uint64) bool {
 	return m.seen.apart[pair]
 }
 
-// keep forgets what is only of snapshots that are gone. all are those there were
-// a moment ago; a copy that was made since is known before its partners are.
-func (m *settlers) keep(all map[uint64]bool) error {
+// keep forgets what is only of snapshots that are gone. all are those there were a
+// moment ago.
+func (m *settlers) keep(ctx context.Context, all sources) error {
 	m.seen = census{} // there may be new snapshots in it
 	m.shown.mu.Lock()
 	for id, ended := range m.shown.mu.until {
@@ -244,34 +237,24 @@ func (m *settlers) keep(all map[uint64]bool) error {
 		}
 	}
 	m.shown.mu.Unlock()
-	return m.partners.keep(func(id uint64) bool { return all[id] || m.s.known.has(itoa(id)) })
-}
-
-// stacked returns the members whose files a stack may have: of squashed
-// directories all that have partners.
-func (m *settlers) stacked(st *stack) sources {
-	if st == nil {
+	isThere := func(id uint64) bool { return all[id] || !all.known() }
+	gone := m.partners.gone(isThere)
+	if len(gone) == 0 {
 		return nil
 	}
-	for _, l := range st.lowers {
-		if l.part != "" {
-			return m.partners.all()
-		}
+	// They must not be back without their partners after a reset of the machine.
+	if err := m.hurry(func() error { return m.s.meta.sync(ctx) }); err != nil {
+		return err
 	}
-	return numbersIn(st.lowers)
-}
-
-// numbersIn returns the snapshots whose files are in lowers, as their names say.
-func numbersIn(lowers []lower) sources {
-	all := sources{}
-	for _, l := range lowers {
-		for _, id := range append(strings.Split(strings.TrimSuffix(l.diff, apartSuffix), "-"), l.id) {
-			if n, err := strconv.ParseUint(id, 10, 64); err == nil {
-				all[n] = true
-			}
+	// A call may have begun, before they were gone, to make what has their files:
+	// it has pinned them until what it made is listed.
+	return m.Hold(func() (err error) {
+		if _, all, err = m.s.committed(ctx); err != nil {
+			return err
 		}
-	}
-	return all
+		maps.DeleteFunc(gone, func(id uint64, _ bool) bool { return isThere(id) || m.s.pins.mayHave(id) })
+		return m.partners.forget(gone)
+	})
 }
 
 // census is which members some snapshot shows together.

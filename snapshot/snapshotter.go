@@ -118,7 +118,7 @@ func (s *Snapshotter) start(ctx context.Context) error {
 	if err := s.skipNumbers(ctx); err != nil {
 		return fmt.Errorf("open metadata of %s: %w", s.opts.Root, err)
 	}
-	if err := s.makeDiffs(); err != nil {
+	if err := s.makeDiffs(ctx); err != nil {
 		return err
 	}
 	if err := s.startSettling(ctx); err != nil {
@@ -250,7 +250,9 @@ func isNewer(name, id string) bool {
 }
 
 // Close closes the metadata. What is mounted stays mounted.
-func (s *Snapshotter) Close() error { return errors.Join(s.stopSettling(), s.meta.Close()) }
+func (s *Snapshotter) Close() error {
+	return errors.Join(s.stopSettling(), s.settlers.partners.close(), s.meta.Close())
+}
 
 // lock begins a call that names key; unlock ends it.
 func (s *Snapshotter) lock(key string) (unlock func()) {

@@ -86,20 +86,22 @@ func (s *Snapshotter) squashRun(ctx context.Context, run []lower, pin *pinned) (
 	if err != nil {
 		return lower{}, err
 	}
-	return s.makePart(ctx, "s", diff, pin)
+	l := lower{of: linkedOf(diff, placesOf(run, dirs))}
+	l.part, err = s.makePart(ctx, "s", diff, l.of, pin)
+	return l, err
 }
 
-// makePart makes a directory for one merge alone, whose name begins with kind.
-// It is a clean diff of its own until the snapshot is made, and then the
-// snapshot's.
-func (s *Snapshotter) makePart(ctx context.Context, kind string, diff *merge.Diff, pin *pinned) (lower, error) {
+// makePart makes a directory for one merge alone, with inodes of the snapshots of,
+// and returns its name, which begins with kind. It is a clean diff of its own until
+// the snapshot is made, and then the snapshot's.
+func (s *Snapshotter) makePart(ctx context.Context, kind string, diff *merge.Diff, of sources, pin *pinned) (string, error) {
 	name := fmt.Sprint(kind, s.merges.Add(1))
 	pin.addDiff(name)
 	if err := os.RemoveAll(s.diffDir(name)); err != nil { // an earlier process's
-		return lower{}, err
+		return "", err
 	}
-	_, err := diff.Make(ctx, s.diffDir(name))
-	return lower{part: name}, err
+	_, err := s.makeDiff(ctx, name, diff, of)
+	return name, err
 }
 
 // adopt moves the directories that were made for a merge alone into its

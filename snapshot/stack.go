@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
@@ -44,9 +45,14 @@ func (s *stack) layers() []store.ID {
 	return layers
 }
 
+// stackFormat is the version of storedStack. Before the first one, which had no
+// number, it was not written down whose inodes a lower has: that can be anyone's.
+const stackFormat = 1
+
 // storedStack is a stack as it is written: a layer's identity once, then by
 // its place.
 type storedStack struct {
+	Format int           `json:",omitempty"`
 	Layers []store.ID    `json:",omitempty"`
 	Lowers []storedLower `json:",omitempty"`
 	Bare   bool          `json:",omitempty"`
@@ -60,11 +66,12 @@ type storedLower struct {
 	Over  []int        `json:",omitempty"` // layers of a tree
 	From  []int        `json:",omitempty"` // layers of its lower
 	Parts []store.Part `json:",omitempty"` // of a stack of trees
+	Of    []uint64     `json:",omitempty"` // snapshots whose inodes a directory of links has
 }
 
 func (s *stack) encode() (string, error) {
 	places := map[store.ID]int{}
-	out := storedStack{Bare: s.bare}
+	out := storedStack{Format: stackFormat, Bare: s.bare}
 	place := func(layers []store.ID) (list []int) {
 		for _, id := range layers {
 			if _, there := places[id]; !there {
@@ -77,7 +84,7 @@ func (s *stack) encode() (string, error) {
 	}
 	for _, l := range s.lowers {
 		out.Lowers = append(out.Lowers, storedLower{
-			l.id, l.part, l.diff, l.tree.Kind, place(l.tree.Layers), place(l.tree.Lower), l.tree.Parts,
+			l.id, l.part, l.diff, l.tree.Kind, place(l.tree.Layers), place(l.tree.Lower), l.tree.Parts, l.of.list(),
 		})
 	}
 	b, err := json.Marshal(out)
@@ -88,6 +95,9 @@ func decodeStack(value string) (*stack, error) {
 	var in storedStack
 	if err := json.Unmarshal([]byte(value), &in); err != nil {
 		return nil, err
+	}
+	if in.Format > stackFormat {
+		return nil, fmt.Errorf("format %d of a later version", in.Format)
 	}
 	s := &stack{bare: in.Bare}
 	for _, l := range in.Lowers {
@@ -101,9 +111,19 @@ func decodeStack(value string) (*stack, error) {
 		}
 		s.lowers = append(s.lowers, lower{
 			tree: store.Spec{Kind: l.Kind, Layers: over, Lower: from, Parts: l.Parts}, id: l.ID, part: l.Part, diff: l.Diff,
+			of: in.of(l),
 		})
 	}
 	return s, nil
+}
+
+// of returns the snapshots whose inodes a directory of links has.
+func (s storedStack) of(l storedLower) sources {
+	hasLinks := l.Diff != "" && l.Diff != emptyDiff || l.Part != "" && !strings.HasPrefix(l.Part, skeletonKind)
+	if s.Format < 1 && hasLinks {
+		return sourcesOf(anyone)
+	}
+	return sourcesOf(l.Of...)
 }
 
 func pick(layers []store.ID, places []int) ([]store.ID, error) {

@@ -1,0 +1,97 @@
+package snapshot
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/ladle-dev/ladle/hardlink"
+	"github.com/ladle-dev/ladle/merge"
+)
+
+// placed is a lower and the directory at which it was looked at.
+type placed struct {
+	lower lower
+	dir   string
+}
+
+// placesOf returns where lowers, the lowest first, are: dirs are theirs, the topmost
+// first.
+func placesOf(lowers []lower, dirs []string) (all []placed) {
+	for i, dir := range dirs {
+		all = append(all, placed{lowers[len(lowers)-1-i], dir})
+	}
+	return all
+}
+
+// linkedOf returns the snapshots whose inodes a directory of diff will have, which
+// was found in the directories of places.
+func linkedOf(diff *merge.Diff, places []placed) sources {
+	all := sources{}
+	for _, dir := range diff.From {
+		of := sourcesOf(anyone)
+		for _, p := range places {
+			if p.dir == dir {
+				of = p.lower.members()
+			}
+		}
+		all = all.and(of)
+	}
+	return all
+}
+
+// makeDiff makes the directory of diff, with inodes of the snapshots of, among the
+// clean diffs. They are kept with it.
+func (s *Snapshotter) makeDiff(ctx context.Context, name string, diff *merge.Diff, of sources) (hardlink.Made, error) {
+	if of.known() {
+		diff.Of = append([]uint64{}, of.list()...)
+	}
+	return diff.Make(ctx, s.diffDir(name))
+}
+
+// ofDiff returns the snapshots whose inodes a clean diff has. Of one that an earlier
+// version made that can be anyone.
+func (s *Snapshotter) ofDiff(name string) (sources, error) {
+	ids, known, err := merge.Of(s.diffDir(name), s.mergeOptions())
+	if err != nil || known {
+		return sourcesOf(ids...), err
+	}
+	return sourcesOf(anyone), nil
+}
+
+// readDiffs finds the clean diffs on disk that are apart, and deletes those that no
+// merge has and that do not say whose inodes they have: an earlier version made them.
+// They are made again when they are wanted.
+func (s *Snapshotter) readDiffs(ctx context.Context) error {
+	entries, err := os.ReadDir(s.diffDir(""))
+	if err != nil {
+		return err
+	}
+	var used uses
+	err = s.meta.WithTransaction(ctx, false, func(ctx context.Context) (err error) {
+		used, err = readUses(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		name := e.Name()
+		if !strings.Contains(name, "-") || strings.HasPrefix(name, hardlink.Prefix) {
+			continue
+		}
+		of, err := s.ofDiff(name)
+		switch {
+		case err != nil:
+			return err
+		case !of.known() && used.diffs[name] == "":
+			if err := os.RemoveAll(s.diffDir(name)); err != nil {
+				return fmt.Errorf("clean diff of an earlier version: %w", err)
+			}
+		case strings.HasSuffix(name, apartSuffix):
+			s.diffs.putApart(name, of)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,265 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/containerd/containerd/v2/core/snapshots/storage"
+	"golang.org/x/sys/unix"
+)
+
+// ofIsTrue checks that what stacks and clean diffs say of whose inodes they have is
+// what the inodes say: no link is of another snapshot, and no snapshot is named in
+// vain.
+func ofIsTrue(t testing.TB, s *Snapshotter) {
+	t.Helper()
+	ctx := context.WithoutCancel(t.Context())
+	infos, ids, err := s.listIDs(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lowers := map[string]lower{}
+	for _, info := range infos {
+		st, err := stackOf(info)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st == nil {
+			continue
+		}
+		for _, l := range st.of(itoa(ids[info.Name])) {
+			if l.isMade() && l.of.known() {
+				lowers[s.lowerDir(l)] = l
+			}
+		}
+	}
+	names, err := os.ReadDir(s.diffDir(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range names {
+		of, err := s.ofDiff(e.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if dir := s.diffDir(e.Name()); strings.Contains(e.Name(), "-") && of.known() {
+			if l, there := lowers[dir]; there && fmt.Sprint(l.of) != fmt.Sprint(of) {
+				t.Errorf("a stack says that %s is of %v, the directory %v", e.Name(), l.of, of)
+			}
+			lowers[dir] = lower{diff: e.Name(), of: of}
+		}
+	}
+	for dir, l := range lowers {
+		checkOf(t, s, dir, l.of)
+	}
+}
+
+func checkOf(t testing.TB, s *Snapshotter, dir string, of sources) {
+	t.Helper()
+	owners, gone := map[uint64][]uint64{}, false
+	for id := range of {
+		inodes, err := linksIn(s.upper(itoa(id)))
+		gone = gone || errors.Is(err, fs.ErrNotExist)
+		for ino := range inodes {
+			owners[ino] = append(owners[ino], id)
+		}
+	}
+	inodes, err := linksIn(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := sources{}
+	for ino, path := range inodes {
+		if len(owners[ino]) == 0 && !gone {
+			t.Errorf("%s is of none of %v", path, of)
+		}
+		found = found.and(sourcesOf(owners[ino]...))
+	}
+	if !gone && len(found) < len(of) {
+		t.Errorf("%s is said to be of %v, and has files of %v", dir, of, found)
+	}
+}
+
+// linksIn returns the inodes below dir that have names elsewhere, whiteouts aside.
+func linksIn(dir string) (map[uint64]string, error) {
+	found, elsewhere := map[uint64]string{}, map[uint64]uint64{}
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		var st unix.Stat_t
+		if err := unix.Lstat(path, &st); err != nil {
+			return err
+		}
+		if st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == 0 {
+			return nil
+		}
+		if found[st.Ino] == "" {
+			found[st.Ino], elsewhere[st.Ino] = path, st.Nlink
+		}
+		elsewhere[st.Ino]--
+		return nil
+	})
+	maps.DeleteFunc(found, func(ino uint64, _ string) bool { return elsewhere[ino] == 0 })
+	return found, err
+}
+
+// ctime is the time of change of a file in the upper directory of a snapshot.
+func (s *settled) ctime(name, path string) unix.Timespec {
+	s.t.Helper()
+	var st unix.Stat_t
+	must(s.t, unix.Lstat(filepath.Join(s.upper(idOfKey(s.t, s.Snapshotter, name)), path), &st))
+	return st.Ctim
+}
+
+// Files of a snapshot in the middle of a chain run where a clean diff of the chain is
+// shown, or a directory that was squashed: no copy moves their times of change.
+func TestCopyBesideWhatRunsInTheMiddle(t *testing.T) {
+	for name, merged := range map[string]func(s *settled){
+		"a clean diff": func(s *settled) {
+			mustMerge(t, s.Snapshotter, "merged", "", "other upper")
+		},
+		"of a merge, as its side": func(s *settled) {
+			mustMerge(t, s.Snapshotter, "inner", "", "other upper")
+			mustMerge(t, s.Snapshotter, "merged", "image", "image inner")
+		},
+		"squashed": func(s *settled) {
+			pairs := []string{"other upper"}
+			for i := range maxLowers {
+				pairs = append(pairs, " "+s.commit(fmt.Sprint("l", i), "", fmt.Sprint("file", i)))
+			}
+			mustMerge(t, s.Snapshotter, "merged", "image", strings.Join(pairs, ","))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newCopying(t)
+			s.commit("image", "", "bin/other")
+			s.commit("other", "", "bin/sh")
+			s.commit("middle", "", "more/two", "again/three")
+			s.commit("upper", "middle", "x")
+			merged(s)
+			mustPrepare(t, s.Snapshotter, "running", "merged")
+			before := s.ctime("middle", "more/two")
+			s.refused("other", "middle", "/more:/again")
+			s.refused("image", "upper", "/again:/again")
+			if s.ctime("middle", "more/two") != before {
+				t.Error("the time of change of a file that may be read is another one")
+			}
+			s.copy("unrelated", "image", "other", "/bin:/to")
+			must(t, s.Remove(t.Context(), "running"))
+			s.copy("copied", "other", "middle", "/more:/again")
+			s.shared("copied", "again/two", "middle", "more/two", true)
+		})
+	}
+}
+
+// Whose inodes a directory of links has is known after a restart, from the stack that
+// it is in and from the directory.
+func TestOfIsKept(t *testing.T) {
+	s := newCopying(t)
+	s.commit("other", "", "bin/sh")
+	s.commit("middle", "", "more/two")
+	s.commit("upper", "middle", "x")
+	mustMerge(t, s.Snapshotter, "merged", "", "other upper")
+	middle, upper := idOfKey(t, s.Snapshotter, "middle"), idOfKey(t, s.Snapshotter, "upper")
+	s.w.pool.Close()
+	s.Snapshotter = reopen(t, s.opts.Trees.(*disk), s.Snapshotter)
+	mustMerge(t, s.Snapshotter, "again", "", "other upper")
+	for _, name := range []string{"merged", "again"} {
+		below, err := s.viewed(t.Context(), name)
+		must(t, err)
+		if got := fmt.Sprint(membersOf(below).list()); got != fmt.Sprintf("[%s %s]", middle, upper) {
+			t.Errorf("%s has inodes of %s, want %s and %s", name, got, middle, upper)
+		}
+	}
+}
+
+// An earlier version did not write down whose inodes a stack has. It may be anyone's:
+// nothing that runs above it sees a time of change move, and no merge shows two names
+// of an inode.
+func TestOfEarlierVersion(t *testing.T) {
+	s := newCopying(t)
+	s.commit("image", "", "bin/sh")
+	s.commit("middle", "", "more/two")
+	s.commit("upper", "middle", "x")
+	mustMerge(t, s.Snapshotter, "merged", "", "image upper")
+	name := "1-3"
+	for _, e := range readNames(t, s.diffDir("")) {
+		if strings.Contains(e, "-") {
+			name = e
+		}
+	}
+	must(t, unix.Lremovexattr(s.diffDir(name), "trusted.overlay.ladle.of"))
+	s.edit("merged", func(value string) string {
+		st, err := decodeStack(value)
+		must(t, err)
+		lowers := fmt.Sprintf(`{"Diff":%q}`, name)
+		if len(st.lowers) > 1 {
+			lowers = fmt.Sprintf(`{"Diff":"0"},{"Diff":%q}`, name)
+		}
+		return fmt.Sprintf(`{"Lowers":[%s],"Bare":%t}`, lowers, st.bare)
+	})
+	below, err := s.viewed(t.Context(), "merged")
+	must(t, err)
+	if membersOf(below).known() {
+		t.Errorf("the stack says that it is of %v", membersOf(below))
+	}
+	unused := s.diffDir("2-1")
+	must(t, os.Mkdir(unused, 0o755))
+	must(t, s.w.pool.Close())
+	s.Snapshotter = reopen(t, s.opts.Trees.(*disk), s.Snapshotter)
+	s.opts.Settle = true // by nobody
+	if _, err := os.Lstat(unused); !os.IsNotExist(err) {
+		t.Errorf("a clean diff that no merge has, and that does not say whose inodes it has, is left: %v", err)
+	}
+	mustMerge(t, s.Snapshotter, "same", "", "image upper")
+	below, err = s.viewed(t.Context(), "same")
+	must(t, err)
+	if membersOf(below).known() {
+		t.Errorf("a new stack says that it is of %v", membersOf(below))
+	}
+	mustPrepare(t, s.Snapshotter, "running", "merged")
+	before := s.ctime("middle", "more/two")
+	s.refused("image", "middle", "/more:/again")
+	if s.ctime("middle", "more/two") != before {
+		t.Error("the time of change of a file that may be read is another one")
+	}
+	must(t, s.Remove(t.Context(), "running"))
+	s.copy("copied", "image", "middle", "/more:/again")
+	mustMerge(t, s.Snapshotter, "both", "copied", "image merged")
+	s.noNewLinks("both")
+	if _, err := decodeStack(`{"Format":2}`); err == nil {
+		t.Error("a stack of a later version is read")
+	}
+}
+
+func readNames(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	must(t, err)
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// edit changes the stack label of a snapshot.
+func (s *settled) edit(name string, change func(value string) string) {
+	s.t.Helper()
+	must(s.t, s.meta.WithTransaction(s.t.Context(), true, func(ctx context.Context) error {
+		_, info, _, err := storage.GetInfo(ctx, name)
+		if err != nil {
+			return err
+		}
+		info.Labels[stackLabel] = change(info.Labels[stackLabel])
+		_, err = storage.UpdateInfo(ctx, info)
+		return err
+	}))
+}
