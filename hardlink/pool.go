@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -61,6 +62,9 @@ func OpenPool(dir string, opts PoolOptions) (*Pool, error) {
 	if err := p.mend(); err != nil {
 		return nil, fmt.Errorf("mend times after an interruption: %w", err)
 	}
+	if err := os.Remove(filepath.Join(dir, oldIndexName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
 	// Names of links that were made and not renamed.
 	if err := errors.Join(os.RemoveAll(p.scratch()), os.Mkdir(p.scratch(), 0o700)); err != nil {
 		return nil, err
@@ -86,7 +90,7 @@ func (p *Pool) Close() error {
 }
 
 func (p *Pool) scratch() string   { return filepath.Join(p.dir, "new") }
-func (p *Pool) indexFile() string { return filepath.Join(p.dir, "index.db") }
+func (p *Pool) indexFile() string { return filepath.Join(p.dir, indexName) }
 func (p *Pool) timesFile() string { return filepath.Join(p.dir, "times") }
 
 // Keep forgets all members for which there is false, and reports of the others

@@ -13,19 +13,30 @@ import (
 	"github.com/ladle-dev/ladle/durable"
 )
 
-// The index of a pool is a cache in a bbolt database. Integers are big-endian.
+// The index of a pool is a cache in a bbolt database. Integers are big-endian. A name
+// is a key of its own, so that an inode with many names costs no more to give another
+// one than an inode with few.
 //
-//	files    inode → record
+//	files    inode → record without names
+//	names    inode, member, path → nothing
 //	content  contentKey, inode → nothing
 //	members  member → 1 if it is settled, else 0
-//	names    member, inode → nothing
-var buckets = [][]byte{bucketFiles, bucketContent, bucketMembers, bucketNames}
+//	inodes   member, inode → nothing
+//
+// indexName has the version of this format, and oldIndexName is of the one before.
+const (
+	indexName    = "index-2.db"
+	oldIndexName = "index.db"
+)
+
+var buckets = [][]byte{bucketFiles, bucketNames, bucketContent, bucketMembers, bucketInodes}
 
 var (
 	bucketFiles   = []byte("files")
+	bucketNames   = []byte("names")
 	bucketContent = []byte("content")
 	bucketMembers = []byte("members")
-	bucketNames   = []byte("names")
+	bucketInodes  = []byte("inodes")
 )
 
 // index is the index within a transaction.
@@ -81,41 +92,86 @@ func key(numbers ...uint64) []byte {
 
 // file returns the record of an inode, or nil.
 func (x index) file(ino uint64) *record {
-	return parseRecord(x.Bucket(bucketFiles).Get(key(ino)))
+	r := parseRecord(x.Bucket(bucketFiles).Get(key(ino)))
+	if r == nil {
+		return nil
+	}
+	c := x.Bucket(bucketNames).Cursor()
+	for k, _ := c.Seek(key(ino)); bytes.HasPrefix(k, key(ino)); k, _ = c.Next() {
+		if len(k) > 16 {
+			r.names = append(r.names, name{binary.BigEndian.Uint64(k[8:]), string(k[16:])})
+		}
+	}
+	return r
 }
 
 // put writes the record of an inode in place of old, which may be nil.
 func (x index) put(ino uint64, old, r *record) error {
-	if err := x.drop(ino, old); err != nil || len(r.names) == 0 {
+	if old == nil {
+		old = &record{}
+	}
+	if err := x.putNames(ino, old.names, r.names); err != nil {
 		return err
 	}
-	if err := x.Bucket(bucketFiles).Put(key(ino), r.marshal()); err != nil {
-		return err
+	if len(old.names) > 0 && (len(r.names) == 0 || old.content != r.content) {
+		if err := x.Bucket(bucketContent).Delete(append(old.content[:], key(ino)...)); err != nil {
+			return err
+		}
+	}
+	if len(r.names) == 0 {
+		return x.Bucket(bucketFiles).Delete(key(ino))
 	}
 	if err := x.Bucket(bucketContent).Put(append(r.content[:], key(ino)...), nil); err != nil {
 		return err
 	}
-	for _, n := range r.names {
-		if err := x.Bucket(bucketNames).Put(key(n.member, ino), nil); err != nil {
+	return x.Bucket(bucketFiles).Put(key(ino), r.marshal())
+}
+
+// putNames writes in what the names of an inode differ from those that it had.
+func (x index) putNames(ino uint64, old, now []name) error {
+	had, has := map[name]bool{}, map[name]bool{}
+	members := map[uint64]bool{}
+	for _, n := range old {
+		had[n] = true
+	}
+	for _, n := range now {
+		has[n], members[n.member] = true, true
+	}
+	for _, n := range old {
+		if has[n] {
+			continue
+		}
+		if err := x.Bucket(bucketNames).Delete(n.key(ino)); err != nil {
+			return err
+		}
+		if members[n.member] {
+			continue
+		}
+		if err := x.Bucket(bucketInodes).Delete(key(n.member, ino)); err != nil {
+			return err
+		}
+	}
+	for _, n := range now {
+		if had[n] {
+			continue
+		}
+		if err := x.Bucket(bucketNames).Put(n.key(ino), nil); err != nil {
+			return err
+		}
+		if err := x.Bucket(bucketInodes).Put(key(n.member, ino), nil); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+func (n name) key(ino uint64) []byte { return append(key(ino, n.member), n.path...) }
+
 func (x index) drop(ino uint64, old *record) error {
 	if old == nil {
 		return nil
 	}
-	for _, n := range old.names {
-		if err := x.Bucket(bucketNames).Delete(key(n.member, ino)); err != nil {
-			return err
-		}
-	}
-	if err := x.Bucket(bucketContent).Delete(append(old.content[:], key(ino)...)); err != nil {
-		return err
-	}
-	return x.Bucket(bucketFiles).Delete(key(ino))
+	return x.put(ino, old, &record{})
 }
 
 // equals yields the inodes whose content key begins with prefix, those after
@@ -156,7 +212,7 @@ func (x index) putMember(id uint64, settled bool) error {
 // forget takes a member out of the index.
 func (x index) forget(id uint64) error {
 	var inodes []uint64
-	c := x.Bucket(bucketNames).Cursor()
+	c := x.Bucket(bucketInodes).Cursor()
 	for k, _ := c.Seek(key(id)); bytes.HasPrefix(k, key(id)); k, _ = c.Next() {
 		inodes = append(inodes, binary.BigEndian.Uint64(k[8:]))
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,4 +90,51 @@ func TestIndexCorrupt(t *testing.T) {
 	}
 	check("both meta pages", append(make([]byte, 2*page), whole[2*page:]...))
 	check("text", []byte("some text"))
+}
+
+// What it costs to give an inode one more name does not depend on how many it has: as
+// many names cost half of what twice as many do.
+func TestIndexCostIsLinear(t *testing.T) {
+	path := strings.Repeat("directory/", 20)
+	var bytes []int64
+	for _, n := range []uint64{500, 1000} {
+		db, err := openIndex(filepath.Join(onDisk(t), "index.db"), time.Second)
+		must(t, err)
+		db.NoSync = true
+		for member := uint64(1); member <= n; member++ {
+			must(t, db.Update(func(tx *bolt.Tx) error {
+				x := index{tx}
+				old := x.file(7)
+				if old != nil && len(old.names) != int(member-1) {
+					t.Fatalf("%d names, want %d", len(old.names), member-1)
+				}
+				r := (&record{}).with(name{member, path})
+				if old != nil {
+					r = old.with(name{member, path})
+				}
+				return x.put(7, old, r)
+			}))
+		}
+		stats := db.Stats()
+		bytes = append(bytes, stats.TxStats.GetPageAlloc())
+		must(t, db.Close())
+	}
+	t.Logf("bytes written for 500 and 1000 names: %v", bytes)
+	if float64(bytes[1]) > 2.5*float64(bytes[0]) {
+		t.Errorf("bytes written for 500 and 1000 names: %v", bytes)
+	}
+}
+
+// Members are told once for each link which others share an inode, and not once for
+// each name that it has.
+func TestSettleTellsOfPairsOncePerLink(t *testing.T) {
+	b := newBed(t, onDisk(t))
+	const members = 60
+	for id := uint64(1); id <= members; id++ {
+		b.write(id, "file", "text")
+		b.settle(id)
+	}
+	if b.calls != members-1 || len(b.pairs) != members*(members-1)/2 {
+		t.Errorf("%d calls for %d pairs", b.calls, len(b.pairs))
+	}
 }

@@ -63,37 +63,19 @@ func (r *record) without(member uint64) *record {
 	return &to
 }
 
+// marshal is without the names, which are keys of the index.
 func (r *record) marshal() []byte {
 	b := binary.BigEndian.AppendUint64(nil, uint64(r.changed))
-	b = append(b, r.content[:]...)
-	for _, n := range r.names {
-		b = binary.AppendUvarint(b, n.member)
-		b = binary.AppendUvarint(b, uint64(len(n.path)))
-		b = append(b, n.path...)
-	}
-	return b
+	return append(b, r.content[:]...)
 }
 
-// parseRecord returns nil for what is no record.
+// parseRecord returns nil for what is no record. It has no names yet.
 func parseRecord(b []byte) *record {
 	var r record
-	if len(b) < 8+len(r.content) {
+	if len(b) != 8+len(r.content) {
 		return nil
 	}
 	r.changed = int64(binary.BigEndian.Uint64(b))
-	b = b[8+copy(r.content[:], b[8:]):]
-	for len(b) > 0 {
-		member, n := binary.Uvarint(b)
-		if n <= 0 {
-			return nil
-		}
-		length, m := binary.Uvarint(b[n:])
-		if m <= 0 || length > uint64(len(b)-n-m) {
-			return nil
-		}
-		b = b[n+m:]
-		r.names = append(r.names, name{member, string(b[:length])})
-		b = b[length:]
-	}
+	copy(r.content[:], b[8:])
 	return &r
 }

@@ -23,12 +23,15 @@ type members struct {
 	used     map[uint64]bool
 	together map[[2]uint64]bool
 	pairs    map[[2]uint64]bool
+	calls    int    // of Pair
 	holding  func() // called in each Hold
 }
 
 func newMembers(t testing.TB, root string) *members {
 	t.Helper()
-	return &members{root, map[uint64]bool{}, map[[2]uint64]bool{}, map[[2]uint64]bool{}, func() {}}
+	return &members{
+		root: root, used: map[uint64]bool{}, together: map[[2]uint64]bool{}, pairs: map[[2]uint64]bool{}, holding: func() {},
+	}
 }
 
 func (m *members) Dir(id uint64) string { return filepath.Join(m.root, strconv.FormatUint(id, 10)) }
@@ -37,6 +40,7 @@ func (m *members) Apart(a, b uint64) bool {
 	return a != b && !m.together[[2]uint64{min(a, b), max(a, b)}]
 }
 func (m *members) Pair(a uint64, others []uint64) error {
+	m.calls++
 	for _, b := range others {
 		m.pairs[[2]uint64{min(a, b), max(a, b)}] = true
 	}

@@ -3,14 +3,12 @@ package snapshot
 import (
 	"context"
 	"maps"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
-	"github.com/containerd/containerd/v2/core/snapshots/storage"
 
 	"github.com/ladle-dev/ladle/hardlink"
 )
@@ -217,13 +215,9 @@ func (m *settlers) Apart(a, b uint64) bool {
 		if err != nil {
 			return false
 		}
-		m.seen = census{now, together, map[[2]uint64]bool{}}
+		m.seen = census{merges: now, together: together}
 	}
-	pair := [2]uint64{a, b}
-	if _, known := m.seen.apart[pair]; !known {
-		m.seen.apart[pair] = a != b && m.seen.areApart(a, b)
-	}
-	return m.seen.apart[pair]
+	return a != b && m.seen.areApart(a, b)
 }
 
 // keep forgets what is only of snapshots that are gone. all are those there were a
@@ -255,85 +249,4 @@ func (m *settlers) keep(ctx context.Context, all sources) error {
 		maps.DeleteFunc(gone, func(id uint64, _ bool) bool { return isThere(id) || m.s.pins.mayHave(id) })
 		return m.partners.forget(gone)
 	})
-}
-
-// census is which members some snapshot shows together.
-type census struct {
-	merges   uint64 // that there were, and one; zero: never taken
-	together map[uint64][]uint64
-	apart    map[[2]uint64]bool // what was asked before
-}
-
-func (c census) areApart(a, b uint64) bool {
-	x, okX := c.together[a]
-	y, okY := c.together[b]
-	if !okX || !okY {
-		return false
-	}
-	in := map[uint64]bool{}
-	for _, view := range x {
-		in[view] = true
-	}
-	for _, view := range y {
-		if in[view] {
-			return false
-		}
-	}
-	return true
-}
-
-// together returns, for each upper directory that some snapshot shows, the
-// numbers of those snapshots.
-func (s *Snapshotter) together(ctx context.Context) (map[uint64][]uint64, error) {
-	by := map[uint64][]uint64{}
-	infos, ids, err := s.listIDs(ctx)
-	if err != nil {
-		return nil, err
-	}
-	links, parents := map[string]link{}, map[string]string{}
-	for _, info := range infos {
-		l := link{id: itoa(ids[info.Name])}
-		l.layer, l.remote = layerOf(info)
-		if l.stack, err = stackOf(info); err != nil {
-			return nil, err
-		}
-		links[info.Name], parents[info.Name] = l, info.Parent
-	}
-	for _, info := range infos {
-		var chain []link
-		for name := info.Name; name != ""; name = parents[name] {
-			chain = append(chain, links[name])
-		}
-		slices.Reverse(chain)
-		for _, member := range idsIn(lowersOf(snapshots.KindView, chain)) {
-			n, err := strconv.ParseUint(member, 10, 64)
-			if err != nil {
-				return nil, err
-			}
-			by[n] = append(by[n], ids[info.Name])
-		}
-	}
-	return by, nil
-}
-
-// listIDs returns all snapshots, and their numbers by key.
-func (s *Snapshotter) listIDs(ctx context.Context) ([]snapshots.Info, map[string]uint64, error) {
-	var infos []snapshots.Info
-	ids := map[string]uint64{}
-	err := s.meta.WithTransaction(ctx, false, func(ctx context.Context) error {
-		keys, err := storage.IDMap(ctx)
-		if err != nil {
-			return err
-		}
-		for id, key := range keys {
-			if ids[key], err = strconv.ParseUint(id, 10, 64); err != nil {
-				return err
-			}
-		}
-		return storage.WalkInfo(ctx, func(_ context.Context, info snapshots.Info) error {
-			infos = append(infos, info)
-			return nil
-		})
-	})
-	return infos, ids, err
 }
