@@ -96,7 +96,7 @@ func (s *Snapshotter) makeCopy(ctx context.Context, parent string, source []lowe
 		return made, err
 	}
 	pin.add(shown)
-	number := fmt.Sprint(s.merges.Add(1))
+	number := fmt.Sprint(s.diffs.next())
 	owner := s.owner("copy-" + number)
 	defer s.releaseTrees(ctx, owner)
 	slices.Reverse(below)

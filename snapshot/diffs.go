@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/ladle-dev/ladle/merge"
@@ -41,7 +43,29 @@ type knownDiffs struct {
 		// apart are the clean diffs on disk that share no inode with what they
 		// were first shown with, and whose inodes they have.
 		apart map[string]sources
+		last  uint64 // number in the name of what was made for one call
 	}
+}
+
+// next returns a number for the name of what is made for one call. What a sweep has
+// found to belong to nobody is never made again.
+func (k *knownDiffs) next() uint64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.mu.last++
+	return k.mu.last
+}
+
+// skip lets next return numbers beyond the one in the name of what an earlier process
+// left.
+func (k *knownDiffs) skip(name string) {
+	n, err := strconv.ParseUint(strings.TrimLeft(name, "cst"), 10, 32)
+	if err != nil {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.mu.last = max(k.mu.last, n)
 }
 
 func (k *knownDiffs) get(name string) (cleanDiff, bool) {

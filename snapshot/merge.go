@@ -41,7 +41,7 @@ func (s *Snapshotter) prepareMerge(ctx context.Context, m making, keys []merge.K
 		return nil, err
 	}
 	s.part(below, pairs, pin)
-	owner := s.owner(fmt.Sprint("merge-", s.merges.Add(1)))
+	owner := s.owner(fmt.Sprint("merge-", s.diffs.next()))
 	defer s.releaseTrees(ctx, owner) // by then those that are shown are the snapshot's
 	m.stack, err = s.plan(ctx, planning{m.parent, below, owner, pin}, pairs)
 	if err != nil {

@@ -78,6 +78,7 @@ func (s *Snapshotter) readDiffs(ctx context.Context) error {
 	}
 	for _, e := range entries {
 		name := e.Name()
+		s.diffs.skip(name)
 		if !strings.Contains(name, "-") || strings.HasPrefix(name, hardlink.Prefix) {
 			continue
 		}

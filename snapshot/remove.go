@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
 	"github.com/containerd/log"
+	"golang.org/x/sys/unix"
 
 	"github.com/ladle-dev/ladle/hardlink"
 	"github.com/ladle-dev/ladle/store"
@@ -82,7 +83,16 @@ func (s *Snapshotter) Cleanup(ctx context.Context) error {
 // and those that an interrupted process left. They are listed within a write
 // transaction, while no Prepare has a directory half made; no number is used
 // twice.
+//
+// One sweep runs after the other: what two of them had found, each would delete under
+// the other's hands.
 func (s *Snapshotter) sweep(ctx context.Context) error {
+	select {
+	case s.sweeping <- struct{}{}:
+		defer func() { <-s.sweeping }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	var stray []string
 	err := s.meta.WithTransaction(ctx, true, func(ctx context.Context) error {
 		keys, err := storage.IDMap(ctx)
@@ -111,7 +121,19 @@ func (s *Snapshotter) sweep(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return errors.Join(err, ctx.Err())
 		}
-		err = errors.Join(err, os.RemoveAll(dir))
+		err = errors.Join(err, removeStray(dir))
+	}
+	return err
+}
+
+// removeStray deletes a directory. Settling may give a file of it another inode in
+// that moment, so that there is a name again in a directory that was emptied: it stops
+// as soon as it finds a file gone.
+func removeStray(dir string) (err error) {
+	for range 10 {
+		if err = os.RemoveAll(dir); !errors.Is(err, unix.ENOTEMPTY) {
+			break
+		}
 	}
 	return err
 }

@@ -7,8 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -360,41 +358,4 @@ func TestSettleByItself(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-}
-
-// Snapshots settle while others are made, looked at and removed.
-func TestSettleBesideOthers(t *testing.T) {
-	s := newEndpoint(t, newDisk(t), onlyLinks, func(o *Options) { o.Settle = true })
-	l := &settled{Snapshotter: s, t: t}
-	var want []string
-	for i := range 4 {
-		name := l.commit(fmt.Sprint("base", i), "", "a/file", fmt.Sprint(i, "/file"), "a/other")
-		want = append(want, l.layer("", name))
-	}
-	var group sync.WaitGroup
-	for i := range 4 {
-		group.Go(func() {
-			l := &settled{Snapshotter: s, t: t}
-			name := fmt.Sprint("base", i)
-			for n := range 10 {
-				top := l.commit(fmt.Sprint(name, "-", n), name, "b/file", "b/other")
-				merged := l.merge(fmt.Sprint("merge", i, "-", n), top, fmt.Sprint("base", (i+1)%4))
-				l.alone(merged, "b/file", "a/file", fmt.Sprint((i+1)%4, "/file"))
-				if got := l.layer("", name); got != want[i] {
-					t.Errorf("the layer of %s changed", name)
-				}
-				for _, name := range []string{merged, top} {
-					if n%3 > 0 {
-						if err := s.Remove(t.Context(), name); err != nil {
-							t.Error(err)
-						}
-					}
-				}
-				if err := s.Cleanup(t.Context()); err != nil && !strings.Contains(err.Error(), "no such file") {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	group.Wait()
 }

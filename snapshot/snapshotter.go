@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
@@ -68,7 +67,8 @@ type Snapshotter struct {
 	passing passing
 	pins    pins
 	diffs   knownDiffs
-	merges  atomic.Uint64 // merges that were planned, for names
+
+	sweeping chan struct{} // full while somebody sweeps
 
 	settlers settlers
 	settler  *settler // nil if nothing settles
@@ -93,6 +93,8 @@ func New(ctx context.Context, opts Options) (*Snapshotter, error) {
 		opts: opts,
 		dir:  filepath.Join(opts.Root, "snapshots"),
 		keys: locker.New(),
+
+		sweeping: make(chan struct{}, 1),
 	}
 	s.pins.mu.ids, s.pins.mu.diffs = map[string]int{}, map[string]int{}
 	var err error

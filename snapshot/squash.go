@@ -95,7 +95,7 @@ func (s *Snapshotter) squashRun(ctx context.Context, run []lower, pin *pinned) (
 // and returns its name, which begins with kind. It is a clean diff of its own until
 // the snapshot is made, and then the snapshot's.
 func (s *Snapshotter) makePart(ctx context.Context, kind string, diff *merge.Diff, of sources, pin *pinned) (string, error) {
-	name := fmt.Sprint(kind, s.merges.Add(1))
+	name := fmt.Sprint(kind, s.diffs.next())
 	pin.addDiff(name)
 	if err := os.RemoveAll(s.diffDir(name)); err != nil { // an earlier process's
 		return "", err
