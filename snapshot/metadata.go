@@ -34,6 +34,7 @@ import (
 type metaStore struct {
 	*storage.MetaStore
 	dir    string
+	named  []string      // directories whose entries the metadata names
 	boot   string        // empty: it is not known, and all is synced at once
 	lost   bool          // the machine was reset, and this is the saved file
 	file   *os.File      // opened by bolt
@@ -53,10 +54,11 @@ const (
 )
 
 // openMetadata opens or makes the metadata in dir. boot names the time since
-// the machine was started.
-func openMetadata(ctx context.Context, dir, boot string) (*metaStore, error) {
+// the machine was started, and named are the directories whose entries the metadata
+// names, which need not be there yet.
+func openMetadata(ctx context.Context, dir, boot string, named ...string) (*metaStore, error) {
 	m := &metaStore{
-		dir: dir, boot: boot, dirty: make(chan struct{}, 1), saving: make(chan struct{}, 1),
+		dir: dir, named: named, boot: boot, dirty: make(chan struct{}, 1), saving: make(chan struct{}, 1),
 		ending: make(chan struct{}), ended: make(chan struct{}),
 	}
 	if err := m.recover(ctx); err != nil {
@@ -205,10 +207,26 @@ func (m *metaStore) save(ctx context.Context) (err error) {
 	if !errors.Is(err, errCopied) {
 		return fmt.Errorf("save metadata: %w", err)
 	}
+	if err := m.syncNamed(); err != nil {
+		return err
+	}
 	if err := made.Commit(); err != nil {
 		return err
 	}
 	m.saved.Store(written)
+	return nil
+}
+
+// syncNamed writes the entries of the named directories to disk. ext4 and xfs have
+// one order for all that they write about names, so that these would be there before
+// the saved file is. What fsync(2) writes on btrfs (Linux 6.18, fs/btrfs/tree-log.c)
+// is of one file, and of new directories below one directory.
+func (m *metaStore) syncNamed() error {
+	for _, dir := range m.named {
+		if err := durable.SyncDir(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -61,6 +61,9 @@ func (u usable) lowers() []lower {
 	return lowersOf(u.kind, append(slices.Clip(u.chain), own))
 }
 
+// showsOthers reports whether u has no directory of its own.
+func (u usable) showsOthers() bool { return u.kind == snapshots.KindView && len(u.chain) > 0 }
+
 // readUsable needs a transaction.
 func readUsable(ctx context.Context, key string) (usable, error) {
 	id, info, _, err := storage.GetInfo(ctx, key)
@@ -83,6 +86,9 @@ func readUsable(ctx context.Context, key string) (usable, error) {
 // topmost first. They are u's until they are released. The caller has locked
 // u's key.
 func (s *Snapshotter) mountLowers(ctx context.Context, u usable) ([]string, error) {
+	if err := s.checkDirs(u); err != nil {
+		return nil, err
+	}
 	lowers := u.lowers()
 	dirs := make([]string, len(lowers))
 	group, mountCtx := errgroup.WithContext(ctx)

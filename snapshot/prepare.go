@@ -131,7 +131,7 @@ func (s *Snapshotter) createStored(ctx context.Context, m making) (u usable, err
 			return err
 		}
 		u = usable{id: made.ID, kind: m.kind, chain: chain, stack: m.stack, copied: m.copied != ""}
-		if u.kind == snapshots.KindView && len(chain) > 0 {
+		if u.showsOthers() {
 			return nil // it shows others' directories
 		}
 		return s.makeDir(u, m.copied)

@@ -104,7 +104,7 @@ func New(ctx context.Context, opts Options) (*Snapshotter, error) {
 	if s.options, err = overlayOptions(opts.Root); err != nil {
 		return nil, err
 	}
-	if s.meta, err = openMetadata(ctx, opts.Root, bootID()); err != nil {
+	if s.meta, err = openMetadata(ctx, opts.Root, bootID(), s.dir, s.diffDir("")); err != nil {
 		return nil, fmt.Errorf("open metadata of %s: %w", opts.Root, err)
 	}
 	if err := s.start(ctx); err != nil {

@@ -1,0 +1,34 @@
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/containerd/errdefs"
+)
+
+// checkDirs returns an ErrDataLoss if a directory that u has is not there: the metadata
+// outlived it, after a reset of the machine or because somebody deleted it. What is
+// mounted without it would be another tree.
+func (s *Snapshotter) checkDirs(u usable) error {
+	var dirs []string
+	if !u.showsOthers() {
+		dirs = append(dirs, s.upper(u.id))
+	}
+	for _, l := range u.lowers() {
+		if !l.isTree() {
+			dirs = append(dirs, s.lowerDir(l))
+		}
+	}
+	for _, dir := range dirs {
+		_, err := os.Lstat(dir)
+		if errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("snapshot %s has lost %s, and must be removed and made again: %w", s.owner(u.id), dir, errdefs.ErrDataLoss)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
