@@ -359,3 +359,28 @@ func TestSettleByItself(t *testing.T) {
 		}
 	}
 }
+
+// Who is shown together is found out while others can make snapshots, also if merges
+// are made meanwhile.
+func TestSettleLooksBeforeOthersWait(t *testing.T) {
+	s := newSettled(t)
+	s.commit("one", "", "file")
+	s.commit("two", "", "file")
+	look, looks := s.settlers.look, 0
+	s.settlers.look = func() (map[uint64][]uint64, error) {
+		if !s.settlers.makes.TryRLock() {
+			t.Error("others wait")
+		} else {
+			s.settlers.makes.RUnlock()
+		}
+		looks++
+		if looks < 3 {
+			defer s.settlers.merges.Add(1) // a merge is made
+		}
+		return look()
+	}
+	s.pass()
+	if !s.share("one", "two", "file") || looks != 3 {
+		t.Errorf("after %d looks the snapshots share an inode: %v", looks, s.share("one", "two", "file"))
+	}
+}

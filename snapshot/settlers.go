@@ -190,10 +190,24 @@ func (m *settlers) Free(id uint64) bool {
 // Hold implements hardlink.Members.
 func (m *settlers) Hold(do func() error) error {
 	return m.hurry(func() error {
-		m.makes.Lock()
+		m.stopMaking()
 		defer m.makes.Unlock()
 		return do()
 	})
+}
+
+// stopMaking locks makes. Who is shown together is found out before others have to
+// wait, unless merges are made faster than that.
+func (m *settlers) stopMaking() {
+	for range 3 {
+		_ = m.lookAgain() // Apart does again what failed
+		m.makes.Lock()
+		if m.seen.merges == m.merges.Load()+1 {
+			return
+		}
+		m.makes.Unlock()
+	}
+	m.makes.Lock()
 }
 
 // hurry runs do, for which others may wait, not at the lowest priority.
@@ -210,14 +224,21 @@ func (m *settlers) Pair(a uint64, others []uint64) error { return m.partners.set
 
 // Apart implements hardlink.Members. It is called by the worker alone.
 func (m *settlers) Apart(a, b uint64) bool {
-	if now := m.merges.Load() + 1; m.seen.merges != now {
-		together, err := m.look()
-		if err != nil {
-			return false
-		}
+	return m.lookAgain() == nil && a != b && m.seen.areApart(a, b)
+}
+
+// lookAgain finds out who is shown together, if merges were made since it was found
+// out last.
+func (m *settlers) lookAgain() error {
+	now := m.merges.Load() + 1
+	if m.seen.merges == now {
+		return nil
+	}
+	together, err := m.look()
+	if err == nil {
 		m.seen = census{merges: now, together: together}
 	}
-	return a != b && m.seen.areApart(a, b)
+	return err
 }
 
 // keep forgets what is only of snapshots that are gone. all are those there were a
@@ -242,7 +263,9 @@ func (m *settlers) keep(ctx context.Context, all sources) error {
 	}
 	// A call may have begun, before they were gone, to make what has their files:
 	// it has pinned them until what it made is listed.
-	return m.Hold(func() (err error) {
+	return m.hurry(func() (err error) {
+		m.makes.Lock()
+		defer m.makes.Unlock()
 		if _, all, err = m.s.committed(ctx); err != nil {
 			return err
 		}
