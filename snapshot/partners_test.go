@@ -253,3 +253,28 @@ func TestPartnersDamaged(t *testing.T) {
 		must(t, p.close())
 	}
 }
+
+// An endpoint starts whatever became of its partners, and shows no two names of an inode.
+func TestStartWithDamagedPartners(t *testing.T) {
+	s := newCopying(t)
+	s.commit("builder", "", "out/file", "out/other")
+	s.commit("settled", "", "to/file")
+	s.copy("copied", "settled", "builder", "/out:/copy")
+	s.pass()
+	for i, damage := range []func(file string) error{
+		func(file string) error { return os.Truncate(file, 3*int64(os.Getpagesize())) },
+		func(file string) error { return os.WriteFile(file, []byte("text"), 0o600) },
+		func(file string) error { return os.WriteFile(filepath.Join(filepath.Dir(file), pairsFile), nil, 0o600) },
+	} {
+		must(t, s.w.pool.Close())
+		must(t, s.Close())
+		must(t, damage(s.settlers.partners.file))
+		again, err := New(t.Context(), s.opts)
+		must(t, err)
+		l := &settled{Snapshotter: again, t: t}
+		name := fmt.Sprint("merge ", i)
+		mustMerge(t, again, name, "copied", " builder")
+		l.noNewLinks(name)
+		must(t, again.Close())
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/log"
 
 	"github.com/ladle-dev/ladle/hardlink"
 )
@@ -62,7 +63,11 @@ func (m *settlers) restore(ctx context.Context, s *Snapshotter, dir string) erro
 	m.s, m.changed, m.started = s, make(chan struct{}, 1), time.Now()
 	m.shown.mu.by, m.shown.mu.count, m.shown.mu.until = map[string][]string{}, map[string]int{}, map[string]time.Time{}
 	m.shown.mu.written = map[string]sources{}
-	if err := m.partners.open(dir, func() ([]uint64, error) { return s.everyone(ctx) }); err != nil {
+	err := m.partners.open(dir, func() ([]uint64, error) {
+		log.G(ctx).Warn("which snapshots share inodes cannot be read: all there are count as sharing some")
+		return s.everyone(ctx)
+	})
+	if err != nil {
 		return err
 	}
 	infos, err := s.list(ctx)
