@@ -3,7 +3,6 @@ package merge
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -41,7 +40,8 @@ func encodeOf(ids []uint64) (string, bool) {
 }
 
 // Of returns the numbers that were in Diff.Of when the directory dir was made, and
-// whether they are known: an earlier version kept none.
+// whether they are known: an earlier version kept none. The error is an
+// *os.PathError.
 func Of(dir string, opts Options) (ids []uint64, known bool, err error) {
 	key := hardlink.MarkKey(ofMark, opts.UserXattr)
 	b, err := sysx.LGetxattr(dir, key)
@@ -55,7 +55,7 @@ func Of(dir string, opts Options) (ids []uint64, known bool, err error) {
 	for last, rest := uint64(0), b[1:]; len(rest) > 0; {
 		more, n := binary.Uvarint(rest)
 		if n <= 0 {
-			return nil, false, fmt.Errorf("%s of %s: %q is no list of numbers", key, dir, b)
+			return nil, false, nil
 		}
 		last, rest = last+more, rest[n:]
 		ids = append(ids, last)

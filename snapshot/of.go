@@ -2,9 +2,10 @@ package snapshot
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"strings"
+
+	"github.com/containerd/log"
 
 	"github.com/ladle-dev/ladle/hardlink"
 	"github.com/ladle-dev/ladle/merge"
@@ -83,14 +84,17 @@ func (s *Snapshotter) readDiffs(ctx context.Context) error {
 			continue
 		}
 		of, err := s.ofDiff(name)
-		switch {
-		case err != nil:
-			return err
-		case !of.known() && used.diffs[name] == "":
-			if err := os.RemoveAll(s.diffDir(name)); err != nil {
-				return fmt.Errorf("clean diff of an earlier version: %w", err)
+		if err != nil {
+			log.G(ctx).WithError(err).Warn("whose files a clean diff has cannot be read")
+			of = sourcesOf(anyone)
+		}
+		if !of.known() && used.diffs[name] == "" {
+			if err = os.RemoveAll(s.diffDir(name)); err == nil {
+				continue
 			}
-		case strings.HasSuffix(name, apartSuffix):
+			log.G(ctx).WithError(err).Warn("a clean diff of an earlier version is not deleted")
+		}
+		if strings.HasSuffix(name, apartSuffix) {
 			s.diffs.putApart(name, of)
 		}
 	}
