@@ -105,7 +105,8 @@ func (x index) file(ino uint64) *record {
 	return r
 }
 
-// put writes the record of an inode in place of old, which may be nil.
+// put writes the record of an inode in place of old, which is the one that file
+// returns: nil if there is none.
 func (x index) put(ino uint64, old, r *record) error {
 	if old == nil {
 		old = &record{}

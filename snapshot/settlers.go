@@ -146,7 +146,9 @@ func (m *settlers) ended(id string) {
 	m.shown.mu.Lock()
 	for _, member := range m.shown.mu.by[id] {
 		discount(m.shown.mu.count, member)
-		m.shown.mu.until[member] = time.Now()
+		if m.s.opts.Settle { // else nobody asks, nor forgets it
+			m.shown.mu.until[member] = time.Now()
+		}
 	}
 	delete(m.shown.mu.by, id)
 	delete(m.shown.mu.written, id)
