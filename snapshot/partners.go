@@ -2,7 +2,9 @@ package snapshot
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -15,8 +17,9 @@ import (
 //
 // They are kept as groups: any two snapshots of a group are partners. The snapshots
 // that share one inode are a group, and it takes one entry more, in memory and on
-// disk, when another one comes to share the inode. There are at most twice as many
-// entries as pairs of partners.
+// disk, when another one comes to share the inode. A group is made for a pair that no
+// other has, with at most two entries for each of these, and dropped with the last
+// such pair.
 type partners struct {
 	file string
 	db   *bolt.DB // nil until there is something to keep
@@ -131,11 +134,7 @@ func (p *partners) missingLocked(a uint64, others []uint64) []uint64 {
 		if len(missing) == 0 {
 			break
 		}
-		members := p.mu.groups[group]
-		missing = slices.DeleteFunc(missing, func(id uint64) bool {
-			_, there := slices.BinarySearch(members, id)
-			return there
-		})
+		missing = without(missing, p.mu.groups[group])
 	}
 	return missing
 }
@@ -169,23 +168,26 @@ func (p *partners) of(members sources) sources {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	all := sources{}
-	add := func(a uint64) {
+	if !members.known() {
+		for a := range p.mu.in {
+			all[a] = true
+		}
+		return all
+	}
+	foundBy := map[uint64]uint64{} // groups, and the first of members in each
+	for a := range members {
 		for _, group := range p.mu.in[a] {
+			if first, found := foundBy[group]; found {
+				all[first] = true // it is a's partner
+				continue
+			}
+			foundBy[group] = a
 			for _, b := range p.mu.groups[group] {
 				if a != b {
 					all[b] = true
 				}
 			}
 		}
-	}
-	if members.known() {
-		for a := range members {
-			add(a)
-		}
-		return all
-	}
-	for a := range p.mu.in {
-		all[a] = true
 	}
 	return all
 }
@@ -210,29 +212,25 @@ func (p *partners) gone(there func(id uint64) bool) sources {
 	return gone
 }
 
-// forget takes snapshots out of all groups. A group of one is none.
+// forget takes snapshots out of all groups, and drops the groups of which nothing is
+// left that others do not say. After an error nothing is forgotten.
 func (p *partners) forget(gone sources) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	touched := sources{}
 	for id := range gone {
-		touched = touched.and(sourcesOf(p.mu.in[id]...))
+		maps.Copy(touched, sourcesOf(p.mu.in[id]...))
 	}
 	if len(touched) == 0 {
 		return nil
 	}
 	var drop []groupEntry
 	for _, group := range touched.list() {
-		left := 0
-		for _, id := range p.mu.groups[group] {
-			if !gone[id] {
-				left++
-			}
-		}
-		for _, id := range p.mu.groups[group] {
-			if gone[id] || left < 2 {
-				drop = append(drop, groupEntry{group, id})
-			}
+		drop = append(drop, p.leaveLocked(group, gone)...)
+	}
+	for _, group := range touched.list() {
+		if p.isCoveredLocked(group) {
+			drop = append(drop, p.leaveLocked(group, sourcesOf(p.mu.groups[group]...))...)
 		}
 	}
 	err := p.db.Update(func(tx *bolt.Tx) error {
@@ -244,7 +242,50 @@ func (p *partners) forget(gone sources) error {
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("partners of snapshots: %w", err)
+		err = fmt.Errorf("partners of snapshots: %w", err)
 	}
-	return p.loadLocked()
+	return errors.Join(err, p.loadLocked())
+}
+
+// leaveLocked takes members out of a group, in memory, and returns what that is on
+// disk.
+func (p *partners) leaveLocked(group uint64, members sources) (entries []groupEntry) {
+	var left []uint64
+	for _, id := range p.mu.groups[group] {
+		if !members[id] {
+			left = append(left, id)
+			continue
+		}
+		entries = append(entries, groupEntry{group, id})
+		p.mu.in[id] = slices.DeleteFunc(p.mu.in[id], func(g uint64) bool { return g == group })
+	}
+	p.mu.groups[group] = left
+	return entries
+}
+
+// isCoveredLocked reports whether all members of a group are partners by other groups,
+// too, as those of a group of one are.
+func (p *partners) isCoveredLocked(group uint64) bool {
+	members := p.mu.groups[group]
+	for i, a := range members {
+		missing := slices.Clone(members[i+1:])
+		for _, other := range p.mu.in[a] {
+			if other == group || len(missing) == 0 {
+				continue
+			}
+			missing = without(missing, p.mu.groups[other])
+		}
+		if len(missing) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// without takes those of some, which it changes, that are in sorted away.
+func without(some, sorted []uint64) []uint64 {
+	return slices.DeleteFunc(some, func(id uint64) bool {
+		_, there := slices.BinarySearch(sorted, id)
+		return there
+	})
 }

@@ -126,28 +126,29 @@ func makePartners(path string, groups [][]uint64) error {
 	return durable.SyncDir(filepath.Dir(path))
 }
 
-// loadLocked makes what is in memory what is on disk.
+// loadLocked makes what is in memory what is on disk. After an error it is as before.
 func (p *partners) loadLocked() error {
-	p.mu.groups, p.mu.in, p.mu.exact, p.mu.last = map[uint64][]uint64{}, map[uint64][]uint64{}, map[string]uint64{}, 0
-	if p.db == nil {
+	groups, in, exact, last := map[uint64][]uint64{}, map[uint64][]uint64{}, map[string]uint64{}, uint64(0)
+	each := func(k, _ []byte) error { // in order
+		if len(k) != 16 {
+			return fmt.Errorf("partners of snapshots: %w: an entry of %d bytes", durable.ErrCorrupt, len(k))
+		}
+		e := groupEntry{binary.BigEndian.Uint64(k), binary.BigEndian.Uint64(k[8:])}
+		groups[e.group], in[e.member] = append(groups[e.group], e.member), append(in[e.member], e.group)
+		last = e.group
 		return nil
 	}
-	err := p.db.View(func(tx *bolt.Tx) error {
-		return tx.Bucket(bucketGroups).ForEach(func(k, _ []byte) error { // in order
-			if len(k) != 16 {
-				return fmt.Errorf("partners of snapshots: %w: an entry of %d bytes", durable.ErrCorrupt, len(k))
-			}
-			e := groupEntry{binary.BigEndian.Uint64(k), binary.BigEndian.Uint64(k[8:])}
-			p.mu.groups[e.group] = append(p.mu.groups[e.group], e.member)
-			p.mu.in[e.member] = append(p.mu.in[e.member], e.group)
-			p.mu.last = e.group
-			return nil
-		})
-	})
-	for group, members := range p.mu.groups {
-		p.mu.exact[groupKey(members)] = group
+	if p.db != nil {
+		err := p.db.View(func(tx *bolt.Tx) error { return tx.Bucket(bucketGroups).ForEach(each) })
+		if err != nil {
+			return err
+		}
 	}
-	return err
+	for group, members := range groups {
+		exact[groupKey(members)] = group
+	}
+	p.mu.groups, p.mu.in, p.mu.exact, p.mu.last = groups, in, exact, last
+	return nil
 }
 
 // close closes the database, if it was opened.
