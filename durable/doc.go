@@ -6,4 +6,7 @@
 // New content is a file of the same name with Suffix until it takes the place
 // of the old one. What an interrupted process leaves of it is overwritten by
 // the next. A path has one writer at a time.
+//
+// A file that must be replaced also while the disk is full has a standby with
+// blocks of its own: see CreateStandby.
 package durable

@@ -14,6 +14,7 @@ const Suffix = ".new"
 type File struct {
 	*os.File
 	path      string
+	standby   bool // see CreateStandby
 	committed bool
 }
 
@@ -31,20 +32,27 @@ func Create(path string) (*File, error) {
 // Commit gives the file its new content. After an error it has the old one,
 // unless only the directory could not be synced.
 func (f *File) Commit() error {
+	replace := func() error { return os.Rename(f.Name(), f.path) }
+	if f.standby {
+		replace = f.exchange
+		if err := f.trim(); err != nil {
+			return err
+		}
+	}
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), f.path); err != nil {
+	if err := replace(); err != nil {
 		return err
 	}
 	f.committed = true
 	return SyncDir(filepath.Dir(f.path))
 }
 
-// Close closes the file and gives up what was not committed.
+// Close closes the file and gives up what was not committed. A standby stays.
 func (f *File) Close() error {
 	err := f.File.Close()
-	if !f.committed {
+	if !f.committed && !f.standby {
 		err = errors.Join(err, os.Remove(f.Name()))
 	}
 	return err

@@ -1,0 +1,110 @@
+// Package disktest makes small filesystems for tests, and fills them up. It needs
+// root and the mkfs programs.
+package disktest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// Kinds are the filesystems that New makes.
+var Kinds = []string{"ext4", "xfs", "btrfs"}
+
+// least is the size in bytes below which mkfs refuses to make a filesystem.
+var least = map[string]int64{"xfs": 300 << 20, "btrfs": 128 << 20}
+
+// New mounts a filesystem of a kind on a directory that it returns, for as long as
+// the test runs. It has size bytes, or more if the kind has no smaller ones. args
+// are more arguments of mkfs.
+func New(t testing.TB, kind string, size int64, args ...string) string {
+	t.Helper()
+	image := filepath.Join(t.TempDir(), "disk")
+	if err := os.WriteFile(image, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(image, max(size, least[kind])); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "mkfs."+kind, append(append([]string{"-q"}, args...), image)...)
+	dir, err := os.MkdirTemp("", "disk") // t.TempDir is too long for sockets and overlay
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, "mount", "-o", "loop", image, dir)
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Errorf("unmount %s: %v", dir, errors.Join(err, unix.Unmount(dir, unix.MNT_DETACH)))
+		}
+		if err := os.Remove(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+func run(t testing.TB, name string, args ...string) {
+	t.Helper()
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%s %q: %v\n%s", name, args, err, out)
+	}
+}
+
+// Exhaust takes all blocks of the filesystem at dir until free is called.
+func Exhaust(t testing.TB, dir string) (free func()) {
+	t.Helper()
+	ballast := filepath.Join(dir, "ballast")
+	f, err := os.Create(ballast)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	taken := int64(0)
+	for size := int64(256 << 20); size >= 4096; {
+		err := unix.Fallocate(int(f.Fd()), 0, taken, size)
+		switch {
+		case errors.Is(err, unix.ENOSPC):
+			size /= 2
+		case err != nil:
+			t.Fatal(err)
+		default:
+			taken += size
+		}
+	}
+	return func() {
+		t.Helper()
+		if err := os.Remove(ballast); err != nil {
+			t.Fatal(err)
+		}
+		unix.Sync() // btrfs frees blocks with its next transaction
+	}
+}
+
+// ExhaustInodes takes all inodes of the filesystem at dir until free is called.
+func ExhaustInodes(t testing.TB, dir string) (free func()) {
+	t.Helper()
+	ballast := filepath.Join(dir, "inodes")
+	if err := os.Mkdir(ballast, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; ; i++ {
+		err := os.WriteFile(filepath.Join(ballast, fmt.Sprint(i)), nil, 0o600)
+		if errors.Is(err, unix.ENOSPC) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return func() {
+		t.Helper()
+		if err := os.RemoveAll(ballast); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
