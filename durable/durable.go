@@ -35,11 +35,8 @@ func (f *File) Commit() error {
 	replace := func() error { return os.Rename(f.Name(), f.path) }
 	if f.standby {
 		replace = f.exchange
-		if err := f.trim(); err != nil {
-			return err
-		}
 	}
-	if err := f.Sync(); err != nil {
+	if err := f.End(); err != nil {
 		return err
 	}
 	if err := replace(); err != nil {

@@ -100,17 +100,22 @@ func InPlace(f *os.File) bool {
 	return err == nil && flags&nodatacow != 0
 }
 
-// trim ends f where it was written to last. A standby keeps its blocks.
-func (f *File) trim() error {
+// End ends f where it was written to last, and returns when it is on disk.
+func (f *File) End() error {
 	end, err := f.Seek(0, io.SeekCurrent)
 	if err != nil {
 		return err
 	}
 	info, err := f.Stat()
-	if err != nil || info.Size() == end {
+	if err != nil {
 		return err
 	}
-	return f.Truncate(end)
+	if info.Size() != end { // or blocks behind the end would be gone
+		if err := f.Truncate(end); err != nil {
+			return err
+		}
+	}
+	return f.Sync()
 }
 
 // exchange gives the new content the name of the file, and the old one that of the

@@ -17,7 +17,8 @@ import (
 // the same time whatever was written to the snapshot, since containerd calls
 // it within a write transaction of its own: its size is found out when somebody
 // asks for it.
-func (s *Snapshotter) Commit(ctx context.Context, name, key string, opts ...snapshots.Opt) error {
+func (s *Snapshotter) Commit(ctx context.Context, name, key string, opts ...snapshots.Opt) (err error) {
+	defer tellFull(&err)
 	info, err := infoOf(opts)
 	if err != nil {
 		return err

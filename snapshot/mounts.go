@@ -23,10 +23,11 @@ const parallelMounts = 8
 // Mounts returns the mounts of an active snapshot or a view, as Prepare and
 // View returned them. If its layers cannot be mounted, the error is
 // ErrUnavailable.
-func (s *Snapshotter) Mounts(ctx context.Context, key string) ([]mount.Mount, error) {
+func (s *Snapshotter) Mounts(ctx context.Context, key string) (_ []mount.Mount, err error) {
+	defer tellFull(&err)
 	defer s.lock(key)()
 	var u usable
-	err := s.meta.WithTransaction(ctx, false, func(ctx context.Context) (err error) {
+	err = s.meta.WithTransaction(ctx, false, func(ctx context.Context) (err error) {
 		u, err = readUsable(ctx, key)
 		return err
 	})

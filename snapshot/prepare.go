@@ -28,8 +28,10 @@ import (
 // labels that make no sense, ErrNotFound for a snapshot that the client has
 // not, ErrFailedPrecondition for one that is not committed, ErrNotImplemented
 // for layers that cannot be merged and for what cannot be copied so, and
-// ErrUnavailable for all else.
-func (s *Snapshotter) Prepare(ctx context.Context, key, parent string, opts ...snapshots.Opt) ([]mount.Mount, error) {
+// ErrUnavailable for all else. On a full disk it is ErrResourceExhausted, and nothing
+// was made.
+func (s *Snapshotter) Prepare(ctx context.Context, key, parent string, opts ...snapshots.Opt) (_ []mount.Mount, err error) {
+	defer tellFull(&err)
 	info, err := infoOf(opts)
 	if err != nil {
 		return nil, err
@@ -63,7 +65,8 @@ func (s *Snapshotter) Prepare(ctx context.Context, key, parent string, opts ...s
 }
 
 // View makes a read-only snapshot of parent and returns its mounts.
-func (s *Snapshotter) View(ctx context.Context, key, parent string, opts ...snapshots.Opt) ([]mount.Mount, error) {
+func (s *Snapshotter) View(ctx context.Context, key, parent string, opts ...snapshots.Opt) (_ []mount.Mount, err error) {
+	defer tellFull(&err)
 	info, err := infoOf(opts)
 	if err != nil {
 		return nil, err
@@ -118,6 +121,9 @@ func (s *Snapshotter) setOwner(u usable, lowerdirs []string) error {
 // createStored makes the metadata and directories of a snapshot. The snapshot
 // of a merge claims the layers of its stack.
 func (s *Snapshotter) createStored(ctx context.Context, m making) (u usable, err error) {
+	if err := s.skipNumbers(ctx); err != nil {
+		return usable{}, err
+	}
 	s.settlers.making()
 	defer func() { s.settlers.made(u, err) }()
 	err = s.meta.WithTransaction(ctx, true, func(ctx context.Context) error {

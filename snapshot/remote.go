@@ -96,6 +96,9 @@ func causeOf(ctx context.Context, err error) error {
 
 // commitRemote makes the remote snapshot of the layer id unless it is there.
 func (s *Snapshotter) commitRemote(ctx context.Context, key, parent string, labels map[string]string, id store.ID) (chain []link, made bool, err error) {
+	if err := s.skipNumbers(ctx); err != nil {
+		return nil, false, err
+	}
 	err = s.meta.WithTransaction(ctx, true, func(ctx context.Context) error {
 		name, there, err := remoteName(ctx, labels[snapshots.LabelSnapshotRef], parent, id)
 		if err != nil {

@@ -19,7 +19,8 @@ import (
 
 // Remove takes a snapshot away. Its directory stays until Cleanup, since
 // containerd removes many snapshots under one lock.
-func (s *Snapshotter) Remove(ctx context.Context, key string) error {
+func (s *Snapshotter) Remove(ctx context.Context, key string) (err error) {
+	defer tellFull(&err)
 	defer s.lock(key)()
 	return s.remove(ctx, key)
 }
@@ -68,8 +69,9 @@ func claimedBy(ctx context.Context, info snapshots.Info) []store.ID {
 
 // Cleanup deletes the directories of removed snapshots, and has layers dropped
 // that no endpoint claims.
-func (s *Snapshotter) Cleanup(ctx context.Context) error {
-	err := s.sweep(ctx)
+func (s *Snapshotter) Cleanup(ctx context.Context) (err error) {
+	defer tellFull(&err)
+	err = s.sweep(ctx)
 	if s.opts.Drop == nil {
 		return err
 	}

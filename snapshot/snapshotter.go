@@ -19,6 +19,7 @@ import (
 	"github.com/containerd/log"
 	"github.com/moby/locker"
 
+	"github.com/ladle-dev/ladle/durable"
 	"github.com/ladle-dev/ladle/metrics"
 	"github.com/ladle-dev/ladle/store"
 )
@@ -117,7 +118,7 @@ func (s *Snapshotter) start(ctx context.Context) error {
 	if err := s.initMetadata(ctx); err != nil {
 		return fmt.Errorf("open metadata of %s: %w", s.opts.Root, err)
 	}
-	if err := s.skipNumbers(ctx); err != nil {
+	if err := s.skipNumbers(ctx); err != nil && !durable.NoSpace(err) {
 		return fmt.Errorf("open metadata of %s: %w", s.opts.Root, err)
 	}
 	if err := s.makeDiffs(ctx); err != nil {
@@ -199,20 +200,22 @@ func overlayOptions(root string) ([]string, error) {
 
 // initMetadata makes the buckets of new metadata, without which storage
 // answers ErrNotFound to questions about all snapshots. Only making a snapshot
-// makes them.
+// makes them. It writes to no other metadata: the disk may be full.
 func (s *Snapshotter) initMetadata(ctx context.Context) error {
-	return s.meta.WithTransaction(ctx, true, func(ctx context.Context) error {
-		_, err := storage.IDMap(ctx)
-		if err == nil {
-			return s.known.reset(ctx)
-		}
-		if !errdefs.IsNotFound(err) {
+	err := s.meta.WithTransaction(ctx, false, func(ctx context.Context) error {
+		if _, err := storage.IDMap(ctx); err != nil {
 			return err
 		}
+		return s.known.reset(ctx) // nobody writes yet
+	})
+	if !errdefs.IsNotFound(err) {
+		return err
+	}
+	return s.meta.WithTransaction(ctx, true, func(ctx context.Context) error {
 		if _, err := storage.CreateSnapshot(ctx, snapshots.KindActive, "first", ""); err != nil {
 			return err
 		}
-		if _, _, err = storage.Remove(ctx, "first"); err != nil {
+		if _, _, err := storage.Remove(ctx, "first"); err != nil {
 			return err
 		}
 		return s.known.reset(ctx)
@@ -221,15 +224,19 @@ func (s *Snapshotter) initMetadata(ctx context.Context) error {
 
 // skipNumbers makes sure that no number is used twice when metadata was lost
 // that had used it: whatever is on disk of such a snapshot is not the next one's.
+// Who is to use a number calls it, in case that there was no space for it before.
 func (s *Snapshotter) skipNumbers(ctx context.Context) error {
-	if !s.meta.lost {
+	if !s.meta.lost.Load() {
 		return nil
 	}
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
 		return err
 	}
-	return s.meta.WithTransaction(ctx, true, func(ctx context.Context) error {
+	used := func(id string) bool {
+		return slices.ContainsFunc(entries, func(e os.DirEntry) bool { return isNewer(e.Name(), id) })
+	}
+	err = s.meta.WithTransaction(ctx, true, func(ctx context.Context) error {
 		for {
 			made, err := storage.CreateSnapshot(ctx, snapshots.KindActive, "next", "")
 			if err != nil {
@@ -238,11 +245,15 @@ func (s *Snapshotter) skipNumbers(ctx context.Context) error {
 			if _, _, err = storage.Remove(ctx, "next"); err != nil {
 				return err
 			}
-			if !slices.ContainsFunc(entries, func(e os.DirEntry) bool { return isNewer(e.Name(), made.ID) }) {
+			if !used(made.ID) {
 				return nil
 			}
 		}
 	})
+	if err == nil {
+		s.meta.lost.Store(false)
+	}
+	return err
 }
 
 // isNewer reports whether name is a number, and larger than id.

@@ -14,7 +14,8 @@ import (
 // Update changes labels: those that fields name as labels.KEY, or all. Passing
 // labels are not stored and do not change the time of the last update; labels
 // by which a remote snapshot is known stay as they are.
-func (s *Snapshotter) Update(ctx context.Context, info snapshots.Info, fields ...string) (snapshots.Info, error) {
+func (s *Snapshotter) Update(ctx context.Context, info snapshots.Info, fields ...string) (_ snapshots.Info, err error) {
+	defer tellFull(&err)
 	c, err := changeOf(info, fields)
 	if err != nil {
 		return snapshots.Info{}, err

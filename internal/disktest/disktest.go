@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -38,7 +39,12 @@ func New(t testing.TB, kind string, size int64, args ...string) string {
 	}
 	run(t, "mount", "-o", "loop", image, dir)
 	t.Cleanup(func() {
-		if err := unix.Unmount(dir, 0); err != nil {
+		err := unix.Unmount(dir, 0)
+		for n := 0; n < 100 && errors.Is(err, unix.EBUSY); n++ {
+			time.Sleep(20 * time.Millisecond) // what was unmounted there lets go of it later
+			err = unix.Unmount(dir, 0)
+		}
+		if err != nil {
 			t.Errorf("unmount %s: %v", dir, errors.Join(err, unix.Unmount(dir, unix.MNT_DETACH)))
 		}
 		if err := os.Remove(dir); err != nil {

@@ -1,0 +1,215 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/containerd/log"
+	"golang.org/x/sys/unix"
+
+	"github.com/ladle-dev/ladle/durable"
+)
+
+const (
+	// saveRetry is how long after a failure the metadata is saved again.
+	saveRetry = 5 * time.Second
+
+	// stateSize is more bytes than the state file has.
+	stateSize = 512
+
+	// room is about how many bytes metadata can grow on a full disk: that of
+	// several hundred snapshots.
+	room = 1 << 20
+)
+
+// setAside returns for how many bytes metadata of size bytes has blocks.
+func setAside(size int64) int64 { return (size/room + 2) * room }
+
+// keepSaving saves the file after transactions, and rests between for a
+// multiple of the time that it took. If it fails it tries again.
+func (m *metaStore) keepSaving(ctx context.Context) {
+	defer close(m.ended)
+	failed := false
+	for {
+		select {
+		case <-m.ending:
+			return
+		case <-m.dirty:
+		}
+		began := time.Now()
+		err := m.protectAgain(ctx)
+		rest := 4 * time.Since(began)
+		if err != nil {
+			rest = saveRetry
+			m.hasChanged()
+		}
+		if failed != (err != nil) {
+			failed = err != nil
+			logSaving(ctx, err)
+		}
+		select {
+		case <-m.ending:
+			return
+		case <-time.After(rest):
+		}
+	}
+}
+
+// protectAgain is protect beside transactions.
+func (m *metaStore) protectAgain(ctx context.Context) error {
+	if !m.synced {
+		return m.protect(ctx)
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(m.dir, &fs); err != nil {
+		return os.NewSyscallError("statfs", err)
+	}
+	info, err := m.file.Stat()
+	if err != nil {
+		return err
+	}
+	if need := 4 * setAside(info.Size()); int64(fs.Bavail)*fs.Bsize < need {
+		return fmt.Errorf("less than %d bytes are free: %w", need, unix.ENOSPC)
+	}
+	if err := m.protect(ctx); err != nil {
+		return errors.Join(err, m.giveUpSaved(ctx))
+	}
+	return nil
+}
+
+func logSaving(ctx context.Context, err error) {
+	if err != nil {
+		log.G(ctx).WithError(err).Error("metadata of snapshots is not saved: after a reset of the machine it is as before")
+	} else {
+		log.G(ctx).Info("metadata of snapshots is saved again")
+	}
+}
+
+// errCopied ends the transaction that a copy needs, without writing.
+var errCopied = errors.New("copied")
+
+// sync returns when all transactions that have ended are on disk. What a removed
+// snapshot had is deleted only then, or the snapshot could be back without it.
+func (m *metaStore) sync(ctx context.Context) error {
+	if m.count.saved.Load() == m.count.written.Load() {
+		return nil
+	}
+	if _, err := os.Lstat(m.path(savedFile)); m.synced && errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	err := m.save(ctx)
+	if m.synced && durable.NoSpace(err) {
+		return m.giveUpSaved(ctx)
+	}
+	return err
+}
+
+// giveUpSaved removes the saved file when the metadata is on disk. Each transaction
+// from then on must be synced.
+func (m *metaStore) giveUpSaved(ctx context.Context) error {
+	done, err := m.turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	f, err := os.Open(m.path(metadataFile))
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	for _, name := range []string{savedFile, savedFile + durable.Suffix} {
+		if err := os.Remove(m.path(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return durable.SyncDir(m.dir)
+}
+
+// turn waits until nobody changes the saved file. The caller calls done when it
+// has.
+func (m *metaStore) turn(ctx context.Context) (done func(), err error) {
+	select {
+	case m.saving <- struct{}{}:
+		return func() { <-m.saving }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// save makes the saved file as the metadata is now.
+func (m *metaStore) save(ctx context.Context) (err error) {
+	done, err := m.turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	// While there is a transaction that could write, no other one writes.
+	var written uint64
+	var made *durable.File
+	err = m.MetaStore.WithTransaction(ctx, true, func(context.Context) (err error) {
+		written = m.count.written.Load()
+		if made, err = m.copy(); err != nil {
+			return err
+		}
+		return errCopied
+	})
+	if made != nil {
+		defer func() { err = errors.Join(err, made.Close()) }()
+	}
+	if !errors.Is(err, errCopied) {
+		return fmt.Errorf("save metadata: %w", err)
+	}
+	if err := m.syncNamed(); err != nil {
+		return err
+	}
+	if err := made.Commit(); err != nil {
+		return err
+	}
+	m.count.saved.Store(written)
+	return nil
+}
+
+// syncNamed writes the entries of the named directories to disk. ext4 and xfs have
+// one order for all that they write about names, so that these would be there before
+// the saved file is. What fsync(2) writes on btrfs (Linux 6.18, fs/btrfs/tree-log.c)
+// is of one file, and of new directories below one directory.
+func (m *metaStore) syncNamed() error {
+	for _, dir := range m.named {
+		if err := durable.SyncDir(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// copy makes a copy of the metadata that can become the saved file. It needs a
+// transaction that could write.
+func (m *metaStore) copy() (*durable.File, error) {
+	info, err := m.file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	made, err := durable.CreateStandby(m.path(savedFile), setAside(info.Size()))
+	if err != nil {
+		return nil, err
+	}
+	_, err = io.Copy(made, io.NewSectionReader(m.file, 0, info.Size()))
+	return made, err
+}
+
+// setAside gives the metadata, and the standby of the saved file, blocks behind
+// their ends.
+func (m *metaStore) setAside() error {
+	info, err := m.file.Stat()
+	if err != nil {
+		return err
+	}
+	size := setAside(info.Size())
+	return errors.Join(durable.Allocate(m.file, size), durable.SetAside(m.path(savedFile), size))
+}
