@@ -127,5 +127,5 @@ func (c *connection) close(ctx context.Context) error {
 	case <-ctx.Done():
 		err = errors.New("requests of the kernel are still under way")
 	}
-	return errors.Join(err, c.device.Close(), os.Remove(c.dir))
+	return errors.Join(err, c.device.Close())
 }

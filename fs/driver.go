@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/containerd/containerd/v2/pkg/kernelversion"
 	"github.com/containerd/log"
 
+	"github.com/ladle-dev/ladle/durable"
 	"github.com/ladle-dev/ladle/metrics"
 	"github.com/ladle-dev/ladle/tree"
 )
@@ -56,6 +58,15 @@ func (f *FileSystem) try(d driver) error {
 	return f.probe(d)
 }
 
+// mayWork guesses whether d works where there is no space to try it.
+func mayWork(d driver) bool {
+	if d.name() != metrics.DriverEROFS {
+		return true
+	}
+	ok, err := kernelversion.GreaterEqualThan(kernelversion.KernelVersion{Kernel: 6, Major: 12})
+	return ok && err == nil
+}
+
 // choose returns the driver that the options ask for, and logs why. A driver
 // works if a small tree was mounted with it and read.
 func (f *FileSystem) choose(ctx context.Context) (driver, error) {
@@ -65,13 +76,18 @@ func (f *FileSystem) choose(ctx context.Context) (driver, error) {
 		if !auto && string(d.name()) != f.opts.Driver {
 			continue
 		}
-		if err := f.try(d); err != nil {
-			refused = append(refused, fmt.Sprintf("%s: %v", d.name(), err))
-			continue
-		}
 		reason := "configured"
 		if auto {
 			reason = "the first that works"
+		}
+		err := f.try(d)
+		if durable.NoSpace(err) && mayWork(d) {
+			log.G(ctx).WithError(err).WithField("driver", d.name()).Warn("no space is left to try the driver")
+			reason, err = "the first that may work", nil
+		}
+		if err != nil {
+			refused = append(refused, fmt.Sprintf("%s: %v", d.name(), err))
+			continue
 		}
 		entry := log.G(ctx).WithField("driver", d.name()).WithField("reason", reason)
 		if len(refused) > 0 {

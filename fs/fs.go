@@ -156,28 +156,20 @@ func prepare(ctx context.Context, opts Options) (*FileSystem, error) {
 	return f, nil
 }
 
-// clean removes what an earlier process left, unless it is taken over.
+// clean detaches what an earlier process left mounted, unless it is taken over.
+// The directories stay: they are going to be mounted on again, and on a full disk
+// there would be no room for new ones.
 func (f *FileSystem) clean(ctx context.Context) error {
-	probes, err := filepath.Glob(filepath.Join(f.root, probePrefix+"*"))
-	if err != nil {
-		return err
+	dirs := []string{f.probeDir()}
+	if f.opts.Takeover == nil {
+		dirs = append(dirs, f.exportDir(), f.treesDir())
 	}
-	for _, dir := range probes {
-		if err := removeStale(ctx, dir); err != nil {
-			return err
-		}
-		if err := os.RemoveAll(dir); err != nil {
-			return err
-		}
-	}
-	if f.opts.Takeover != nil {
-		return nil
-	}
-	return removeStale(ctx, f.exportDir(), f.treesDir())
+	return detachStale(ctx, dirs...)
 }
 
 func (f *FileSystem) exportDir() string { return filepath.Join(f.root, "f") }
 func (f *FileSystem) treesDir() string  { return filepath.Join(f.root, "l") }
+func (f *FileSystem) probeDir() string  { return filepath.Join(f.root, "probe") }
 
 // Driver returns the name of the driver in use: erofs, loop or fuse.
 func (f *FileSystem) Driver() string { return string(f.driver.name()) }
@@ -187,16 +179,18 @@ func (f *FileSystem) Driver() string { return string(f.driver.name()) }
 func (f *FileSystem) Requests() map[metrics.Op]uint64 { return f.export.counts.snapshot() }
 
 // Close unmounts everything, waiting until ctx ends at most. Reads that are
-// under way fail. Only the first call does something.
+// under way fail. Only the first call does something. The directories stay on which
+// trees were mounted, for the next process: see clean.
 func (f *FileSystem) Close(ctx context.Context) error {
 	if !f.shut() {
 		return nil
 	}
 	f.end()
 	f.warming.Wait()
-	err := f.unmountAll(ctx)
+	err := removeEmpty(f.treesDir()) // but for those that are mounted on
+	err = errors.Join(err, f.unmountAll(ctx))
 	if f.opts.Takeover != nil { // trees of before that nobody mounted again
-		err = errors.Join(err, removeStale(ctx, f.treesDir()))
+		err = errors.Join(err, detachStale(ctx, f.treesDir()))
 	}
 	if f.conn != nil {
 		err = errors.Join(err, f.conn.close(ctx))

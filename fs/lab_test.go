@@ -2,7 +2,6 @@ package fs
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -208,12 +207,11 @@ func checkNothingLeft(t testing.TB, root string) {
 			_ = unix.Unmount(p, unix.MNT_DETACH)
 		}
 	}
-	entries, err := os.ReadDir(filepath.Join(root, "l"))
-	if err != nil && !errors.Is(err, os.ErrNotExist) || len(entries) > 0 {
-		t.Errorf("left in l: %v (%v)", entries, err)
-	}
-	if probes, _ := filepath.Glob(filepath.Join(root, "probe-*")); len(probes) > 0 {
-		t.Errorf("left: %v", probes)
+	for _, dir := range []string{"f", "l/*", "probe/tree", "probe/first"} {
+		dirs, err := filepath.Glob(filepath.Join(root, dir, "*"))
+		if err != nil || len(dirs) > 0 {
+			t.Errorf("left: %v (%v)", dirs, err)
+		}
 	}
 	// The kernel clears loop devices some time after the last close.
 	eventually(t, "loop devices cleared", func() bool { return len(loopsBelow(root)) == 0 })

@@ -189,9 +189,14 @@ func (f *FileSystem) mountOrAdopt(p *plan) error {
 	return f.driver.mount(p)
 }
 
-// giveBack undoes attach, after the target was unmounted.
+// giveBack undoes attach, after the target was unmounted. Close leaves the
+// directory.
 func (f *FileSystem) giveBack(p *plan) error {
-	return errors.Join(f.driver.release(p), os.Remove(p.target), f.export.dropLayers(p.layers))
+	err := errors.Join(f.driver.release(p), f.export.dropLayers(p.layers))
+	if f.lifetime.Err() == nil {
+		err = errors.Join(err, os.Remove(p.target))
+	}
+	return err
 }
 
 // unmountAll unmounts every tree, several at a time, whoever owns it.

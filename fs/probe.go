@@ -12,6 +12,7 @@ import (
 	"github.com/moby/sys/userns"
 	"golang.org/x/sys/unix"
 
+	"github.com/ladle-dev/ladle/durable"
 	"github.com/ladle-dev/ladle/erofs"
 	"github.com/ladle-dev/ladle/tree"
 )
@@ -22,12 +23,10 @@ import (
 //
 // The second overlay is there because the kernel allows two stacked
 // filesystems, and before January 2026 a file-backed EROFS counted as one.
+//
+// What it makes on disk stays there, so that the next probe needs no space.
 func (f *FileSystem) probe(d driver) (err error) {
-	dir, err := os.MkdirTemp(f.root, probePrefix)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	dir := f.probeDir()
 	p := &plan{
 		number: maxNumber,
 		image:  filepath.Join(dir, "image"),
@@ -51,7 +50,7 @@ func (f *FileSystem) probe(d driver) (err error) {
 
 func writeProbe(p *plan) error {
 	for _, name := range []string{"tree", "empty", "first", "second"} {
-		if err := os.Mkdir(filepath.Join(filepath.Dir(p.image), name), 0o700); err != nil {
+		if err := os.MkdirAll(filepath.Join(filepath.Dir(p.image), name), 0o700); err != nil {
 			return err
 		}
 	}
@@ -59,12 +58,24 @@ func writeProbe(p *plan) error {
 	if err != nil {
 		return err
 	}
-	image, err := os.Create(p.image)
-	if err != nil {
+	var image memory
+	if _, err = erofs.Write(&image, root, erofs.Options{Devices: deviceSizes(p.layers)}); err != nil {
 		return err
 	}
-	_, err = erofs.Write(image, root, erofs.Options{Devices: deviceSizes(p.layers)})
-	return errors.Join(err, image.Close())
+	if there, err := os.ReadFile(p.image); err == nil && bytes.Equal(there, image) {
+		return nil
+	}
+	return durable.Write(p.image, image)
+}
+
+// memory is a file in memory.
+type memory []byte
+
+func (m *memory) WriteAt(p []byte, off int64) (int, error) {
+	if end := off + int64(len(p)); end > int64(len(*m)) {
+		*m = append(*m, make([]byte, end-int64(len(*m)))...)
+	}
+	return copy((*m)[off:], p), nil
 }
 
 func readThroughOverlays(dir, lower string) (err error) {
@@ -90,10 +101,7 @@ func readThroughOverlays(dir, lower string) (err error) {
 	return nil
 }
 
-const (
-	probePrefix = "probe-" // of directories below the root
-	probeName   = "probe"
-)
+const probeName = "probe"
 
 var probeContent = []byte(strings.Repeat("not zero", tree.BlockSize/4/8*5)) // more than a block
 

@@ -81,7 +81,7 @@ func TestStartAfterKill(t *testing.T) {
 			}
 			// What the last child left is found also where the
 			// FileSystem is not opened again.
-			if err := removeStale(t.Context(), filepath.Join(root, "f"), filepath.Join(root, "l")); err != nil {
+			if err := detachStale(t.Context(), filepath.Join(root, "f"), filepath.Join(root, "l")); err != nil {
 				t.Error(err)
 			}
 			if err := os.MkdirAll(filepath.Join(root, "l"), 0o700); err != nil {

@@ -13,11 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// removeStale detaches everything that is mounted at or below dirs, which a
-// killed process left, and removes the directories that it was mounted on.
-// Nothing there is looked into: what a FUSE mount without a server has to say
-// may never come.
-func removeStale(ctx context.Context, dirs ...string) error {
+// detachStale detaches everything that is mounted at or below dirs, which a
+// killed process left. Nothing there is looked into: what a FUSE mount without a
+// server has to say may never come.
+func detachStale(ctx context.Context, dirs ...string) error {
 	for _, dir := range dirs {
 		points, err := mountsBelow(dir)
 		if err != nil {
@@ -31,9 +30,6 @@ func removeStale(ctx context.Context, dirs ...string) error {
 		if len(points) > 0 {
 			log.G(ctx).WithField("dir", dir).WithField("mounts", len(points)).
 				Info("detached mounts of an earlier process")
-		}
-		if err := removeEmpty(dir); err != nil {
-			return err
 		}
 	}
 	return nil
@@ -53,8 +49,7 @@ func mountsBelow(dir string) ([]string, error) {
 	return points, nil
 }
 
-// removeEmpty removes the empty directories in dir, and dir if it is then
-// empty.
+// removeEmpty removes the empty directories in dir.
 func removeEmpty(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
@@ -65,9 +60,8 @@ func removeEmpty(dir string) error {
 	}
 	for _, e := range entries {
 		if e.IsDir() {
-			_ = unix.Rmdir(filepath.Join(dir, e.Name())) // what is not empty is not ours
+			_ = unix.Rmdir(filepath.Join(dir, e.Name())) // what is not empty, or is mounted on, stays
 		}
 	}
-	_ = unix.Rmdir(dir)
 	return nil
 }

@@ -64,7 +64,7 @@ func childRootless(args []string) error {
 	if err := f.Close(ctx); err != nil {
 		return err
 	}
-	if left, err := os.ReadDir(filepath.Join(args[0], "l")); err != nil || len(left) > 0 {
+	if left, err := filepath.Glob(filepath.Join(args[0], "l/*/*")); err != nil || len(left) > 0 {
 		return fmt.Errorf("left: %v (%w)", left, err)
 	}
 	fmt.Println("closed")

@@ -80,14 +80,18 @@ func (c *numbers) take() (uint64, error) {
 	return c.mu.next - 1, nil
 }
 
-// giveBack ends the reservation of numbers that were not taken.
+// giveBack ends the reservation of numbers that were not taken. On a full disk
+// they are given up.
 func (c *numbers) giveBack() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.mu.next == c.mu.reserved {
 		return nil
 	}
-	return c.saveLocked(c.mu.next)
+	if err := c.saveLocked(c.mu.next); !durable.NoSpace(err) {
+		return err
+	}
+	return nil
 }
 
 func (c *numbers) saveLocked(reserved uint64) error {
