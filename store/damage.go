@@ -52,6 +52,9 @@ func (s *Store) discard(sl *slot) error {
 func (s *Store) removeDir(path string) error {
 	kind := filepath.Base(filepath.Dir(path))
 	gone := filepath.Join(s.tempDir(), kind+"-"+filepath.Base(path))
+	if err := os.RemoveAll(gone); err != nil {
+		return err
+	}
 	if err := os.Rename(path, gone); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

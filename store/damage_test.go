@@ -166,9 +166,6 @@ func TestDamagedTree(t *testing.T) {
 
 func TestDamagedNumbers(t *testing.T) {
 	for name, damage := range damages {
-		if name == "directory" {
-			continue
-		}
 		t.Run(name, func(t *testing.T) {
 			root := t.TempDir()
 			s := open(t, root, store.Options{})

@@ -5,11 +5,21 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"github.com/ladle-dev/ladle/durable"
 )
 
 // marks are the presence marks of an open layer, in memory and in their file.
 // Reading them takes no lock.
+//
+// While there is no space for a new file in place of one that is not to be believed,
+// they are in memory only: the next process believes as little of that file, and
+// verifies or fetches the chunks again.
 type marks struct {
+	path   string
+	bootID string
+
 	n     int
 	words []atomic.Uint32 // the state of chunk i is byte i%4 of word i/4
 
@@ -24,26 +34,64 @@ type marks struct {
 	// chunk becomes present in the file first.
 	mu struct {
 		sync.Mutex
-		file *os.File
+		file  *os.File  // nil: there is no space for it
+		tried time.Time // when it was last tried to make the file
 	}
 }
 
+// marksRetry is how long after there was no space for the file it is tried again.
+const marksRetry = 5 * time.Second
+
 func openMarks(path, bootID string, n int) (*marks, error) {
-	states, err := loadMarks(path, bootID, n)
+	states, sound, err := loadMarks(path, bootID, n)
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return nil, err
-	}
-	m := &marks{n: n, words: make([]atomic.Uint32, (n+3)/4)}
-	m.mu.file = f
+	m := &marks{path: path, bootID: bootID, n: n, words: make([]atomic.Uint32, (n+3)/4)}
 	m.missing.Store(int64(n))
 	for i, s := range states {
 		m.putLocked(i, s)
 	}
+	if sound {
+		m.mu.file, err = os.OpenFile(path, os.O_RDWR, 0)
+	} else {
+		err = m.makeFileLocked()
+	}
+	if err != nil {
+		return nil, err
+	}
 	return m, nil
+}
+
+// makeFileLocked makes the file, unless there is no space, or was none lately.
+func (m *marks) makeFileLocked() error {
+	if time.Since(m.mu.tried) < marksRetry {
+		return nil
+	}
+	m.mu.tried = time.Now()
+	states := make([]State, m.n)
+	for i := range states {
+		states[i] = m.get(i)
+	}
+	err := durable.Write(m.path, encodeMarks(m.bootID, states))
+	if durable.NoSpace(err) {
+		return nil
+	}
+	if err == nil {
+		m.mu.file, err = os.OpenFile(m.path, os.O_RDWR, 0)
+	}
+	return err
+}
+
+// writeLocked writes to the file, behind its header.
+func (m *marks) writeLocked(p []byte, off int64) error {
+	if m.mu.file == nil {
+		if err := m.makeFileLocked(); err != nil || m.mu.file == nil {
+			return err
+		}
+	}
+	_, err := m.mu.file.WriteAt(p, marksHeader+off)
+	return err
 }
 
 func (m *marks) get(i int) State {
@@ -74,7 +122,7 @@ func (m *marks) setLocked(i int, s State) error {
 	if s < m.get(i) {
 		m.putLocked(i, s)
 	}
-	if _, err := m.mu.file.WriteAt([]byte{markBytes[s]}, marksHeader+int64(i)); err != nil {
+	if err := m.writeLocked([]byte{markBytes[s]}, int64(i)); err != nil {
 		return err
 	}
 	m.putLocked(i, s)
@@ -109,8 +157,12 @@ func (m *marks) loseLocked() error {
 		m.words[i].Store(0)
 	}
 	m.losses.Add(1)
-	_, err := m.mu.file.WriteAt(make([]byte, m.n), marksHeader)
-	return err
+	return m.writeLocked(make([]byte, m.n), 0)
 }
 
-func (m *marks) close() error { return m.mu.file.Close() }
+func (m *marks) close() error {
+	if m.mu.file == nil {
+		return nil
+	}
+	return m.mu.file.Close()
+}

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-
-	"github.com/ladle-dev/ladle/durable"
 )
 
 // The header of a file of presence marks, in little endian:
@@ -68,17 +66,14 @@ func decodeMarks(b []byte, bootID string, n int) (states []State, sound bool) {
 	return states, sound
 }
 
-// loadMarks returns the n states of the file at path. A file that is not to be
-// believed is replaced as a whole by one of bootID that says Doubtful, so
-// that a Present of another boot never stands under a header of this one.
-func loadMarks(path, bootID string, n int) ([]State, error) {
+// loadMarks returns the n states of the file at path, and whether it can be gone on
+// with. A file that is not to be believed is to be replaced as a whole, so that a
+// Present of another boot never stands under a header of this one.
+func loadMarks(path, bootID string, n int) (states []State, sound bool, err error) {
 	b, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+		return nil, false, err
 	}
-	states, sound := decodeMarks(b, bootID, n)
-	if sound {
-		return states, nil
-	}
-	return states, durable.Write(path, encodeMarks(bootID, states))
+	states, sound = decodeMarks(b, bootID, n)
+	return states, sound, nil
 }

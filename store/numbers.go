@@ -35,15 +35,15 @@ type numbers struct {
 const lostNumbers = 1024
 
 // load reads the file at path. No number below least is handed out. It
-// returns errDamaged, and is ready for use, if the file is damaged.
+// returns what isDamage tells, and is ready for use, if the file is damaged.
 func (c *numbers) load(path string, least uint64) error {
 	c.path = path
 	next, err := readNumber(path)
 	switch {
-	case errors.Is(err, errDamaged):
-		next = least + lostNumbers
 	case errors.Is(err, fs.ErrNotExist):
 		err = nil
+	case isDamage(err):
+		next = least + lostNumbers
 	}
 	c.mu.next = max(next, least, 1)
 	c.mu.reserved = c.mu.next
@@ -95,6 +95,11 @@ func (c *numbers) giveBack() error {
 }
 
 func (c *numbers) saveLocked(reserved uint64) error {
+	if info, err := os.Lstat(c.path); err == nil && info.IsDir() {
+		if err := os.RemoveAll(c.path); err != nil { // nothing can be renamed to it
+			return err
+		}
+	}
 	if err := durable.Write(c.path, []byte(formatNumber(reserved))); err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ import (
 // scan finds out what is on disk. It removes leftovers and what is damaged.
 func (s *Store) scan(ctx context.Context) error {
 	if err := s.emptyTemp(); err != nil {
-		return err
+		log.G(ctx).WithError(err).Warn("store: leftovers are not removed")
 	}
 	layers, err := numbersIn(s.layersDir())
 	if err != nil {
@@ -33,7 +33,7 @@ func (s *Store) scan(ctx context.Context) error {
 	}
 	used := max(last(layers), last(trees))
 	err = s.numbers.load(filepath.Join(s.root, "numbers"), used+1)
-	if errors.Is(err, errDamaged) {
+	if err != nil && isDamage(err) {
 		log.G(ctx).WithError(err).Warn("store: numbers start anew behind those in use")
 		return nil
 	}
@@ -45,12 +45,11 @@ func (s *Store) emptyTemp() error {
 	if err != nil {
 		return err
 	}
+	var errs []error
 	for _, e := range left {
-		if err := os.RemoveAll(filepath.Join(s.tempDir(), e.Name())); err != nil {
-			return err
-		}
+		errs = append(errs, os.RemoveAll(filepath.Join(s.tempDir(), e.Name())))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // numbersIn returns the numbers of the directories in dir in ascending order.
@@ -77,7 +76,8 @@ func last(numbers []uint64) uint64 {
 	return numbers[len(numbers)-1]
 }
 
-// scanEach calls check for each number and removes what it finds damaged.
+// scanEach calls check for each number and removes what it finds damaged. What
+// cannot be removed, which on btrfs takes space, stays without being of use.
 func (s *Store) scanEach(ctx context.Context, all []uint64, dir func(uint64) string, check func(uint64) error) error {
 	for _, n := range all {
 		err := check(n)
@@ -87,10 +87,12 @@ func (s *Store) scanEach(ctx context.Context, all []uint64, dir func(uint64) str
 		if !isDamage(err) {
 			return err
 		}
+		logger := log.G(ctx).WithError(err).WithField("dir", dir(n))
 		if removal := s.removeDir(dir(n)); removal != nil {
-			return errors.Join(err, removal)
+			logger.WithField("removal", removal).Error("store: what is damaged is not removed")
+			continue
 		}
-		log.G(ctx).WithError(err).Warnf("store: removed %s", dir(n))
+		logger.Warn("store: removed what is damaged")
 	}
 	return nil
 }
