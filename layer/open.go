@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/containerd/log"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/ladle-dev/ladle/durable"
 	"github.com/ladle-dev/ladle/fetch"
 	"github.com/ladle-dev/ladle/index"
 	"github.com/ladle-dev/ladle/metrics"
@@ -129,7 +131,12 @@ func (s *Set) reopened(l *Layer, req Request) error {
 	if first && !s.opts.NoPrefetch {
 		s.background(l, func() error { return l.prefetch(s.opts.PrefetchSize) })
 	}
-	return l.data.AddSource(req.Source.Ref)
+	err := l.data.AddSource(req.Source.Ref)
+	if durable.NoSpace(err) {
+		log.G(s.ctx).WithError(err).WithField("layer", l.ID().Blob).Warn("an image of the layer is not remembered")
+		return nil
+	}
+	return err
 }
 
 // opening is an index that is being fetched.
