@@ -17,6 +17,7 @@ type Config struct {
 	Observation
 
 	Log        Log        `toml:"log"`
+	Store      Store      `toml:"store"`
 	Blob       Blob       `toml:"blob"`
 	Registries Registries `toml:"resolver"`
 }
@@ -57,6 +58,11 @@ type Observation struct {
 type Log struct {
 	Level  string `toml:"level"`  // one of Levels
 	Format string `toml:"format"` // one of Formats
+}
+
+// Store is how layers are kept on disk.
+type Store struct {
+	Reserve Reserve `toml:"reserve"` // what background fetch and prefetch leave free
 }
 
 // Blob is how ranges of blobs are fetched.
@@ -112,6 +118,7 @@ func Default() Config {
 			ReadTimeout:  60,
 		},
 		Log:        Log{Level: "info", Format: "text"},
+		Store:      Store{Reserve: "auto"},
 		Blob:       Blob{FetchingTimeout: 30, MaxRetries: 5, MinWait: 30, MaxWait: 5000},
 		Registries: Registries{RequestTimeout: 30},
 	}

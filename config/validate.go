@@ -30,6 +30,7 @@ func (c *Config) Validate() error {
 	var p problems
 	c.validateDaemon(&p)
 	c.validateReading(&p)
+	c.validateStore(&p)
 	c.validateBlob(&p)
 	c.validateRegistries(&p)
 	p.oneOf("log.level", c.Log.Level, Levels)

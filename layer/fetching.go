@@ -99,8 +99,13 @@ func (l *Layer) unpack(in input, r *run, n int) (next int, err error) {
 	return n, nil
 }
 
-// fill reads the n-th chunk from its stream, verifies and keeps it.
+// fill reads the n-th chunk from its stream, verifies and keeps it: on disk, or where
+// that has no room in memory. A run that no reader asked for ends then.
 func (l *Layer) fill(s *stream, r *run, n int) error {
+	unasked := !r.asked.has(n) && l.set.room() != roomAll
+	if unasked && r.asked == (span{}) {
+		return errNoRoom
+	}
 	c := l.table.At(n)
 	p := buffers.get(c.Size)
 	defer buffers.put(p)
@@ -111,12 +116,12 @@ func (l *Layer) fill(s *stream, r *run, n int) error {
 		return err
 	}
 	l.set.opts.Chunks.Verified(c.Size)
-	if !l.set.memory.distrusts() {
+	if !unasked && !l.set.memory.distrusts() {
 		err := l.data.Fill(n, c.DataOffset, p)
 		if err == nil || errors.Is(err, store.ErrLost) {
 			return err
 		}
-		if !l.set.memory.inUse() {
+		if l.set.memory.refuse() {
 			log.G(l.ctx).WithError(err).Warn("the disk takes no chunks: they are kept in memory for a while")
 		}
 	}

@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"errors"
 	"sort"
 	"time"
 
@@ -18,7 +19,7 @@ func (l *Layer) prefetch(size int64) error {
 		size = marked
 	}
 	end := sort.Search(l.table.Len(), func(n int) bool { return l.table.At(n).BlobEnd > size })
-	for s := (span{0, end}); s.first < s.end; {
+	for s := (span{0, end}); s.first < s.end && l.set.room() == roomAll; {
 		var err error
 		if s.first, err = l.fillFrom(s, size); err != nil {
 			return err
@@ -44,7 +45,7 @@ func (l *Layer) fillFrom(s span, window int64) (int, error) {
 		return n, nil
 	}
 	window = min(window, l.table.At(s.end-1).BlobEnd-l.table.At(n).BlobOffset)
-	r := l.runLocked(l.planLocked(n, n+1, window))
+	r := l.runLocked(l.planLocked(n, n+1, window), span{})
 	l.mu.Unlock()
 	return r.span.end, r.wait(l.ctx, r.span.end-1)
 }
@@ -86,7 +87,7 @@ func (s *Set) idle() bool {
 			return false
 		}
 	}
-	return s.ctx.Err() == nil && !s.memory.inUse()
+	return s.ctx.Err() == nil && s.room() == roomAll
 }
 
 // fillOne does one request's worth of work; it returns false if there is none.
@@ -102,7 +103,9 @@ func (s *Set) fillOne() bool {
 		err = l.data.DropCache(0, 0)
 	}
 	f := filling{next: next}
-	if err != nil || next == l.table.Len() {
+	if errors.Is(err, errNoRoom) {
+		f, err = filling{next: from}, nil // for when there is room again
+	} else if err != nil || next == l.table.Len() {
 		f = filling{after: time.Now().Add(s.opts.FillRetry)}
 	}
 	s.mu.Lock()

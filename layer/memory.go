@@ -22,13 +22,15 @@ const (
 )
 
 // memory keeps chunks that the disk does not take, or takes and loses, so that
-// reads go on while it is full: those of all layers, the newest.
+// reads go on while it is full, and those that no reader asked for while little of
+// it is free: of all layers, the newest.
 type memory struct {
 	purge *time.Timer
 	mu    struct {
 		sync.Mutex
 		chunks *simplelru.LRU[chunkID, []byte]
 		bytes  int64     // of all chunks
+		full   time.Time // when the disk last did not take one
 		lost   time.Time // when the disk last lost some
 	}
 }
@@ -84,11 +86,20 @@ func (m *memory) has(id chunkID) bool {
 	return m.mu.chunks.Contains(id)
 }
 
-// inUse reports whether chunks are kept: the disk did not take them lately.
-func (m *memory) inUse() bool {
+// refuse says that the disk did not take a chunk. It reports whether that is news.
+func (m *memory) refuse() (news bool) {
+	news = !m.refused()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.mu.chunks.Len() > 0
+	m.mu.full = time.Now()
+	return news
+}
+
+// refused reports whether the disk did not take chunks lately, or lost some.
+func (m *memory) refused() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return time.Since(m.mu.full) < memoryLife || time.Since(m.mu.lost) < memoryLife
 }
 
 // distrust says that the disk lost what it had taken. It reports whether that

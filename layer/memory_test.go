@@ -33,13 +33,13 @@ func TestMemoryForgets(t *testing.T) {
 		for range 3 {
 			m.put(chunkID{1, 1}, []byte("bytes"))
 			time.Sleep(memoryLife - time.Second)
-			if !bytes.Equal(m.get(chunkID{1, 1}), []byte("bytes")) || !m.inUse() {
+			if !bytes.Equal(m.get(chunkID{1, 1}), []byte("bytes")) || !m.has(chunkID{1, 1}) {
 				t.Error("forgotten too early")
 			}
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if m.inUse() || m.mu.bytes != 0 {
+		if m.mu.chunks.Len() > 0 || m.mu.bytes != 0 {
 			t.Errorf("%d bytes are kept", m.mu.bytes)
 		}
 		if m.distrusts() {

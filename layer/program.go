@@ -46,7 +46,7 @@ func (l *Layer) follow(off int64) {
 	if n == l.table.Len() || l.table.At(n).DataOffset != off {
 		return // in the middle of a file
 	}
-	if l.set.memory.inUse() {
+	if l.set.room() != roomAll {
 		return
 	}
 	l.mu.Lock()
@@ -157,6 +157,9 @@ func (s *Set) Starting(layers []store.ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.goLocked(func() {
+		if s.room() != roomAll {
+			return
+		}
 		for _, id := range layers {
 			l, err := s.Layer(id)
 			if err != nil {

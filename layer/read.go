@@ -144,7 +144,11 @@ func (l *Layer) ensure(ctx context.Context, need span) (kept []piece, err error)
 	for n := need.first; n < need.end; n++ {
 		for l.data.State(n) != store.Present {
 			if p := l.set.memory.get(chunkID{l.Number(), n}); p != nil {
-				kept = append(kept, piece{n, l.table.At(n).DataOffset, p})
+				off := l.table.At(n).DataOffset
+				if l.set.room() == roomAsked && l.data.Fill(n, off, p) == nil {
+					continue // now that it is asked for
+				}
+				kept = append(kept, piece{n, off, p})
 				break
 			}
 			// A run ends early that has kept much in memory, where the

@@ -10,7 +10,8 @@ import (
 // so that chunks become present in order only within a part.
 type run struct {
 	span
-	inMemory atomic.Int64 // bytes that the disk did not take
+	asked    span         // what a reader asked for; it is empty if none did
+	inMemory atomic.Int64 // bytes that are not on disk
 	mu       struct {
 		sync.Mutex
 		present []bool        // of the chunks of span
@@ -21,8 +22,8 @@ type run struct {
 	}
 }
 
-func newRun(s span) *run {
-	r := &run{span: s}
+func newRun(s, asked span) *run {
+	r := &run{span: s, asked: asked}
 	r.mu.present = make([]bool, s.end-s.first)
 	r.mu.ready = s.first
 	return r

@@ -23,16 +23,16 @@ func (l *Layer) join(n, end int) *run {
 		return nil
 	}
 	if r != nil {
-		return l.runLocked(planner{l.table, l.isAbsent, none}.around(n, end, 0))
+		return l.runLocked(planner{l.table, l.isAbsent, none}.around(n, end, 0), span{n, end})
 	}
-	return l.startLocked(n, end)
+	return l.startLocked(n, end, span{n, end})
 }
 
 // startLocked starts the run for an absent chunk.
-func (l *Layer) startLocked(n, end int) *run {
-	full := l.set.memory.inUse()
+func (l *Layer) startLocked(n, end int, asked span) *run {
+	full := l.set.room() != roomAll
 	if p, ok := l.program(n); ok && !full {
-		return l.aloneLocked(n, max(end, p.end), l.programWindow())
+		return l.aloneLocked(span{n, max(end, p.end)}, asked, l.programWindow())
 	}
 	window, sequential := l.mu.ahead.miss(n, l.table.At(n).BlobOffset, l.firstWindow())
 	if !sequential {
@@ -41,7 +41,7 @@ func (l *Layer) startLocked(n, end int) *run {
 	if full {
 		window = minFirst
 	}
-	r := l.runLocked(l.planLocked(n, end, window))
+	r := l.runLocked(l.planLocked(n, end, window), asked)
 	l.mu.ahead.fetched(r.span, l.table.At(r.first).BlobOffset, l.table.At(r.end-1).BlobEnd)
 	return r
 }
@@ -63,23 +63,23 @@ const largeChunk = 256 << 10
 // ask starts the runs for the chunks of s that are absent, if the disk has room:
 // nobody waits for them.
 func (l *Layer) ask(s span, window int64) (started []*run) {
-	if l.set.memory.inUse() {
+	if l.set.room() != roomAll {
 		return nil
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for n := s.first; n < s.end; n++ {
 		if l.absentLocked(n) {
-			started = append(started, l.aloneLocked(n, s.end, window))
+			started = append(started, l.aloneLocked(span{n, s.end}, span{}, window))
 		}
 	}
 	return started
 }
 
-// aloneLocked starts a run for chunks that tell nothing of what is read next,
-// up to end. If they are few, neighbours come along that fill the window.
-func (l *Layer) aloneLocked(n, end int, window int64) *run {
-	return l.runLocked(l.planLocked(n, end, l.windowAround(n, window)))
+// aloneLocked starts a run for the chunks of s, which tell nothing of what is read
+// next. If they are few, neighbours come along that fill the window.
+func (l *Layer) aloneLocked(s, asked span, window int64) *run {
+	return l.runLocked(l.planLocked(s.first, s.end, l.windowAround(s.first, window)), asked)
 }
 
 // planLocked returns the span of a run of up to window bytes of the blob from
@@ -92,9 +92,9 @@ func (l *Layer) planLocked(n, end int, window int64) span {
 	return planner{l.table, l.absentLocked, coming}.around(n, end, window)
 }
 
-// runLocked starts a run.
-func (l *Layer) runLocked(s span) *run {
-	r := newRun(s)
+// runLocked starts a run for s, of which a reader waits for the chunks asked.
+func (l *Layer) runLocked(s, asked span) *run {
+	r := newRun(s, asked)
 	l.mu.runs = append(l.mu.runs, r)
 	l.wg.Go(func() {
 		err := l.fetch(r)
@@ -160,7 +160,7 @@ func (l *Layer) readAhead(s span) {
 		l.mu.ahead.readChunk(m, c.BlobEnd-c.BlobOffset)
 	}
 	next, ok := l.mu.ahead.ahead(n, offset)
-	if ok && next < l.table.Len() && l.absentLocked(next) {
-		l.startLocked(next, next+1)
+	if ok && next < l.table.Len() && l.absentLocked(next) && l.set.room() == roomAll {
+		l.startLocked(next, next+1, span{})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/log"
@@ -63,6 +64,7 @@ type Set struct {
 	trees  trees
 	files  *lru.Cache[store.ID, files] // of the layers that were read lately
 	memory *memory
+	low    atomic.Bool // whether the log says that little space is free
 
 	once flights
 
@@ -91,6 +93,7 @@ func NewSet(st *store.Store, client *fetch.Client, opts Options) *Set {
 	s.mu.layers = map[store.ID]*Layer{}
 	s.mu.openings = map[fetch.Source]*opening{}
 	s.mu.prefetched = map[store.ID]bool{}
+	s.room() // a disk that is full already is worth a line in the log
 	if !s.opts.NoFill {
 		s.wg.Go(s.fill)
 	}
@@ -222,7 +225,7 @@ func (s *Set) background(l *Layer, work func() error) {
 	defer s.mu.Unlock()
 	started := s.goLocked(func() {
 		err := work()
-		if l.ctx.Err() == nil && err != nil {
+		if l.ctx.Err() == nil && err != nil && !errors.Is(err, errNoRoom) {
 			log.G(l.ctx).WithError(err).WithField("layer", l.ID().Blob).Warn("prefetch")
 		}
 		if err := l.Close(); err != nil {

@@ -3,6 +3,7 @@ package metrics
 import (
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -79,7 +80,7 @@ func TestNoCollectorIsForgotten(t *testing.T) {
 func TestNamesFollowPrometheus(t *testing.T) {
 	r := prometheus.NewPedanticRegistry()
 	exercise(New(r))
-	WatchStore(r, func() int64 { return 42 })
+	WatchStore(r, func() Disk { return Disk{Stored: 42} })
 	problems, err := testutil.GatherAndLint(r)
 	if err != nil {
 		t.Fatal(err)
@@ -193,18 +194,23 @@ func TestReadsCountBytesAndTime(t *testing.T) {
 	}
 }
 
-// TestStoreIsWatched reads the gauge twice: it must follow the store.
+// TestStoreIsWatched reads the gauges twice: they must follow the store.
 func TestStoreIsWatched(t *testing.T) {
 	r := prometheus.NewRegistry()
 	size := int64(1)
-	WatchStore(r, func() int64 { return size })
+	WatchStore(r, func() Disk { return Disk{Stored: size, Free: 2 * size, Reserve: 3 * size} })
 	for _, size = range []int64{4096, 8192} {
 		families, err := r.Gather()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := families[0].GetMetric()[0].GetGauge().GetValue(); got != float64(size) {
-			t.Errorf("gauge is %v, want %d", got, size)
+		got := map[string]float64{}
+		for _, f := range families {
+			got[f.GetName()] = f.GetMetric()[0].GetGauge().GetValue()
+		}
+		n := float64(size)
+		if want := map[string]float64{"ladle_store_bytes": n, "ladle_disk_free_bytes": 2 * n, "ladle_disk_reserve_bytes": 3 * n}; !maps.Equal(got, want) {
+			t.Errorf("gauges are %v, want %v", got, want)
 		}
 	}
 }
@@ -217,7 +223,7 @@ func TestDocumentationHasEveryMetric(t *testing.T) {
 	}
 	r := prometheus.NewRegistry()
 	exercise(New(r))
-	WatchStore(r, func() int64 { return 0 })
+	WatchStore(r, func() Disk { return Disk{} })
 	families, err := r.Gather()
 	if err != nil {
 		t.Fatal(err)

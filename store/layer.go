@@ -69,15 +69,6 @@ func (l *Layer) Entries() ([]byte, error) {
 	return b, nil
 }
 
-// Usage returns the bytes and inodes that the layer takes on disk.
-func (l *Layer) Usage() (bytes, inodes int64, err error) {
-	bytes, inodes, err = usage(l.dir)
-	if err != nil {
-		return 0, 0, fmt.Errorf("store: %w", err)
-	}
-	return bytes, inodes, nil
-}
-
 // Close gives the layer back. After the last Close nothing of it may be used.
 func (l *Layer) Close() error {
 	l.store.mu.Lock()

@@ -43,7 +43,7 @@ func TestRemove(t *testing.T) {
 	for n := range sampleChunks {
 		fill(t, l, 1, n)
 	}
-	used, _, err := l.Usage()
+	used, _, err := s.Usage(l.ID())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,6 +28,9 @@ type Options struct {
 	// are believed under the BootID under which they were set. It has at
 	// most 40 bytes. Empty means what the kernel says.
 	BootID string
+	// Reserve returns how many bytes of a filesystem of size bytes are to stay
+	// free: see Store.IsLow. Nil: none.
+	Reserve func(size int64) int64
 }
 
 // Store is the directory of all layers. It may be used concurrently; only one
@@ -37,6 +40,9 @@ type Store struct {
 	bootID  string
 	lock    *os.File
 	numbers numbers
+	reserve func(size int64) int64
+	low     low
+	count   count
 
 	// turns serialises what is done to one layer or one tree image as a
 	// whole: adding, opening, removing. A tree's turn is taken before a
@@ -63,7 +69,7 @@ type slot struct {
 // is then absent and can be added again. It returns ErrInUse if another
 // process has the store open.
 func Open(ctx context.Context, root string, opts Options) (*Store, error) {
-	s := &Store{root: root, bootID: opts.BootID}
+	s := &Store{root: root, bootID: opts.BootID, reserve: opts.Reserve}
 	s.mu.layers = map[ID]*slot{}
 	s.mu.trees = map[SpecKey]*treeSlot{}
 	if err := s.open(ctx); err != nil {

@@ -297,14 +297,14 @@ func TestUsageIsWhatIsOnDisk(t *testing.T) {
 	s := open(t, t.TempDir(), store.Options{})
 	l := add(t, s, 1)
 	defer closeLayer(t, l)
-	before, inodes, err := l.Usage()
+	before, inodes, err := s.Usage(l.ID())
 	if err != nil || inodes != 6 || before > 128<<10 {
 		t.Errorf("empty layer: %d bytes, %d inodes, %v", before, inodes, err)
 	}
 	for n := range sampleChunks {
 		fill(t, l, 1, n)
 	}
-	after, _, err := l.Usage()
+	after, _, err := s.Usage(l.ID())
 	if grown := after - before; err != nil || grown < sampleChunks*2*4096 || grown > sampleChunks*sampleStride {
 		t.Errorf("full layer: %d bytes more, %v", grown, err)
 	}

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -48,4 +50,52 @@ func (s *Store) Usage(id ID) (bytes, inodes int64, err error) {
 		return 0, 0, fmt.Errorf("store: layer %s: %w", id.Blob, err)
 	}
 	return bytes, inodes, nil
+}
+
+// How old the count of Bytes can be: a minute, and so long that counting takes no
+// more than a hundredth of the time.
+const (
+	countAge   = time.Minute
+	countShare = 100
+)
+
+// count is what Bytes counted last.
+type count struct {
+	sync.Mutex
+	bytes int64
+	next  time.Time // when to count again
+}
+
+// Bytes returns how many bytes all layers and tree images take on disk, as it was a
+// minute ago or later, or when somebody asked first after that. It looks at each
+// file of the store to find out, but not for each who asks.
+func (s *Store) Bytes() int64 {
+	s.count.Lock()
+	defer s.count.Unlock()
+	began := time.Now()
+	if began.Before(s.count.next) {
+		return s.count.bytes
+	}
+	s.count.bytes = 0
+	for _, dir := range s.dirs() {
+		bytes, _, err := usage(dir)
+		if err == nil { // else it was removed meanwhile
+			s.count.bytes += bytes
+		}
+	}
+	s.count.next = time.Now().Add(max(countAge, countShare*time.Since(began)))
+	return s.count.bytes
+}
+
+// dirs returns the directories of all layers and tree images.
+func (s *Store) dirs() (dirs []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sl := range s.mu.layers {
+		dirs = append(dirs, s.layerDir(sl.number))
+	}
+	for _, t := range s.mu.trees {
+		dirs = append(dirs, s.treeDir(t.number))
+	}
+	return dirs
 }

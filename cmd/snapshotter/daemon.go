@@ -24,6 +24,7 @@ type daemon struct {
 	cfg      config.Config
 	counts   *metrics.Metrics
 	handover *handover
+	store    *store.Store
 	servers  map[string]*server // by endpoint
 	open     *closers           // each part is added as soon as it is there
 }
@@ -38,10 +39,11 @@ func (d *daemon) start(ctx context.Context) (map[string]snapshots.Snapshotter, e
 	if err := os.MkdirAll(d.cfg.Root, 0o711); err != nil {
 		return nil, err
 	}
-	st, err := store.Open(ctx, d.storeDir(), store.Options{})
+	st, err := store.Open(ctx, d.storeDir(), store.Options{Reserve: d.cfg.Store.Reserve.Of})
 	if err != nil {
 		return nil, err
 	}
+	d.store = st
 	d.open.add("store", func(context.Context) error { return st.Close() })
 
 	offers := auth.NewOffers(auth.NewDocker("").Credentials)

@@ -35,7 +35,7 @@ func serve(ctx context.Context, cfg config.Config, got received) (err error) {
 		return err
 	}
 	if !cfg.NoPrometheus {
-		metrics.WatchStore(registry, d.storeBytes)
+		metrics.WatchStore(registry, diskOf(d.store))
 	}
 	if err := d.listen(ctx, got.sockets, endpoints); err != nil {
 		return err
