@@ -81,7 +81,8 @@ func (f *FileSystem) release(ctx context.Context, m *mounted, owner string) erro
 	if err := m.turn.take(ctx); err != nil {
 		return err
 	}
-	if f.disown(m, owner) > 0 || m.plan == nil {
+	if m.plan == nil || f.hasOthers(m, owner) {
+		f.disown(m, owner)
 		m.turn.give()
 		return nil
 	}
@@ -91,17 +92,18 @@ func (f *FileSystem) release(ctx context.Context, m *mounted, owner string) erro
 // Warm makes the tree that spec says ready in the background, so that a Mount
 // that follows finds its image made.
 func (f *FileSystem) Warm(spec store.Spec) {
-	m, err := f.enter(spec)
+	m, err := f.enterToWarm(spec)
 	if err != nil {
 		return // closed: nothing will be mounted
 	}
 	spec = spec.Clone()
-	f.warming.Go(func() {
+	go func() {
+		defer f.warming.Done()
 		defer f.leave(m)
 		if err := f.warm(m, spec); err != nil && f.lifetime.Err() == nil {
 			log.G(f.lifetime).WithError(err).Warn("tree image not made in advance")
 		}
-	})
+	}()
 }
 
 func (f *FileSystem) warm(m *mounted, spec store.Spec) error {
@@ -209,7 +211,6 @@ func (f *FileSystem) unmountAll(ctx context.Context) error {
 			if err := m.turn.take(ctx); err != nil {
 				return err
 			}
-			f.disownAll(m)
 			if m.plan == nil {
 				m.turn.give()
 				return nil

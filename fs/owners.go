@@ -12,9 +12,27 @@ func (f *FileSystem) enter(spec store.Spec) (*mounted, error) {
 	if err := spec.Check(); err != nil {
 		return nil, err
 	}
-	key := spec.Key()
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	return f.enterLocked(spec.Key())
+}
+
+// enterToWarm is enter for a goroutine for which Close waits until it calls
+// f.warming.Done. Close waits after it has closed, so that none comes later.
+func (f *FileSystem) enterToWarm(spec store.Spec) (*mounted, error) {
+	if err := spec.Check(); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m, err := f.enterLocked(spec.Key())
+	if err == nil {
+		f.warming.Add(1)
+	}
+	return m, err
+}
+
+func (f *FileSystem) enterLocked(key store.SpecKey) (*mounted, error) {
 	if f.mu.closed {
 		return nil, ErrClosed
 	}
@@ -86,12 +104,18 @@ func (f *FileSystem) own(m *mounted, owner string) {
 	f.mu.owned[owner][m] = struct{}{}
 }
 
-// disown returns how many owners are left.
-func (f *FileSystem) disown(m *mounted, owner string) int {
+// hasOthers reports whether m has owners beside owner.
+func (f *FileSystem) hasOthers(m *mounted, owner string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, one := m.owners[owner]
+	return len(m.owners) > 1 || len(m.owners) == 1 && !one
+}
+
+func (f *FileSystem) disown(m *mounted, owner string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.disownLocked(m, owner)
-	return len(m.owners)
 }
 
 func (f *FileSystem) disownAll(m *mounted) {

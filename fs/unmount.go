@@ -50,14 +50,15 @@ func (f *FileSystem) unmount(ctx context.Context, m *mounted) error {
 	}
 }
 
-// unmountInTurn leaves m.plan if the kernel refuses to unmount m, so that the
-// next owner shares it and the next Release tries again.
+// unmountInTurn leaves m.plan and its owners if the kernel refuses to unmount m, so
+// that the next owner shares it and the next Release tries again.
 func (f *FileSystem) unmountInTurn(m *mounted) error {
 	p := m.plan
 	if err := unmount(p.target); err != nil {
 		return err
 	}
 	m.plan = nil
+	f.disownAll(m)
 	f.opts.Mounts.Mounted(f.driver.name(), -1)
 	return f.giveBack(p)
 }
