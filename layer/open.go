@@ -43,7 +43,7 @@ func (s *Set) Open(ctx context.Context, req Request) (store.ID, error) {
 func (s *Set) open(ctx context.Context, req Request) (store.ID, metrics.Opened, error) {
 	s.openAhead(req)
 	if req.TOC != "" {
-		if l, err := s.Layer(store.ID{Blob: req.Source.Digest, TOC: req.TOC}); err == nil {
+		if l, err := s.stored(store.ID{Blob: req.Source.Digest, TOC: req.TOC}); err == nil {
 			return l.ID(), metrics.OpenedStored, errors.Join(s.reopened(l, req), l.Close())
 		}
 	}
@@ -64,6 +64,15 @@ func (s *Set) open(ctx context.Context, req Request) (store.ID, metrics.Opened, 
 		s.used(req.Source, o, err)
 	}
 	return id, metrics.OpenedFetched, err
+}
+
+// stored is Layer for a layer that was not found damaged.
+func (s *Set) stored(id store.ID) (*Layer, error) {
+	l, err := s.Layer(id)
+	if err == nil && !l.data.IsStored() {
+		return nil, errors.Join(store.ErrNotFound, l.Close())
+	}
+	return l, err
 }
 
 // openAhead starts to open the siblings that the store does not have.

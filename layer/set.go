@@ -111,7 +111,8 @@ type flights struct {
 func flight(id store.ID) string { return string(id.Blob + id.TOC) }
 
 // Layer returns a layer that the store has. It needs no network. All callers
-// share one *Layer; each closes it.
+// share one *Layer; each closes it. A layer that was found damaged while it was open
+// is shared until the store has it again.
 func (s *Set) Layer(id store.ID) (*Layer, error) {
 	if l := s.share(id, nil); l != nil {
 		return l, nil
@@ -135,7 +136,7 @@ func (s *Set) Layer(id store.ID) (*Layer, error) {
 func (s *Set) share(id store.ID, mine *Layer) *Layer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l := s.mu.layers[id]; l != nil {
+	if l := s.mu.layers[id]; l != nil && (l.data.IsStored() || !s.store.Has(id)) {
 		l.refs++
 		return l
 	}
@@ -155,7 +156,7 @@ func (s *Set) load(id store.ID) (*Layer, error) {
 		err = checkFits(table, data.DataSize())
 	}
 	if err != nil {
-		return nil, errors.Join(err, data.Close())
+		return nil, errors.Join(data.Damaged(err), data.Close())
 	}
 	l := &Layer{set: s, data: data, table: table, refs: 1, following: make(chan struct{}, maxFollowing)}
 	l.ctx, l.cancel = context.WithCancel(s.ctx)
@@ -194,7 +195,7 @@ func (s *Set) close(l *Layer) error {
 	}
 	l.refs--
 	last := l.refs == 0
-	if last {
+	if last && s.mu.layers[l.ID()] == l {
 		delete(s.mu.layers, l.ID())
 	}
 	s.mu.Unlock()

@@ -49,7 +49,7 @@ func (s *Set) tree(data *store.Layer) (*tree.Inode, error) {
 	}
 	root, err := index.DecodeTree(b)
 	if err != nil {
-		return nil, fmt.Errorf("layer %s: %w", data.ID().Blob, err)
+		return nil, fmt.Errorf("layer %s: %w", data.ID().Blob, data.Damaged(err))
 	}
 	s.trees.add(data.ID(), root)
 	return root, nil

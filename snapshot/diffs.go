@@ -208,7 +208,7 @@ func (s *Snapshotter) dirs(ctx context.Context, owner string, lowers []lower) ([
 		dir := s.lowerDir(l)
 		if l.isTree() {
 			var err error
-			if dir, err = s.opts.Trees.Mount(ctx, owner, l.tree); err != nil {
+			if dir, err = s.mountTree(ctx, owner, l.tree); err != nil {
 				return nil, err
 			}
 		}

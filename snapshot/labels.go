@@ -21,6 +21,7 @@ const (
 	remoteLabel = "containerd.io/snapshot/remote"
 	layerLabel  = ownPrefix + "layer" // digest of the blob
 	tocLabel    = ownPrefix + "toc"   // digest of the TOC
+	imageLabel  = ownPrefix + "image" // reference of an image that has the layer
 )
 
 // credentialsLabel is of a Prepare, and is kept with the remote snapshot that it
@@ -178,6 +179,9 @@ func remoteLabels(id store.ID, key string, client map[string]string) map[string]
 	}
 	if socket := client[credentialsLabel]; socket != "" {
 		labels[credentialsLabel] = socket
+	}
+	if req, _, err := parseRequest(client); err == nil {
+		labels[imageLabel] = req.Source.Ref
 	}
 	labels[remoteLabel] = "ladle"
 	labels[layerLabel] = id.Blob.String()

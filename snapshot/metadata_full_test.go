@@ -52,7 +52,7 @@ func testFullDisk(t *testing.T, root, state string, aside bool) {
 	}
 	restart := func(state string) {
 		t.Helper()
-		if err := errors.Join(s.meta.sync(t.Context()), s.Close(), os.WriteFile(filepath.Join(root, stateFile), []byte(state+"\n"), 0o600)); err != nil {
+		if err := errors.Join(s.meta.sync(t.Context()), s.Close(), durable.Rewrite(filepath.Join(root, stateFile), []byte(state+"\n"))); err != nil {
 			t.Fatal(err)
 		}
 		s = endpoint()

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ladle-dev/ladle/merge"
+	"github.com/ladle-dev/ladle/store"
 )
 
 // parallelMounts bounds the trees that are mounted at once for one snapshot.
@@ -87,6 +88,11 @@ func readUsable(ctx context.Context, key string) (usable, error) {
 // topmost first. They are u's until they are released. The caller has locked
 // u's key.
 func (s *Snapshotter) mountLowers(ctx context.Context, u usable) ([]string, error) {
+	return s.mountLowersBy(ctx, u, s.mountTree)
+}
+
+// mountLowersBy is mountLowers, with the given way to mount a tree.
+func (s *Snapshotter) mountLowersBy(ctx context.Context, u usable, mount func(context.Context, string, store.Spec) (string, error)) ([]string, error) {
 	if err := s.checkDirs(u); err != nil {
 		return nil, err
 	}
@@ -100,7 +106,7 @@ func (s *Snapshotter) mountLowers(ctx context.Context, u usable) ([]string, erro
 			continue
 		}
 		group.Go(func() error {
-			tree, err := s.opts.Trees.Mount(mountCtx, s.owner(u.id), l.tree)
+			tree, err := mount(mountCtx, s.owner(u.id), l.tree)
 			if err == nil {
 				dirs[i], err = s.beside(mountCtx, tree)
 			}

@@ -54,6 +54,6 @@ func (s *Snapshotter) remount(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.mountLowers(ctx, u)
+	_, err = s.mountLowersBy(ctx, u, s.opts.Trees.Mount) // without network
 	return err
 }

@@ -69,6 +69,20 @@ func (l *Layer) Entries() ([]byte, error) {
 	return b, nil
 }
 
+// IsStored reports whether the store still has the layer. It has not if files of it
+// were found damaged while it was open. Another Layer may have the same ID then.
+func (l *Layer) IsStored() bool {
+	l.store.mu.Lock()
+	defer l.store.mu.Unlock()
+	return l.store.mu.layers[l.slot.id] == l.slot
+}
+
+// Damaged removes the layer from the store, since what it was given makes no sense:
+// why says how. It returns ErrNotFound. Who has the layer open keeps it.
+func (l *Layer) Damaged(why error) error {
+	return l.store.failed(l.slot, fmt.Errorf("%w: %w", errDamaged, why))
+}
+
 // Close gives the layer back. After the last Close nothing of it may be used.
 func (l *Layer) Close() error {
 	l.store.mu.Lock()

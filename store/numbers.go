@@ -40,8 +40,8 @@ func (c *numbers) load(path string, least uint64) error {
 	c.path = path
 	next, err := readNumber(path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		err = nil
+	case errors.Is(err, fs.ErrNotExist) && least <= 1:
+		err = nil // a new store
 	case isDamage(err):
 		next = least + lostNumbers
 	}

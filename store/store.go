@@ -101,6 +101,13 @@ func (s *Store) open(ctx context.Context) (err error) {
 	return s.scan(ctx)
 }
 
+// Has reports whether the store has a layer. It may turn out to be damaged.
+func (s *Store) Has(id ID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.layers[id] != nil
+}
+
 // Layers returns the identities of all layers, in no order.
 func (s *Store) Layers() []ID {
 	s.mu.Lock()

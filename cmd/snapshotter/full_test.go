@@ -35,7 +35,7 @@ func TestRestartOnAFullDisk(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			root := filepath.Join(disktest.New(t, test.kind, 48<<20, test.args...), "r")
-			config := "no_background_fetch = true\nnoprefetch = true\n"
+			config := quiet
 			d := startDaemon(t, daemonOptions{root: root, config: config})
 			client := connect(t, d.address)
 			i := newImage(t)

@@ -1,0 +1,88 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/containerd/log"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ladle-dev/ladle/fetch"
+	"github.com/ladle-dev/ladle/layer"
+	"github.com/ladle-dev/ladle/store"
+)
+
+// mountTree is Mount of the Trees. Layers that the store has no more, as their files
+// were found damaged, are fetched again for it.
+func (s *Snapshotter) mountTree(ctx context.Context, owner string, spec store.Spec) (string, error) {
+	path, err := s.opts.Trees.Mount(ctx, owner, spec)
+	// One layer after the other may turn out to be damaged.
+	for range spec.All() {
+		if !errors.Is(err, store.ErrNotFound) {
+			break
+		}
+		if again := s.fetchAgain(ctx, spec.All()); again != nil {
+			return "", fmt.Errorf("%w: %w", err, again)
+		}
+		path, err = s.opts.Trees.Mount(ctx, owner, spec)
+	}
+	return path, err
+}
+
+// fetchAgain has the store get those of layers that it has not. Snapshots claim them.
+func (s *Snapshotter) fetchAgain(ctx context.Context, layers []store.ID) error {
+	images, err := s.imagesOf(ctx)
+	if err != nil {
+		return err
+	}
+	late := fmt.Errorf("not opened within %v: %w", s.opts.OpenTimeout, context.DeadlineExceeded)
+	ctx, cancel := context.WithTimeoutCause(ctx, s.opts.OpenTimeout, late)
+	defer cancel()
+	var group errgroup.Group
+	group.SetLimit(parallelMounts)
+	for _, id := range layers {
+		group.Go(func() error { return s.openAgain(ctx, id, images[id]) })
+	}
+	return group.Wait()
+}
+
+// openAgain opens a layer as one of images has it.
+func (s *Snapshotter) openAgain(ctx context.Context, id store.ID, images []string) error {
+	err := errors.New("it is not known which image has it")
+	for _, ref := range images {
+		var got store.ID
+		got, err = s.opts.Layers.Open(ctx, layer.Request{Source: fetch.Source{Ref: ref, Digest: id.Blob}, TOC: id.TOC})
+		if err == nil && got == id {
+			return nil
+		}
+		if err == nil {
+			err = fmt.Errorf("it has the index %s", got.TOC)
+		}
+	}
+	log.G(ctx).WithError(err).WithField("layer", id.Blob).WithField("images", images).
+		Error("a layer that was damaged or lost on disk cannot be fetched again")
+	return fmt.Errorf("layer %s was damaged or lost on disk, and cannot be fetched again from %q, "+
+		"which the next call tries again (or remove the image and pull it): %w", id.Blob, images, causeOf(ctx, err))
+}
+
+// imagesOf returns the images of which snapshots know that they have a layer.
+func (s *Snapshotter) imagesOf(ctx context.Context) (map[store.ID][]string, error) {
+	infos, err := s.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	images := map[store.ID][]string{}
+	for _, info := range infos {
+		id, remote := layerOf(info)
+		ref := info.Labels[imageLabel]
+		if req, _, err := parseRequest(info.Labels); ref == "" && err == nil {
+			ref = req.Source.Ref // it was made before there was such a label
+		}
+		if remote && ref != "" && !slices.Contains(images[id], ref) {
+			images[id] = append(images[id], ref)
+		}
+	}
+	return images, nil
+}
