@@ -1,9 +1,7 @@
 package layer_test
 
 import (
-	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -11,70 +9,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ladle-dev/ladle/internal/disktest"
 	"github.com/ladle-dev/ladle/internal/registrytest"
 	"github.com/ladle-dev/ladle/layer"
 	"github.com/ladle-dev/ladle/store"
 )
-
-func run(t *testing.T, name string, args ...string) {
-	t.Helper()
-	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-		t.Fatalf("%s %q: %v\n%s", name, args, err, out)
-	}
-}
-
-// mount mounts a filesystem on a directory that it returns, until the test ends.
-func mount(t *testing.T, args ...string) string {
-	t.Helper()
-	dir := t.TempDir()
-	run(t, "mount", append(args, dir)...)
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, 0); err != nil {
-			t.Errorf("unmount %s: %v", dir, errors.Join(err, unix.Unmount(dir, unix.MNT_DETACH)))
-		}
-	})
-	return dir
-}
-
-// ext4 mounts an ext4 of size bytes whose image is in dir.
-func ext4(t *testing.T, dir string, size int64, args ...string) string {
-	t.Helper()
-	image := filepath.Join(dir, "disk")
-	if err := os.WriteFile(image, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(image, size); err != nil {
-		t.Fatal(err)
-	}
-	run(t, "mkfs.ext4", append(append([]string{"-q"}, args...), image)...)
-	return mount(t, "-o", "loop", image)
-}
-
-// exhaust takes all space of the filesystem at dir until free is called.
-func exhaust(t *testing.T, dir string) (free func()) {
-	t.Helper()
-	ballast := filepath.Join(dir, "ballast")
-	f, err := os.Create(ballast)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	for size, taken := int64(256<<20), int64(0); size >= 4096; {
-		err := unix.Fallocate(int(f.Fd()), 0, taken, size)
-		if errors.Is(err, unix.ENOSPC) {
-			size /= 2
-		} else if err != nil {
-			t.Fatal(err)
-		} else {
-			taken += size
-		}
-	}
-	return func() {
-		if err := os.Remove(ballast); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
 
 // moveTo goes on with a new store at root.
 func (b *bench) moveTo(t *testing.T, root string) *layer.Layer {
@@ -89,12 +28,12 @@ func (b *bench) moveTo(t *testing.T, root string) *layer.Layer {
 // nothing is damaged. When there is space again it is used.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
-	dir := ext4(t, t.TempDir(), 16<<20)
+	dir := disktest.New(t, "ext4", 16<<20)
 	b := newBench(t, registrytest.Options{}, someFiles(30, 300))
 	l := b.moveTo(t, filepath.Join(dir, "store"))
 	large := extents(t, l)["large"]
 	readAll(t, l, large, 200_000) // some chunks are on the disk
-	free := exhaust(t, dir)
+	free := disktest.Exhaust(t, dir)
 
 	b.Reset()
 	var wg sync.WaitGroup
@@ -124,8 +63,8 @@ func TestFullDisk(t *testing.T) {
 // without space, costs requests, but gives no zeros.
 func TestLostWrites(t *testing.T) {
 	t.Parallel()
-	thin := mount(t, "-t", "tmpfs", "-o", "size=32m", "none")
-	dir := ext4(t, thin, 64<<20, "-O", "^has_journal", "-E", "lazy_itable_init=0")
+	thin := disktest.Tmpfs(t, 32<<20)
+	dir := disktest.NewIn(t, thin, "ext4", 64<<20, "-O", "^has_journal", "-E", "lazy_itable_init=0")
 	b := newBench(t, registrytest.Options{}, someFiles(31, 100))
 	l := b.moveTo(t, filepath.Join(dir, "store"))
 	readAll(t, l, extents(t, l)["large"], 100_000)
@@ -135,7 +74,7 @@ func TestLostWrites(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer data.Close()
-	free := exhaust(t, thin)
+	free := disktest.Exhaust(t, thin)
 	b.checkAll(t, l)
 	if data.Sync() == nil {
 		t.Fatal("the disk kept what it had no space for")

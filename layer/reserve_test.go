@@ -29,7 +29,8 @@ func TestReserve(t *testing.T) {
 			dir := disktest.New(t, "ext4", 128<<20)
 			b := newBench(t, registrytest.Options{}, files)
 			b.stop(t)
-			ballast := allocate(t, filepath.Join(dir, "ballast"), 32<<20)
+			ballast := filepath.Join(dir, "ballast")
+			disktest.Allocate(t, ballast, 32<<20)
 			reserve := freeBytes(t, dir) - 6<<20
 			b.root = filepath.Join(dir, "store")
 			b.start(t, opts, store.Options{Reserve: func(int64) int64 { return reserve }})
@@ -63,19 +64,6 @@ func TestReserve(t *testing.T) {
 			b.checkAll(t, l)
 		})
 	}
-}
-
-func allocate(t *testing.T, path string, size int64) string {
-	t.Helper()
-	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if err := unix.Fallocate(int(f.Fd()), 0, 0, size); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }
 
 func freeBytes(t *testing.T, dir string) int64 {

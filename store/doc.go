@@ -27,13 +27,18 @@
 // Whatever is complete when it is made (meta.json, chunks, entries, image)
 // is written under a temporary name, synced and renamed as a whole directory;
 // a directory that is there is whole. All of it has checksums. What is damaged
-// all the same is removed when that is found: the layer is then absent, and
-// can be had from the registry again.
+// all the same is removed when that is found, at a start or when it is used: the
+// layer is then absent, and can be had from the registry again.
+//
+// Of a data file nothing but the size is checked. Its bytes are verified before they
+// are written, and once after each reset of the machine. What a disk, or somebody,
+// changes of them between is not found.
 //
 // Presence marks are believed within one boot of the machine: a mark is set
 // after its bytes were written, and the page cache keeps that order for as long
 // as the machine runs, also if the daemon is killed. Marks of an earlier boot
-// are doubtful: the chunk must be verified again before it is read. When the
+// are doubtful: the chunk must be verified again before it is read. If there is no
+// space to write the marks of a new boot, they are kept in memory. When the
 // kernel could not write a data file to disk, which it says later, all of the
 // layer's chunks are absent from then on: see ErrLost.
 package store

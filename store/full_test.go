@@ -9,22 +9,23 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ladle-dev/ladle/internal/disktest"
 	"github.com/ladle-dev/ladle/store"
 )
 
 // TestFullDisk fills real filesystems.
 func TestFullDisk(t *testing.T) {
 	for name, make := range map[string]func(t *testing.T) string{
-		"ext4":  func(t *testing.T) string { return disk(t, t.TempDir(), 16<<20, "mkfs.ext4", "-q") },
-		"xfs":   func(t *testing.T) string { return disk(t, t.TempDir(), 300<<20, "mkfs.xfs", "-q") },
-		"tmpfs": func(t *testing.T) string { return mount(t, "-t", "tmpfs", "-o", "size=2m", "none") },
+		"ext4":  func(t *testing.T) string { return disktest.New(t, "ext4", 16<<20) },
+		"xfs":   func(t *testing.T) string { return disktest.New(t, "xfs", 300<<20) },
+		"tmpfs": func(t *testing.T) string { return disktest.Tmpfs(t, 2<<20) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := make(t)
 			root := filepath.Join(dir, "store")
 			s := open(t, root, store.Options{})
 			l := add(t, s, 1)
-			free := exhaust(t, dir, 96<<10)
+			free := disktest.ExhaustBut(t, dir, 96<<10)
 			filled := fillUntilFull(t, l)
 
 			// Adding must fail whole.
@@ -87,13 +88,13 @@ func fillUntilFull(t *testing.T, l *store.Layer) (filled int) {
 // cache and then cannot keep them, as a thin volume that runs out of space:
 // what is lost must never be read as zeros.
 func TestLostWrites(t *testing.T) {
-	thin := mount(t, "-t", "tmpfs", "-o", "size=24m", "none")
-	dir := disk(t, thin, 64<<20, "mkfs.ext4", "-q", "-O", "^has_journal", "-E", "lazy_itable_init=0")
+	thin := disktest.Tmpfs(t, 24<<20)
+	dir := disktest.NewIn(t, thin, "ext4", 64<<20, "-O", "^has_journal", "-E", "lazy_itable_init=0")
 	s := open(t, filepath.Join(dir, "store"), store.Options{})
 	l := add(t, s, 1)
 	fill(t, l, 1, 0)
 	unix.Sync()
-	free := exhaust(t, thin, 4096)
+	free := disktest.ExhaustBut(t, thin, 4096)
 	for n := 1; n < sampleChunks; n++ {
 		fill(t, l, 1, n)
 	}
@@ -130,8 +131,8 @@ func TestLostWrites(t *testing.T) {
 // lost: nothing of them may be left then.
 func TestLostWriteWrittenAgain(t *testing.T) {
 	const chunks, size = 8, 1 << 20
-	thin := mount(t, "-t", "tmpfs", "-o", "size=24m", "none")
-	dir := disk(t, thin, 64<<20, "mkfs.ext4", "-q", "-O", "^has_journal", "-E", "lazy_itable_init=0")
+	thin := disktest.Tmpfs(t, 24<<20)
+	dir := disktest.NewIn(t, thin, "ext4", 64<<20, "-O", "^has_journal", "-E", "lazy_itable_init=0")
 	s := open(t, filepath.Join(dir, "store"), store.Options{})
 	content := sampleContent(1)
 	content.DataSize, content.NChunks = chunks*size, chunks
@@ -152,7 +153,7 @@ func TestLostWriteWrittenAgain(t *testing.T) {
 		}
 	}
 	unix.Sync()
-	free := exhaust(t, thin, 4096)
+	free := disktest.ExhaustBut(t, thin, 4096)
 	fillAll()
 	if f.Sync() == nil {
 		t.Fatal("the disk kept what it had no space for")

@@ -23,7 +23,13 @@ var least = map[string]int64{"xfs": 300 << 20, "btrfs": 128 << 20}
 // are more arguments of mkfs.
 func New(t testing.TB, kind string, size int64, args ...string) string {
 	t.Helper()
-	image := filepath.Join(t.TempDir(), "disk")
+	return NewIn(t, t.TempDir(), kind, size, args...)
+}
+
+// NewIn is New with the filesystem in a file in dir, all of it a hole.
+func NewIn(t testing.TB, dir, kind string, size int64, args ...string) string {
+	t.Helper()
+	image := filepath.Join(dir, "disk")
 	if err := os.WriteFile(image, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -31,15 +37,27 @@ func New(t testing.TB, kind string, size int64, args ...string) string {
 		t.Fatal(err)
 	}
 	run(t, "mkfs."+kind, append(append([]string{"-q"}, args...), image)...)
+	return mount(t, "-o", "loop", image)
+}
+
+// Tmpfs is New for a tmpfs.
+func Tmpfs(t testing.TB, size int64) string {
+	t.Helper()
+	return mount(t, "-t", "tmpfs", "-o", fmt.Sprint("size=", size), "none")
+}
+
+// mount mounts a filesystem on a directory that it returns.
+func mount(t testing.TB, args ...string) string {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "disk") // t.TempDir is too long for sockets and overlay
 	if err != nil {
 		t.Fatal(err)
 	}
-	run(t, "mount", "-o", "loop", image, dir)
+	run(t, "mount", append(args, dir)...)
 	t.Cleanup(func() {
 		err := unix.Unmount(dir, 0)
-		for n := 0; n < 100 && errors.Is(err, unix.EBUSY); n++ {
-			time.Sleep(20 * time.Millisecond) // what was unmounted there lets go of it later
+		for n := 0; n < 500 && errors.Is(err, unix.EBUSY); n++ {
+			time.Sleep(20 * time.Millisecond) // what was mounted or open there lets go of it later
 			err = unix.Unmount(dir, 0)
 		}
 		if err != nil {
@@ -77,7 +95,22 @@ func mustBeSmall(t testing.TB, dir string) {
 // Exhaust takes all blocks of the filesystem at dir until free is called.
 func Exhaust(t testing.TB, dir string) (free func()) {
 	t.Helper()
+	return ExhaustBut(t, dir, 0)
+}
+
+// ExhaustBut is Exhaust that leaves about so many bytes.
+func ExhaustBut(t testing.TB, dir string, leave int64) (free func()) {
+	t.Helper()
 	mustBeSmall(t, dir)
+	if leave > 0 {
+		left := filepath.Join(dir, "left")
+		Allocate(t, left, leave)
+		defer func() {
+			if err := os.Remove(left); err != nil {
+				t.Fatal(err)
+			}
+		}()
+	}
 	ballast := filepath.Join(dir, "ballast")
 	f, err := os.Create(ballast)
 	if errors.Is(err, unix.ENOSPC) {
@@ -130,5 +163,18 @@ func ExhaustInodes(t testing.TB, dir string) (free func()) {
 		if err := os.RemoveAll(ballast); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// Allocate makes a file that takes size bytes.
+func Allocate(t testing.TB, path string, size int64) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := unix.Fallocate(int(f.Fd()), 0, 0, size); err != nil {
+		t.Fatal(err)
 	}
 }
