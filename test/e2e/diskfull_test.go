@@ -45,6 +45,16 @@ func TestDiskIsFull(t *testing.T) {
 		t.Errorf("writing to the full disk: %q, %v", out, err)
 	}
 
+	// A daemon that is killed starts on the full disk, and so does the container.
+	d.Kill()
+	l.start(d)
+	l.restart(id)
+	out, err := l.Node.Exec(t.Context(), id, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.same(began, want, l.parse("restarted on a full disk", began, out))
+
 	// The next image finds no room for anything.
 	next := l.Push("hostile-names", image.EStargz)
 	err = l.Node.Pull(t.Context(), "ladle", next)
