@@ -102,6 +102,7 @@ func (c *Config) validateRegistries(p *problems) {
 			if m.Host == "" || strings.Contains(m.Host, "://") {
 				p.add(key+".host", "%q is not host or host:port", m.Host)
 			}
+			p.atLeast(key+".request_timeout_sec", int64(m.RequestTimeout), 0)
 			if _, err := m.Headers(); err != nil {
 				p.add(key+".header", "%v", err)
 			}

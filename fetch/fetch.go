@@ -22,7 +22,7 @@ type Source struct {
 // Options bound what a client does. Zero fields mean the defaults in brackets.
 type Options struct {
 	Timeout    time.Duration // of a request without any progress [30 s]
-	MaxRetries int           // per host and range; negative means none [5]
+	MaxRetries int           // per host and range [5]
 	MinWait    time.Duration // before the first retry [30 ms]
 	MaxWait    time.Duration // between retries, also if a host wants more [5 s]
 }
@@ -31,7 +31,7 @@ func (o Options) withDefaults() Options {
 	if o.Timeout <= 0 {
 		o.Timeout = 30 * time.Second
 	}
-	if o.MaxRetries == 0 {
+	if o.MaxRetries <= 0 {
 		o.MaxRetries = 5
 	}
 	if o.MinWait <= 0 {

@@ -38,7 +38,7 @@ type HostsOptions struct {
 	Credentials Credentials
 
 	// RequestTimeout bounds how long the header of an answer takes to come
-	// [30 s]; negative means no bound.
+	// [30 s].
 	RequestTimeout time.Duration
 
 	// Wrap returns what all requests are sent through, in place of the

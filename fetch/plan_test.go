@@ -94,7 +94,4 @@ func TestBackoff(t *testing.T) {
 			t.Errorf("wait before retry %d: %v", n, got)
 		}
 	}
-	if none := (Options{MaxRetries: -1}).withDefaults(); none.MaxRetries >= 0 {
-		t.Error("negative MaxRetries must mean none")
-	}
 }

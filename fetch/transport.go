@@ -53,11 +53,8 @@ func dialWithin(tr *http.Transport, timeout time.Duration) {
 
 // headerTimeout turns an option into what http.Transport means.
 func headerTimeout(d time.Duration) time.Duration {
-	switch {
-	case d == 0:
+	if d == 0 {
 		return 30 * time.Second
-	case d < 0:
-		return 0
 	}
 	return d
 }
