@@ -153,7 +153,7 @@ func (b *Blob) Link() Link {
 	if b.invalid != nil {
 		return Link{}
 	}
-	hosts := those(b.client.known.get(b.img.Locator).hosts, docker.HostCapabilityPull)
+	hosts := capable(b.client.known.get(b.img.Locator).hosts, docker.HostCapabilityPull)
 	if len(hosts) == 0 {
 		return Link{} // nothing was read from the repository yet
 	}

@@ -84,6 +84,37 @@ server = "http://127.0.0.1:1"
 	}
 }
 
+// TestEachAddressIsAskedOnce: a hosts.toml that names one address as its server
+// and as a host does not have it asked twice. What only the server may be asked
+// for is still asked of it.
+func TestEachAddressIsAskedOnce(t *testing.T) {
+	r := registrytest.New(t, registrytest.Options{})
+	dir := hostsToml(t, fmt.Sprintf(`
+server = "http://%s"
+[host."http://%s"]
+  capabilities = ["pull"]
+  [host."http://%s".header]
+    X-Host = "1"
+`, r.Host(), r.Host(), r.Host()))
+	b := example(t, HostsOptions{Dirs: []string{dir}}, r, []byte("some bytes"))
+	wantRange(t, b, []byte("some bytes"), 0, 4)
+	absent := b.client.Blob(Source{b.src.Ref, digestOf([]byte("absent"))})
+	r.Reset()
+	if _, _, err := absent.Tail(within(t), 4); !errors.Is(err, ErrNotFound) {
+		t.Error(err)
+	}
+	if n := r.Count(); n != 1 {
+		t.Errorf("%d requests for a blob that is not there, want 1", n)
+	}
+	if q := r.Log()[0]; q.Header.Get("X-Host") != "1" {
+		t.Error("the host's header is missing")
+	}
+	d := r.AddManifest("library/test:1", "application/json", []byte("{}"))
+	if _, got, err := b.client.ManifestByTag(within(t), b.src.Ref); err != nil || got != d {
+		t.Errorf("manifest by tag: %s %v", got, err)
+	}
+}
+
 func TestHostsOfCertificates(t *testing.T) {
 	data := random(1 << 20)
 	authority, cert, key := clientCertificate(t)
@@ -182,7 +213,7 @@ func TestMirrors(t *testing.T) {
 	one, two := registrytest.New(t, registrytest.Options{}), registrytest.New(t, registrytest.Options{})
 	opts := HostsOptions{Mirrors: map[string][]Mirror{
 		r.Host(): {
-			{Host: one.Host(), Header: http.Header{"X-One": {"1"}}, RequestTimeout: -1},
+			{Host: one.Host(), Header: http.Header{"X-One": {"1"}}, RequestTimeout: time.Minute},
 			{Host: two.Host(), Insecure: true, RequestTimeout: time.Second},
 		},
 	}}

@@ -3,6 +3,7 @@ package fetch
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -101,7 +102,7 @@ func (c *Client) hosts(ctx context.Context, img image, can docker.HostCapabiliti
 	if err != nil {
 		return nil, fmt.Errorf("hosts of %s: %w", img.registry, err)
 	}
-	able := those(all, can)
+	able := capable(all, can)
 	if len(able) == 0 {
 		return nil, fmt.Errorf("no host is configured for %s", img.registry)
 	}
@@ -120,10 +121,15 @@ func (c *Client) allHosts(ctx context.Context, img image) ([]*host, error) {
 	return c.known.set(img, configured, c.now()), nil
 }
 
-// those returns the hosts that can do what is asked.
-func those(all []*host, can docker.HostCapabilities) (able []*host) {
+// capable returns the hosts that can do what is asked, each address once: a
+// hosts.toml may name one address as its server and as a host, and then the
+// settings of the host count.
+func capable(all []*host, can docker.HostCapabilities) (able []*host) {
 	for _, h := range all {
-		if h.Capabilities.Has(can) {
+		known := slices.ContainsFunc(able, func(o *host) bool {
+			return o.Scheme == h.Scheme && o.Host == h.Host && o.Path == h.Path
+		})
+		if h.Capabilities.Has(can) && !known {
 			able = append(able, h)
 		}
 	}
