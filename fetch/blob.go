@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -34,8 +33,8 @@ type Blob struct {
 // place is what is known about a blob at a host. It is guarded by the blob's
 // mutex.
 type place struct {
-	url   *url.URL  // where the host redirected to; nil if it did not
-	avoid time.Time // until when other hosts are asked first
+	address *address  // where the host redirected to; nil if it did not
+	avoid   time.Time // until when other hosts are asked first
 }
 
 // place returns what is known about the blob at h, for the time in which f
@@ -52,16 +51,16 @@ func (b *Blob) place(h *host, f func(*place)) {
 }
 
 // redirected returns where h redirected the blob to, or nil.
-func (b *Blob) redirected(h *host) (u *url.URL) {
-	b.place(h, func(p *place) { u = p.url })
-	return u
+func (b *Blob) redirected(h *host) (a *address) {
+	b.place(h, func(p *place) { a = p.address })
+	return a
 }
 
-// forget drops u, unless something else was remembered since.
-func (b *Blob) forget(h *host, u *url.URL) {
+// forget drops a, unless something else was remembered since.
+func (b *Blob) forget(h *host, a *address) {
 	b.place(h, func(p *place) {
-		if p.url == u {
-			p.url = nil
+		if p.address == a {
+			p.address = nil
 		}
 	})
 }
@@ -100,24 +99,24 @@ func (b *Blob) prune(hosts []*host) {
 func (b *Blob) get(x *exchange, rng string) (*http.Response, error) {
 	head := http.Header{"Range": {rng}}
 	for range 2 { // after the first, another read may have found the new place already
-		u := b.redirected(x.host)
-		if u == nil {
+		a := b.redirected(x.host)
+		if a == nil {
 			break
 		}
-		resp, err := x.send(u, head)
+		resp, err := x.send(a, head)
 		if err == nil && resp.StatusCode < 500 && !expired(resp.StatusCode) {
 			return resp, nil
 		}
-		b.forget(x.host, u)
+		b.forget(x.host, a)
 		if err != nil || resp.StatusCode >= 500 {
 			return resp, err // a retry asks the host itself
 		}
 		discard(resp.Body)
 	}
 	path := "/blobs/" + string(b.src.Digest)
-	resp, u, err := x.ask(question{b.img.repo, path, head})
-	if err == nil && delivered(resp.StatusCode) && *u != *x.host.url(b.img.repo, path) {
-		b.place(x.host, func(p *place) { p.url = u })
+	resp, a, err := x.ask(question{b.img.repo, path, head})
+	if err == nil && delivered(resp.StatusCode) && *a.URL != *x.host.url(b.img.repo, path) {
+		b.place(x.host, func(p *place) { p.address = a })
 	}
 	return resp, err
 }
@@ -158,8 +157,8 @@ func (b *Blob) Link() Link {
 		return Link{} // nothing was read from the repository yet
 	}
 	h := b.client.plan(b.img, hosts, b.avoided).host()
-	if u := b.redirected(h); u != nil {
-		return b.client.links.link(u.Host)
+	if a := b.redirected(h); a != nil {
+		return b.client.links.link(a.Host)
 	}
 	return b.client.links.link(h.Host)
 }

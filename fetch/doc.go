@@ -22,6 +22,7 @@
 //	GET elsewhere, 206
 //
 // Other servers than the host, to which it redirects, see neither its
-// credentials nor its headers. Errors hold neither credentials nor the query
+// credentials nor its headers, but in a Referer header the address that the host
+// was asked at. Errors hold neither credentials nor the query
 // of any URL.
 package fetch

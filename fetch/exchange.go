@@ -35,25 +35,46 @@ type exchange struct {
 
 // ask asks the host itself and follows its redirections. It returns the
 // answer, whatever its status, and where it came from.
-func (x *exchange) ask(q question) (*http.Response, *url.URL, error) {
-	u := x.host.url(q.repo, q.path)
+func (x *exchange) ask(q question) (*http.Response, *address, error) {
+	a := &address{URL: x.host.url(q.repo, q.path)}
+	origin := a.URL
 	for range maxHops {
-		resp, err := x.send(u, q.head)
+		resp, err := x.send(a, q.head)
 		if err != nil {
 			return nil, nil, err
 		}
 		next, err := redirection(resp)
 		if err != nil {
 			discard(resp.Body)
-			return nil, nil, &Error{Op: "GET", Host: u.Host, Status: resp.StatusCode, Kind: ErrUnavailable, Message: err.Error(), final: true}
+			return nil, nil, &Error{Op: "GET", Host: a.Host, Status: resp.StatusCode, Kind: ErrUnavailable, Message: err.Error(), final: true}
 		}
 		if next == nil {
-			return resp, u, nil
+			return resp, a, nil
 		}
 		discard(resp.Body)
-		u = next
+		a = &address{next, referer(origin, a.URL, next)}
 	}
-	return nil, nil, &Error{Op: "GET", Host: u.Host, Kind: ErrUnavailable, Message: "too many redirections", final: true}
+	return nil, nil, &Error{Op: "GET", Host: a.Host, Kind: ErrUnavailable, Message: "too many redirections", final: true}
+}
+
+// address is where a request goes to.
+type address struct {
+	*url.URL
+	referer string // header of the request (RFC 9110 section 10.1.3); "" is none
+}
+
+// referer returns the header for a request to next, to which the server at
+// last redirects a request that the host at origin was asked first.
+//
+// Go's HTTP client, and with it containerd, names the address before, without
+// user and password, and none to plain HTTP when that was HTTPS; some storages
+// answer nobody else. Here it is always the address at the host, which has no
+// secret in it: that of any further server may have a signature in its query.
+func referer(origin, last, next *url.URL) string {
+	if next.Scheme == "http" && (last.Scheme == "https" || origin.Scheme == "https") {
+		return ""
+	}
+	return origin.String()
 }
 
 // redirection returns where resp redirects to, or nil if it does not.
@@ -76,32 +97,32 @@ func redirection(resp *http.Response) (*url.URL, error) {
 
 // send sends one GET. At the host itself it answers one challenge; to any
 // other server it shows neither the host's credentials nor its headers.
-func (x *exchange) send(u *url.URL, head http.Header) (*http.Response, error) {
-	if !x.host.owns(u) {
-		return x.roundTrip(u, head, false)
+func (x *exchange) send(a *address, head http.Header) (*http.Response, error) {
+	if !x.host.owns(a.URL) {
+		return x.roundTrip(a, head, false)
 	}
-	resp, err := x.roundTrip(u, head, true)
+	resp, err := x.roundTrip(a, head, true)
 	if err != nil || resp.StatusCode != http.StatusUnauthorized || x.host.Authorizer == nil {
 		return resp, err
 	}
 	if err := x.host.Authorizer.AddResponses(x.dog.ctx, []*http.Response{resp}); err != nil {
 		discard(resp.Body)
-		return nil, &Error{Op: "GET", Host: u.Host, Status: resp.StatusCode, Kind: ErrUnauthorized, Cause: err, final: true}
+		return nil, &Error{Op: "GET", Host: a.Host, Status: resp.StatusCode, Kind: ErrUnauthorized, Cause: err, final: true}
 	}
 	discard(resp.Body)
-	return x.roundTrip(u, head, true)
+	return x.roundTrip(a, head, true)
 }
 
 // roundTrip sends one request and returns its answer without following it.
-func (x *exchange) roundTrip(u *url.URL, head http.Header, trusted bool) (*http.Response, error) {
+func (x *exchange) roundTrip(a *address, head http.Header, trusted bool) (*http.Response, error) {
 	var written atomic.Int64 // when, in nanoseconds since start
 	start := time.Now()
 	ctx := httptrace.WithClientTrace(x.dog.ctx, &httptrace.ClientTrace{
 		WroteRequest: func(httptrace.WroteRequestInfo) { written.Store(int64(time.Since(start))) },
 	})
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.String(), nil)
 	if err != nil {
-		return nil, broken("GET", u.Host, err)
+		return nil, broken("GET", a.Host, err)
 	}
 	if trusted {
 		req.Header = x.host.Header.Clone()
@@ -115,22 +136,25 @@ func (x *exchange) roundTrip(u *url.URL, head http.Header, trusted bool) (*http.
 	if req.Header.Get("User-Agent") == "" {
 		req.Header.Set("User-Agent", userAgent)
 	}
+	if a.referer != "" && req.Header.Get("Referer") == "" {
+		req.Header.Set("Referer", a.referer)
+	}
 	req.Header.Set("Accept-Encoding", "identity")
 	if trusted && x.host.Authorizer != nil {
 		if err := x.host.Authorizer.Authorize(ctx, req); err != nil {
-			return nil, broken("token", u.Host, x.dog.explain(err))
+			return nil, broken("token", a.Host, x.dog.explain(err))
 		}
 	}
 	x.dog.feed()
 	resp, err := x.host.once().Do(req)
 	if err != nil {
-		e := broken("GET", u.Host, x.dog.explain(err))
+		e := broken("GET", a.Host, x.dog.explain(err))
 		e.unanswered = true
 		return nil, e
 	}
 	x.dog.feed()
 	if w := written.Load(); w > 0 {
-		x.client.links.update(u.Host, func(e *estimate) { e.trip(time.Since(start) - time.Duration(w)) })
+		x.client.links.update(a.Host, func(e *estimate) { e.trip(time.Since(start) - time.Duration(w)) })
 	}
 	return resp, nil
 }

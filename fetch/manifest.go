@@ -87,12 +87,12 @@ func (c *Client) manifest(ctx context.Context, ref, name string, can docker.Host
 
 // document asks for something small and reads all of it.
 func (x *exchange) document(q question, want digest.Digest) ([]byte, error) {
-	resp, u, err := x.ask(q)
+	resp, a, err := x.ask(q)
 	if err != nil {
 		return nil, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, refusal(resp, false, x.host.owns(u))
+		return nil, refusal(resp, false, x.host.owns(a.URL))
 	}
 	defer resp.Body.Close()
 	s := x.stream(resp, 0, 0, maxManifest)
@@ -112,7 +112,7 @@ func (x *exchange) document(q question, want digest.Digest) ([]byte, error) {
 		err = fmt.Errorf("manifest has not digest %s", want)
 	}
 	if err != nil {
-		return nil, &Error{Op: "GET", Host: u.Host, Status: resp.StatusCode, Kind: ErrUnavailable, Cause: err, final: true}
+		return nil, &Error{Op: "GET", Host: a.Host, Status: resp.StatusCode, Kind: ErrUnavailable, Cause: err, final: true}
 	}
 	return b, nil
 }

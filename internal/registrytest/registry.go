@@ -27,6 +27,7 @@ type Options struct {
 	Password  string
 	TokenTTL  int  // seconds, as the token server says; it says nothing if 0
 	Redirect  bool // answer requests for blobs with 307 to the storage
+	Referer   bool // the storage answers only who names the registry in a Referer header
 }
 
 // Registry is a registry in memory. It may be used concurrently.

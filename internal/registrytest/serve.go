@@ -95,6 +95,8 @@ func (r *Registry) serveStorage(w http.ResponseWriter, req *http.Request) {
 	switch {
 	case values.Get("signature") != strconv.Itoa(r.epoch()):
 		http.Error(w, "request has expired", http.StatusForbidden)
+	case r.opts.Referer && !strings.HasPrefix(req.Header.Get("Referer"), r.front.URL+"/"):
+		http.Error(w, "no referer of the registry", http.StatusUnauthorized)
 	case !ok:
 		http.NotFound(w, req)
 	default:
