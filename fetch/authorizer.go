@@ -140,6 +140,21 @@ func (a *authorizer) refused(key grantKey, challenge challenges.Challenge, used 
 	a.mu.grants.Add(key, g)
 }
 
+// Forget has the token that req was sent with not used again: a registry may say
+// with a 403, too, that it has expired.
+func (a *authorizer) Forget(req *http.Request) {
+	used, ok := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer ")
+	if !ok {
+		return
+	}
+	key := keyOf(req.Context(), req)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if g, ok := a.mu.grants.Get(key); ok && g.token.value == used {
+		a.mu.grants.Add(key, grant{scopes: g.scopes})
+	}
+}
+
 // token returns a valid token for key. The request of a new one outlives the
 // caller that started it, since others may wait for it, too.
 func (a *authorizer) token(ctx context.Context, key grantKey) (string, error) {

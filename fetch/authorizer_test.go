@@ -94,6 +94,31 @@ func TestFailedTokenIsNotKept(t *testing.T) {
 	}
 }
 
+// TestForbiddenToken: a registry that says 403 to a token is asked with another
+// one the next time, by Basic authentication as before.
+func TestForbiddenToken(t *testing.T) {
+	data := random(1000)
+	for kind, opts := range map[registrytest.Kind]registrytest.Options{
+		registrytest.Token: {Token: true}, registrytest.Other: {Basic: true, User: "u", Password: "p"},
+	} {
+		r := registrytest.New(t, opts)
+		b := blobOf(client(t), r, data)
+		wantRange(t, b, data, 0, 100)
+		r.Reset()
+		r.SetFault(registrytest.First(1, registrytest.Blob, registrytest.Fault{Status: 403}))
+		if _, err := read(within(t), b, 0, 100); !errors.Is(err, ErrUnauthorized) {
+			t.Errorf("error: %v", err)
+		}
+		wantRange(t, b, data, 0, 100)
+		if n := r.Count(registrytest.Token); kind == registrytest.Token && n != 1 {
+			t.Errorf("%d tokens were fetched, want 1", n)
+		}
+		if n := r.Count(registrytest.Blob); n != 2 {
+			t.Errorf("%d requests, want 2", n)
+		}
+	}
+}
+
 // TestLeaderGoesAway: the caller that started the request of a token ends; the
 // others who wait for it get it.
 func TestLeaderGoesAway(t *testing.T) {

@@ -25,7 +25,7 @@ func TestBlame(t *testing.T) {
 	if err != nil || bytes.Equal(got, data[:1000]) {
 		t.Fatalf("the mirror does not lie: %v", err)
 	}
-	body.Blame()
+	body.Blame(0, 1000)
 	body.Close()
 	m.Reset()
 	wantRange(t, b, data, 0, 1000)
@@ -36,4 +36,43 @@ func TestBlame(t *testing.T) {
 	r.Close()
 	m.SetFault(nil)
 	wantRange(t, b, data, 0, 1000)
+}
+
+// TestBlameOfOneOfTwo: when one host's answer broke off and another's went on,
+// the host is blamed that sent the bytes, also if the other one has ended the
+// read.
+func TestBlameOfOneOfTwo(t *testing.T) {
+	const half, size = 300 << 10, 600 << 10
+	data := random(size)
+	for name, c := range map[string]struct {
+		from, to         int64
+		mirror, registry bool // are blamed
+	}{
+		"first part":  {1000, 2000, true, false},
+		"last byte":   {half - 1, half, true, false},
+		"second part": {half, half + 1, false, true},
+		"both":        {half - 1, half + 1, true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, m := registrytest.New(t, registrytest.Options{}), registrytest.New(t, registrytest.Options{})
+			m.AddBlob(data)
+			m.SetFault(registrytest.Always(registrytest.Blob, registrytest.Fault{Close: registrytest.After(half)}))
+			b := blobOf(mirrored(t, r, m), r, data)
+			body, err := b.Range(within(t), 0, size)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer body.Close()
+			if got, err := io.ReadAll(body); err != nil || !bytes.Equal(got, data) {
+				t.Fatal(len(got), err)
+			}
+			body.Blame(c.from, c.to)
+			for _, h := range b.client.known.get(b.img.Locator).hosts {
+				want := h.Host == m.Host() && c.mirror || h.Host == r.Host() && c.registry
+				if got := !b.refused(h).IsZero(); got != want {
+					t.Errorf("%s is blamed: %v, want %v", h.Host, got, want)
+				}
+			}
+		})
+	}
 }

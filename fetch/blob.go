@@ -2,7 +2,6 @@ package fetch
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -13,9 +12,9 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 )
 
-// avoidFor is how long a host that does not give a blob is asked for it after
-// all others.
-const avoidFor = time.Minute
+// refusedFor is how long a host that refused a blob, or sent wrong bytes, is
+// asked for it after all others.
+const refusedFor = time.Minute
 
 // Blob reads ranges of one blob. It may be used concurrently.
 type Blob struct {
@@ -34,7 +33,7 @@ type Blob struct {
 // mutex.
 type place struct {
 	address *address  // where the host redirected to; nil if it did not
-	avoid   time.Time // until when other hosts are asked first
+	refused time.Time // when it last refused the blob; zero: it did not
 }
 
 // place returns what is known about the blob at h, for the time in which f
@@ -65,9 +64,18 @@ func (b *Blob) forget(h *host, a *address) {
 	})
 }
 
-func (b *Blob) avoided(h *host) (yes bool) {
-	b.place(h, func(p *place) { yes = b.client.now().Before(p.avoid) })
-	return yes
+// refused returns when h refused the blob, or ranges of any blob, if that counts
+// still; else zero.
+func (b *Blob) refused(h *host) (at time.Time) {
+	now := b.client.now()
+	b.place(h, func(p *place) { at = p.refused })
+	if now.Sub(at) >= refusedFor {
+		at = time.Time{}
+	}
+	if since := h.rangeless(now); since.After(at) {
+		at = since
+	}
+	return at
 }
 
 // plan returns a plan to ask the hosts that may have the blob, and ctx with
@@ -84,7 +92,7 @@ func (b *Blob) plan(ctx context.Context) (context.Context, *plan, error) {
 	if ctx, err = b.img.scoped(ctx); err != nil {
 		return nil, nil, err
 	}
-	return ctx, b.client.plan(b.img, hosts, b.avoided), nil
+	return ctx, b.client.plan(b.img, hosts, b.refused), nil
 }
 
 // prune drops what is known about hosts that are no longer configured.
@@ -138,13 +146,25 @@ func expired(status int) bool {
 	return false
 }
 
-// failed says what h came to. It is asked later than others for a while if it
-// would come to the same again.
+// failed says that h came to err before it sent much. Where it redirected to is
+// asked for anew, and if it refused the blob it is asked after others for a while.
 func (b *Blob) failed(h *host, err error) {
-	var e *Error
-	if errors.As(err, &e) && e.final {
-		b.place(h, func(p *place) { p.avoid = b.client.now().Add(avoidFor) })
-	}
+	b.place(h, func(p *place) {
+		p.address = nil
+		if errorOf(err).final {
+			p.refused = b.client.now()
+		}
+	})
+}
+
+// delivers says that h sends bytes of the blob, for which it was asked then. That
+// it was found since to send wrong ones stays.
+func (b *Blob) delivers(h *host, then time.Time) {
+	b.place(h, func(p *place) {
+		if p.refused.Before(then) {
+			p.refused = time.Time{}
+		}
+	})
 }
 
 // Link returns the present estimate of the way to where the blob is read from.
@@ -156,7 +176,7 @@ func (b *Blob) Link() Link {
 	if len(hosts) == 0 {
 		return Link{} // nothing was read from the repository yet
 	}
-	h := b.client.plan(b.img, hosts, b.avoided).host()
+	h := b.client.plan(b.img, hosts, b.refused).host()
 	if a := b.redirected(h); a != nil {
 		return b.client.links.link(a.Host)
 	}

@@ -42,8 +42,20 @@ type Error struct {
 	Cause   error  // what broke below HTTP; may be nil
 
 	retryAfter time.Duration // as the host wishes; 0 if it said nothing
-	final      bool          // the same request would fail again
+	final      bool          // a refusal: the same request may well fail again
 	unanswered bool          // nothing came, or nothing more
+}
+
+// general reports whether the server would fail in the same way whatever it is
+// asked for.
+func (e *Error) general() bool {
+	return e.unanswered || e.Status == http.StatusTooManyRequests || e.Status == http.StatusServiceUnavailable
+}
+
+// definite reports whether the same request would most likely fail again: the
+// object is not there, or may not be read.
+func (e *Error) definite() bool {
+	return errors.Is(e.Kind, ErrNotFound) || errors.Is(e.Kind, ErrUnauthorized)
 }
 
 // Error has no URL in it, since the query of a redirected one is a credential.

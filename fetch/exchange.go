@@ -102,6 +102,11 @@ func (x *exchange) send(a *address, head http.Header) (*http.Response, error) {
 		return x.roundTrip(a, head, false)
 	}
 	resp, err := x.roundTrip(a, head, true)
+	if err == nil && resp.StatusCode == http.StatusForbidden {
+		if f, ok := x.host.Authorizer.(interface{ Forget(*http.Request) }); ok {
+			f.Forget(resp.Request)
+		}
+	}
 	if err != nil || resp.StatusCode != http.StatusUnauthorized || x.host.Authorizer == nil {
 		return resp, err
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,21 +87,31 @@ func (c *Client) Blob(src Source) *Blob {
 	return b
 }
 
-// plan returns a plan to ask hosts: those that are down, or that avoid names,
-// last.
-func (c *Client) plan(img image, hosts []*host, avoid func(*host) bool) *plan {
+// plan returns a plan to ask hosts in their order; refused says when a host
+// refused the object, if that counts still. Hosts that refused it, and those that
+// are in trouble, are last, and of them those for which it is longest ago first.
+func (c *Client) plan(img image, hosts []*host, refused func(*host) time.Time) *plan {
 	// Whoever asks next may find other hosts: those that were lent by then.
 	p := &plan{opts: c.opts, now: c.now, exhausted: func() { c.known.expire(img.Locator) }}
-	var later []turn
 	for _, h := range hosts {
-		if h.down(c.now()) || avoid(h) {
-			later = append(later, turn{host: h})
-		} else {
-			p.turns = append(p.turns, turn{host: h})
-		}
+		p.turns = append(p.turns, p.newTurn(h, refused(h)))
 	}
-	p.turns = append(p.turns, later...)
+	slices.SortStableFunc(p.turns, func(a, b turn) int { return a.failed.Compare(b.failed) })
 	return p
+}
+
+// Backoff returns how long to wait before something is read again that could not
+// be read n times more than once. It doubles, and is random so that many readers
+// do not come back at once.
+func (c *Client) Backoff(n int) time.Duration { return c.opts.backoff(n) }
+
+// backoff is what Backoff says: from MinWait to MaxWait, less up to a half.
+func (o Options) backoff(n int) time.Duration {
+	wait := o.MaxWait
+	if n < 32 && o.MinWait<<n > 0 {
+		wait = min(wait, o.MinWait<<n)
+	}
+	return wait - time.Duration(rand.Float64()*float64(wait/2))
 }
 
 // image is a parsed image reference.

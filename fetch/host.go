@@ -11,13 +11,14 @@ import (
 )
 
 const (
-	// rangelessFor is how long a host that ignored a range is not asked for
-	// another: proxying caches ignore ranges of what they do not have yet.
-	rangelessFor = time.Minute
-
-	// downFor is how long a host that failed all retries is asked after all
-	// others.
-	downFor = 30 * time.Second
+	// rangelessAfter is how often in a row a host must have ignored a range to
+	// be remembered as one that serves none, and rangelessFor for how long it
+	// is then asked after all others: proxying caches ignore ranges of what
+	// they do not have yet. The same goes for ranges of the form "bytes=-n",
+	// which a host is then not asked for.
+	rangelessAfter = 3
+	rangelessFor   = time.Minute
+	suffixlessFor  = time.Hour
 )
 
 // host is a host of one registry and what it turned out to be unable to do.
@@ -25,11 +26,15 @@ type host struct {
 	docker.RegistryHost
 	registry string // as image references name it
 
+	trouble  pace // failures that have little to do with what is asked for
+	refusals pace // of single objects
+
 	mu struct {
 		sync.Mutex
-		noSuffix  bool // ranges of the form "bytes=-n" are not served
-		rangeless time.Time
-		down      time.Time // both: until when
+		ignored    int       // ranges in a row that it ignored
+		rangeless  time.Time // since when it counts as a host without ranges; zero: it does not
+		unserved   int       // ranges of the form "bytes=-n" in a row that it did not serve
+		suffixless time.Time // since when it counts as a host without those; zero: it does not
 	}
 }
 
@@ -56,47 +61,48 @@ func (h *host) url(repo, path string) *url.URL {
 // credentials and headers.
 func (h *host) owns(u *url.URL) bool { return u.Scheme == h.Scheme && u.Host == h.Host }
 
-func (h *host) noSuffix() bool {
+// suffixless reports whether the host is not to be asked for ranges of the form
+// "bytes=-n".
+func (h *host) suffixless(now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.mu.noSuffix
+	return now.Sub(h.mu.suffixless) < suffixlessFor
 }
 
-func (h *host) setNoSuffix() {
+// suffix says whether the host served a range of the form "bytes=-n".
+func (h *host) suffix(served bool, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.mu.noSuffix = true
-}
-
-// rangeless reports whether the host is not to be asked for ranges now.
-func (h *host) rangeless(now time.Time) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return now.Before(h.mu.rangeless)
-}
-
-// setRangeless says that the host ignored a range, or that it served one.
-func (h *host) setRangeless(ignored bool, now time.Time) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.mu.rangeless = time.Time{}
-	if ignored {
-		h.mu.rangeless = now.Add(rangelessFor)
+	if served {
+		h.mu.unserved = 0
+	} else if h.mu.unserved++; h.mu.unserved >= rangelessAfter {
+		h.mu.suffixless = now
 	}
 }
 
-func (h *host) down(now time.Time) bool {
+// rangeless returns since when the host counts as one without ranges; zero if
+// it does not.
+func (h *host) rangeless(now time.Time) time.Time {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return now.Before(h.mu.down)
+	if now.Sub(h.mu.rangeless) >= rangelessFor {
+		return time.Time{}
+	}
+	return h.mu.rangeless
 }
 
-// setDown says that the host failed all retries, or that it answered.
-func (h *host) setDown(failed bool, now time.Time) {
+// ignoredRange says that the host ignored a range.
+func (h *host) ignoredRange(now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.mu.down = time.Time{}
-	if failed {
-		h.mu.down = now.Add(downFor)
+	if h.mu.ignored++; h.mu.ignored >= rangelessAfter {
+		h.mu.rangeless = now
 	}
+}
+
+// servedRange says that the host served a range.
+func (h *host) servedRange() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.mu.ignored, h.mu.rangeless = 0, time.Time{}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/opencontainers/go-digest"
@@ -70,17 +71,21 @@ func (c *Client) manifest(ctx context.Context, ref, name string, can docker.Host
 		return nil, err
 	}
 	q := question{img.repo, "/manifests/" + name, http.Header{"Accept": {manifestTypes}}}
-	plan := c.plan(img, hosts, func(*host) bool { return false })
+	plan := c.plan(img, hosts, func(*host) time.Time { return time.Time{} })
 	for {
-		x := c.watched(ctx, plan.host())
+		h, err := plan.next(ctx)
+		if err != nil {
+			return nil, err
+		}
+		x := c.watched(ctx, h)
 		b, err := x.document(q, want)
 		x.dog.end()
 		if err == nil {
 			plan.success()
 			return b, nil
 		}
-		if err := plan.failure(ctx, err); err != nil {
-			return nil, err
+		if ctx.Err() == nil {
+			plan.failure(err)
 		}
 	}
 }

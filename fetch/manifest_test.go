@@ -39,7 +39,7 @@ func TestManifestFaults(t *testing.T) {
 		want error
 		once error // what it comes to if it happens once only
 	}{
-		"400":             {registrytest.Fault{Status: 400}, ErrUnavailable, ErrUnavailable},
+		"400":             {registrytest.Fault{Status: 400}, ErrUnavailable, nil},
 		"401":             {registrytest.Fault{Status: 401}, ErrUnauthorized, ErrUnauthorized},
 		"404":             {registrytest.Fault{Status: 404}, ErrNotFound, ErrNotFound},
 		"429":             {registrytest.Fault{Status: 429}, ErrUnavailable, nil},
@@ -47,8 +47,8 @@ func TestManifestFaults(t *testing.T) {
 		"closed at once":  {registrytest.Fault{Close: registrytest.After(-1)}, ErrUnavailable, nil},
 		"closed":          {registrytest.Fault{Close: registrytest.After(5)}, ErrUnavailable, nil},
 		"stalls":          {registrytest.Fault{Stall: registrytest.After(5)}, ErrUnavailable, nil},
-		"wrong bytes":     {registrytest.Fault{Corrupt: true}, ErrUnavailable, ErrUnavailable},
-		"too few bytes":   {registrytest.Fault{Truncate: registrytest.After(5)}, ErrUnavailable, ErrUnavailable},
+		"wrong bytes":     {registrytest.Fault{Corrupt: true}, ErrUnavailable, nil},
+		"too few bytes":   {registrytest.Fault{Truncate: registrytest.After(5)}, ErrUnavailable, nil},
 		"no length":       {registrytest.Fault{NoLength: true}, nil, nil},
 		"slow but steady": {registrytest.Fault{Slow: 1000}, nil, nil},
 	} {

@@ -3,27 +3,27 @@ package fetch
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"time"
 )
 
 // refund is how many bytes must have come from a host since its last failure
-// for its retries to count from zero again.
+// for its retries to count from zero again. A host that sent so many, or the
+// whole of an answer, is well.
 const refund = 256 << 10
 
-// plan is which hosts remain to be asked for one object, and how often. The
-// host in turn is asked until it succeeds, fails for good, or has failed once
-// and MaxRetries times more; then it is the next one's turn, until there are
-// none. A host that does not answer at all, or wants to be left alone for
-// long, gives its turn to the next one that is not known to be down, and gets
-// it back when that one has failed.
+// plan is which hosts remain to be asked for one object, and how often. After
+// each failure the next host is asked that may be asked now, in their order; if
+// none may, the first that may. A host is out when it has failed MaxRetries
+// times more than once, failures of others' tries at it included, or when what
+// it said is definite (404, 401, 403); any other refusal it may repeat once.
 //
 // It belongs to one goroutine.
 type plan struct {
 	opts   Options
 	now    func() time.Time
 	turns  []turn     // the first one is in turn
-	failed hostErrors // of the hosts that are done with
+	began  time.Time  // the attempt under way
+	failed hostErrors // of the hosts that are out
 	last   error      // the latest failure
 	// exhausted is called when no host is left to be asked. Nil: nothing.
 	exhausted func()
@@ -31,103 +31,166 @@ type plan struct {
 
 type turn struct {
 	host    *host
-	retries int // made so far
+	failed  time.Time // when it refused the object, or failed, before this plan
+	asked   bool      // by this plan
+	refused bool      // it has refused the object, by this plan or lately
+	retries int       // that are used up
+	seq     int       // the latest failure of the host's trouble that is among these
 }
 
-// host returns the one in turn. It must not be called after failure returned
-// an error.
+// newTurn returns the turn of a host that refused the object then, if that is
+// not zero. What it failed lately counts.
+func (p *plan) newTurn(h *host, refused time.Time) turn {
+	n, seq, at := h.trouble.failures(p.now())
+	t := turn{host: h, failed: refused, refused: !refused.IsZero(), retries: min(n, p.opts.MaxRetries), seq: seq}
+	if n > 0 && at.After(refused) {
+		t.failed = at
+	}
+	return t
+}
+
+// host returns the one in turn.
 func (p *plan) host() *host { return p.turns[0].host }
 
-// success says that the host in turn answered.
-func (p *plan) success() { p.host().setDown(false, p.now()) }
-
-// progress says that n bytes came since the last failure.
-func (p *plan) progress(n int64) {
-	if n >= refund {
-		p.turns[0].retries = 0
-	}
-}
-
-// failure says what the host in turn came to. It waits until the next attempt
-// is due and returns nil, or an error if there is none: what every host came
-// to, or why ctx ended.
-func (p *plan) failure(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return stopped(ctx, p.last)
-	}
-	p.last = err
-	e := &Error{final: true}
-	errors.As(err, &e)
-	away := e.unanswered || e.retryAfter > p.opts.MaxWait
-	if away {
-		p.host().setDown(true, p.now())
-	}
-	if e.final || p.turns[0].retries >= p.opts.MaxRetries {
-		return p.drop(err)
-	}
-	p.turns[0].retries++
-	wait := min(e.retryAfter, p.opts.MaxWait)
-	if away && p.rotate() {
-		wait = 0
-	}
-	if n := p.turns[0].retries; n > 0 {
-		wait = max(wait, p.opts.backoff(n-1))
-	}
-	return pause(ctx, wait, err)
-}
-
-// drop ends the attempts at the host in turn, which came to err.
-func (p *plan) drop(err error) error {
-	if errors.Is(err, ErrUnavailable) {
-		p.host().setDown(true, p.now())
-	}
-	p.failed = append(p.failed, err)
-	p.turns = p.turns[1:]
-	if len(p.turns) > 0 {
-		return nil
+// next waits until a host may be asked and returns it: it is in turn then. It
+// returns an error if there is none: what every host came to, or why ctx ended.
+func (p *plan) next(ctx context.Context) (*host, error) {
+	for len(p.turns) > 0 {
+		if ctx.Err() != nil {
+			return nil, stopped(ctx, p.last)
+		}
+		i, w := p.soonest()
+		switch {
+		case i < 0: // some are out now
+		case w.Duration == 0:
+			p.turn(i)
+			p.turns[0].asked = true
+			p.began = p.now()
+			return p.host(), nil
+		case p.tooLong(ctx, w.Duration):
+			p.turn(i)
+			p.drop(w.last)
+		default:
+			if err := p.pause(ctx, w); err != nil {
+				return nil, err
+			}
+		}
 	}
 	if p.exhausted != nil {
 		p.exhausted()
 	}
 	if len(p.failed) == 1 {
-		return p.failed[0]
+		return nil, p.failed[0]
 	}
-	return p.failed
+	return nil, p.failed
 }
 
-// rotate gives the turn to the next host that is not down, if there is one.
-func (p *plan) rotate() bool {
-	for i, t := range p.turns {
-		if i > 0 && !t.host.down(p.now()) {
-			p.turns = append(append([]turn{t}, p.turns[1:i]...), append(p.turns[i+1:], p.turns[0])...)
-			return true
+// soonest returns the first host that may be asked now, or the one that may be
+// asked first of all, and how long that takes. It is negative if a host is out.
+func (p *plan) soonest() (best int, least wait) {
+	best = -1
+	for i := range p.turns {
+		w := p.turns[i].take(p.now(), p.opts)
+		if w.Duration > 0 && p.turns[i].share(w) > p.opts.MaxRetries {
+			p.turn(i)
+			p.drop(w.last)
+			return -1, wait{}
+		}
+		if w.Duration == 0 {
+			return i, w
+		}
+		if best < 0 || w.Duration < least.Duration {
+			best, least = i, w
 		}
 	}
-	return false
+	return best, least
 }
 
-// backoff returns how long to wait before the n-th retry, counted from 0: it
-// doubles from MinWait to MaxWait, less up to a half so that many do not come
-// back at once.
-func (o Options) backoff(n int) time.Duration {
-	wait := o.MaxWait
-	if n < 32 && o.MinWait<<n > 0 {
-		wait = min(wait, o.MinWait<<n)
+// take asks for a try at the host.
+func (t *turn) take(now time.Time, o Options) wait {
+	w := t.host.trouble.take(!t.asked, now, o)
+	if w.Duration == 0 && t.refused {
+		r := t.host.refusals.take(false, now, o)
+		w.Duration, w.changed = r.Duration, r.changed
+		if w.last == nil {
+			w.last = r.last
+		}
 	}
-	return wait - time.Duration(rand.Float64()*float64(wait/2))
+	return w
 }
 
-// pause waits for d or until ctx ends.
-func pause(ctx context.Context, d time.Duration, last error) error {
-	if d <= 0 {
-		return nil
+// share counts the failures of others' tries as retries and returns how many
+// are used up.
+func (t *turn) share(w wait) int {
+	t.retries += min(w.seq-t.seq, w.failures)
+	t.seq = w.seq
+	return t.retries
+}
+
+// turn gives the turn to the i-th host.
+func (p *plan) turn(i int) {
+	t := p.turns[i]
+	copy(p.turns[1:i+1], p.turns[:i])
+	p.turns[0] = t
+}
+
+// tooLong reports whether it is no use to wait for d: the host wants to be left
+// alone until ctx has ended, or for longer than a retry may take if ctx does not
+// say when it ends.
+func (p *plan) tooLong(ctx context.Context, d time.Duration) bool {
+	end, ok := ctx.Deadline()
+	return d > p.opts.MaxWait && (!ok || p.now().Add(d).After(end))
+}
+
+// success says that the host in turn sent what was promised.
+func (p *plan) success() {
+	p.turns[0].retries = 0
+	p.host().trouble.well()
+	p.host().refusals.well()
+}
+
+// failure says what the attempt at the host in turn came to.
+func (p *plan) failure(err error) {
+	p.last = err
+	e := errorOf(err)
+	t := &p.turns[0]
+	if e.final {
+		t.host.refusals.failed(e, p.began, p.now(), p.opts)
+	} else {
+		t.seq = t.host.trouble.failed(e, p.began, p.now(), p.opts)
 	}
-	t := time.NewTimer(d)
+	t.retries++
+	if t.retries > p.opts.MaxRetries || e.final && (t.refused || e.definite()) {
+		p.drop(err)
+		return
+	}
+	t.refused = t.refused || e.final
+	p.turns = append(p.turns[1:], *t) // the others are asked first
+}
+
+// drop ends the attempts at the host in turn, which came to err.
+func (p *plan) drop(err error) {
+	p.last = err
+	p.failed = append(p.failed, err)
+	p.turns = p.turns[1:]
+}
+
+// errorOf returns the request that err is of, or an unknown final failure.
+func errorOf(err error) *Error {
+	e := &Error{Kind: ErrUnavailable, Cause: err, final: true}
+	errors.As(err, &e)
+	return e
+}
+
+// pause waits for w, until there is news, or until ctx ends.
+func (p *plan) pause(ctx context.Context, w wait) error {
+	t := time.NewTimer(w.Duration)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
-		return stopped(ctx, last)
+		return stopped(ctx, p.last)
 	case <-t.C:
-		return nil
+	case <-w.changed:
 	}
+	return nil
 }

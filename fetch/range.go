@@ -4,19 +4,27 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // Reader yields the bytes [off, end) of a blob, from as many answers as it
 // takes. It belongs to one goroutine.
 type Reader struct {
-	ctx  context.Context // of the read; it ends with it
-	blob *Blob
-	plan *plan
+	ctx     context.Context // of the read; it ends with it
+	blob    *Blob
+	plan    *plan
+	off     int64
+	end     int64
+	senders []sender // of the bytes before off
+	cur     *stream  // nil if the next byte must be asked for
+	got     int64    // bytes since the last failure
+	err     error    // how the read ended
+}
+
+// sender is the host that sent the bytes from off on, up to the next sender's.
+type sender struct {
+	host *host
 	off  int64
-	end  int64
-	cur  *stream // nil if the next byte must be asked for
-	got  int64   // bytes since the last failure
-	err  error   // how the read ended
 }
 
 // open returns a reader of the n bytes at off that has its first answer.
@@ -38,31 +46,64 @@ func (b *Blob) open(ctx context.Context, off, n int64) (*Reader, error) {
 // ask gets an answer that has the byte at off.
 func (r *Reader) ask() error {
 	for {
-		x := r.blob.client.watched(r.ctx, r.plan.host())
-		s, err := r.blob.openAt(x, r.off, r.end)
+		h, err := r.plan.next(r.ctx)
+		if err != nil {
+			return err
+		}
+		x := r.blob.client.watched(r.ctx, h)
+		s, err := r.blob.openAt(x, r.off, r.end, wholeLimit(h, r.blob.client.now()))
 		if err == nil {
-			r.plan.success()
-			r.cur = s
+			r.answered(s)
 			return nil
 		}
 		x.dog.end()
-		r.blob.failed(x.host, err)
-		if err := r.plan.failure(r.ctx, err); err != nil {
-			return err
-		}
+		r.failed(err)
 	}
 }
 
-// Blame says that the bytes that were read are not the blob's. The host that
-// sent them is asked after all others for a while, and where it redirected to
-// is forgotten, so that the next Range gets them from somewhere else if it can.
-func (r *Reader) Blame() {
-	if len(r.plan.turns) == 0 {
+// answered takes the answer of the host in turn.
+func (r *Reader) answered(s *stream) {
+	r.cur = s
+	if h := r.plan.host(); len(r.senders) == 0 || r.senders[len(r.senders)-1].host != h {
+		r.senders = append(r.senders, sender{h, r.off})
+	}
+}
+
+// failed says what the host in turn came to, unless it is r's own end.
+func (r *Reader) failed(err error) {
+	if r.ctx.Err() != nil {
 		return
 	}
-	r.blob.place(r.plan.host(), func(p *place) {
-		*p = place{avoid: r.blob.client.now().Add(avoidFor)}
-	})
+	if r.got < refund {
+		r.blob.failed(r.plan.host(), err)
+	}
+	r.got = 0
+	r.plan.failure(err)
+}
+
+// came says that n bytes more came from the host in turn.
+func (r *Reader) came(n int) {
+	before := r.got
+	r.off += int64(n)
+	r.got += int64(n)
+	if r.off == r.end || before < refund && r.got >= refund {
+		r.plan.success()
+		r.blob.delivers(r.plan.host(), r.plan.began)
+	}
+}
+
+// Blame says that the bytes [from, to) that were read are not the blob's. The
+// hosts that sent them are asked after all others for a while, and where they
+// redirected to is forgotten, so that the next Range gets them from somewhere
+// else if it can.
+func (r *Reader) Blame(from, to int64) {
+	end := r.off
+	for _, s := range slices.Backward(r.senders) {
+		if s.off < to && from < end {
+			r.blob.place(s.host, func(p *place) { *p = place{refused: r.blob.client.now()} })
+		}
+		end = s.off
+	}
 }
 
 // Read implements io.Reader as Range says.
@@ -92,8 +133,7 @@ func (r *Reader) read(p []byte) (int, error) {
 			}
 		}
 		n, err := r.cur.Read(p)
-		r.off += int64(n)
-		r.got += int64(n)
+		r.came(n)
 		if n > 0 || err == nil {
 			if r.off == r.end {
 				r.drop()
@@ -104,11 +144,7 @@ func (r *Reader) read(p []byte) (int, error) {
 			err = broken("GET", r.cur.server, errShort)
 		}
 		r.drop()
-		r.plan.progress(r.got)
-		r.got = 0
-		if err := r.plan.failure(r.ctx, err); err != nil {
-			return 0, err
-		}
+		r.failed(err)
 	}
 	return 0, io.EOF
 }

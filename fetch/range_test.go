@@ -130,18 +130,30 @@ func TestFaults(t *testing.T) {
 }
 
 // TestFaultOnce: with a fault that may pass, a read gets the right bytes from
-// the same host.
+// the same host. What is definite is for the caller to read again.
 func TestFaultOnce(t *testing.T) {
 	data := faultData()
 	for _, c := range faults {
-		if c.kind != nil && c.kind != ErrUnavailable || c.name == "418" || c.name == "304" || strings.HasPrefix(c.name, "redir") {
-			continue // these stay
+		if c.kind == ErrNotFound || c.kind == ErrUnauthorized {
+			continue
+		}
+		n := quick.MaxRetries
+		if s := c.f.Status; c.kind == ErrNoRanges || s == 418 || s == 304 || s == 307 || c.f.RetryAfter != "" {
+			n = 1
+		}
+		if c.f.RetryAfter != "" {
+			c.f.RetryAfter = "1"
 		}
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			r := registrytest.New(t, registrytest.Options{})
-			r.SetFault(registrytest.First(quick.MaxRetries, registrytest.Blob, c.f))
-			wantRange(t, blobOf(client(t, c.f), r, data), data, far, faultLength)
+			r.SetFault(registrytest.First(n, registrytest.Blob, c.f))
+			ctx, cancel := context.WithTimeout(within(t), time.Minute) // time enough for Retry-After
+			defer cancel()
+			got, err := read(ctx, blobOf(client(t, c.f), r, data), far, faultLength)
+			if err != nil || !bytes.Equal(got, data[far:far+faultLength]) {
+				t.Error(len(got), err)
+			}
 		})
 	}
 }
@@ -223,27 +235,56 @@ func TestSmallBlobWithoutRanges(t *testing.T) {
 	wantTail(t, b, data, 1000)
 }
 
-// TestRangelessHostIsLeftAlone: blobs of a host that ignores ranges are not
-// started to be downloaded again and again, but are tried again later.
-func TestRangelessHostIsLeftAlone(t *testing.T) {
+// TestRangelessHostOnce: one answer with the whole blob says nothing of the next.
+func TestRangelessHostOnce(t *testing.T) {
 	data := faultData()
 	r := registrytest.New(t, registrytest.Options{})
-	r.SetFault(registrytest.Always(registrytest.Blob, registrytest.Fault{Status: 200}))
-	c := client(t)
-	now := c.now()
-	c.now = func() time.Time { return now }
-	b := blobOf(c, r, data)
-	for range 3 {
-		if _, err := b.Range(within(t), far, 10); !errors.Is(err, ErrNoRanges) {
-			t.Fatal(err)
-		}
+	b := blobOf(client(t), r, data)
+	r.SetFault(registrytest.First(rangelessAfter-1, registrytest.Blob, registrytest.Fault{Status: 200}))
+	for range rangelessAfter {
+		read(within(t), b, far, 10) //nolint:errcheck // the last one succeeds
 	}
-	if n := r.Count(); n != 1 {
-		t.Errorf("%d requests, want 1", n)
-	}
-	r.SetFault(nil)
-	now = now.Add(rangelessFor)
 	wantRange(t, b, data, far, 10)
+	if h := b.client.known.get(b.img.Locator).hosts[0]; !h.rangeless(time.Now()).IsZero() {
+		t.Error("the host counts as one without ranges")
+	}
+}
+
+// TestRangelessHost: a host that ignores ranges again and again is asked after
+// all others, for any blob, and for a while; what only it has is read from the
+// start of the blob if that is not too far, and else not at all.
+func TestRangelessHost(t *testing.T) {
+	data := random(rangelessSkip + 2000)
+	r, m := registrytest.New(t, registrytest.Options{}), registrytest.New(t, registrytest.Options{})
+	m.SetFault(registrytest.Always(registrytest.Blob, registrytest.Fault{Status: 200}))
+	c := mirrored(t, r, m)
+	later := time.Duration(0)
+	c.now = func() time.Time { return time.Now().Add(later) }
+	for i := range rangelessAfter {
+		d := random(far + i + 1)
+		m.AddBlob(d)
+		wantRange(t, blobOf(c, r, d), d, far, 1)
+	}
+	m.Reset()
+	m.AddBlob(data)
+	b := blobOf(c, r, data)
+	wantRange(t, b, data, far, 10)
+	if n := m.Count(); n != 0 {
+		t.Errorf("the mirror was asked %d times", n)
+	}
+	r.SetFault(registrytest.Always(registrytest.Blob, registrytest.Fault{Status: 404}))
+	wantRange(t, b, data, rangelessSkip, 10)
+	if _, err := read(within(t), b, rangelessSkip+1, 10); !errors.Is(err, ErrNoRanges) {
+		t.Errorf("too far: %v", err)
+	}
+	later = max(rangelessFor, refusedFor)
+	r.SetFault(nil)
+	m.SetFault(nil)
+	m.Reset()
+	wantRange(t, b, data, far, 10)
+	if n := m.Count(); n != 1 {
+		t.Errorf("the mirror was asked %d times, want 1", n)
+	}
 }
 
 func TestEndOfContext(t *testing.T) {

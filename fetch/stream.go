@@ -8,9 +8,22 @@ import (
 	"time"
 )
 
-// skipLimit is how many bytes of a whole blob are read and thrown away to get
-// at a range of it, if a host serves no ranges.
-const skipLimit = 1 << 20
+// A host that serves no ranges is read from the start, and what comes before the
+// range is thrown away: skipLimit bytes at most if it may be a whim of the host,
+// rangelessSkip if it is known to serve none.
+const (
+	skipLimit     = 1 << 20
+	rangelessSkip = 32 << 20
+)
+
+// wholeLimit returns how many bytes of a whole blob may be read and thrown away
+// to get at a range of it.
+func wholeLimit(h *host, now time.Time) int64 {
+	if h.rangeless(now).IsZero() {
+		return skipLimit
+	}
+	return rangelessSkip
+}
 
 // errShort is why a body is given up that ends before it should.
 var errShort = errors.New("body ends early")
@@ -97,28 +110,27 @@ func (f feeding) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// openAt asks h for the bytes [off, end) of the blob and returns as many of
-// them as the answer has, from off on.
-func (b *Blob) openAt(x *exchange, off, end int64) (*stream, error) {
-	h, now := x.host, b.client.now()
-	if h.rangeless(now) && off > skipLimit {
-		return nil, &Error{Op: "GET", Host: h.Host, Kind: ErrNoRanges, Message: "ignored ranges lately", final: true}
-	}
+// openAt asks x.host for the bytes [off, end) of the blob and returns as many of
+// them as the answer has, from off on. At most skip bytes that come before them
+// are thrown away.
+func (b *Blob) openAt(x *exchange, off, end, skip int64) (*stream, error) {
 	resp, err := b.get(x, fmt.Sprintf("bytes=%d-%d", off, end-1))
 	if err != nil {
 		return nil, err
 	}
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusPartialContent {
-		return nil, refusal(resp, true, h.owns(resp.Request.URL))
+		return nil, refusal(resp, true, x.host.owns(resp.Request.URL))
 	}
 	got, ok := bodySpan(resp)
 	whole := resp.StatusCode == http.StatusOK
 	switch {
+	case encoded(resp, got):
+		return nil, wrong(resp, fmt.Sprintf("Content-Encoding %.64q", resp.Header.Get("Content-Encoding")))
 	case whole && got.size >= 0 && got.size < end:
 		return nil, wrong(resp, fmt.Sprintf("blob has %d bytes", got.size))
 	case whole && (off > 0 || got.size != end):
-		h.setRangeless(true, now)
-		if off > skipLimit {
+		x.host.ignoredRange(b.client.now())
+		if off > skip {
 			return nil, wrong(resp, "range ignored")
 		}
 		return x.stream(resp, 0, off, end-off), nil
@@ -127,8 +139,16 @@ func (b *Blob) openAt(x *exchange, off, end int64) (*stream, error) {
 	case !ok || got.off != off || got.end > end:
 		return nil, wrong(resp, fmt.Sprintf("Content-Range %.64q for bytes %d-%d", resp.Header.Get("Content-Range"), off, end-1))
 	}
-	h.setRangeless(false, now)
+	x.host.servedRange()
 	return x.stream(resp, off, off, got.end-off), nil
+}
+
+// encoded reports whether a server has compressed a range, which was not asked
+// for. Some say so of blobs only because those are compressed; then the length is
+// right.
+func encoded(resp *http.Response, got span) bool {
+	coding := resp.Header.Get("Content-Encoding")
+	return coding != "" && coding != "identity" && resp.ContentLength != got.end-got.off
 }
 
 // wrong closes resp, a 200 or 206 that is not what was asked for, and returns

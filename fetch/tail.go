@@ -25,23 +25,26 @@ func (b *Blob) tail(ctx context.Context, n int64) ([]byte, int64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
+	r := &Reader{ctx: ctx, blob: b, plan: plan}
 	for {
-		x := b.client.watched(ctx, plan.host())
+		h, err := plan.next(ctx)
+		if err != nil {
+			return nil, 0, err
+		}
+		x := b.client.watched(ctx, h)
 		s, size, err := b.openTail(x, n)
 		if err != nil {
 			x.dog.end()
-			b.failed(x.host, err)
-			if err := plan.failure(ctx, err); err != nil {
-				return nil, 0, err
-			}
+			r.failed(err)
 			continue
 		}
-		plan.success()
 		if s == nil {
 			x.dog.end()
+			plan.success()
 			return []byte{}, 0, nil
 		}
-		r := &Reader{ctx: ctx, blob: b, plan: plan, off: max(0, size-n), end: size, cur: s}
+		r.off, r.end = max(0, size-n), size
+		r.answered(s)
 		tail, err := r.rest()
 		return tail, size, err
 	}
@@ -69,9 +72,12 @@ func (r *Reader) rest() ([]byte, error) {
 // byte.
 func (b *Blob) openTail(x *exchange, n int64) (s *stream, size int64, err error) {
 	size = -1
-	suffix := !x.host.noSuffix()
+	suffix := !x.host.suffixless(b.client.now())
 	if suffix {
 		s, size, err = b.openSuffix(x, fmt.Sprintf("bytes=-%d", n), n)
+		if s != nil {
+			x.host.suffix(true, b.client.now())
+		}
 		if s != nil || err != nil || size == 0 {
 			return s, size, err
 		}
@@ -85,9 +91,9 @@ func (b *Blob) openTail(x *exchange, n int64) (s *stream, size int64, err error)
 	if size < 0 {
 		return nil, 0, &Error{Op: "GET", Host: x.host.Host, Kind: ErrNoRanges, Message: "size not told", final: true}
 	}
-	s, err = b.openAt(x, max(0, size-n), size)
+	s, err = b.openAt(x, max(0, size-n), size, skipLimit)
 	if err == nil && suffix {
-		x.host.setNoSuffix()
+		x.host.suffix(false, b.client.now())
 	}
 	return s, size, err
 }

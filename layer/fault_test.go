@@ -23,7 +23,7 @@ func TestFaults(t *testing.T) {
 		"403":           {Status: http.StatusForbidden},
 		"404":           {Status: http.StatusNotFound},
 		"416":           {Status: http.StatusRequestedRangeNotSatisfiable},
-		"429":           {Status: http.StatusTooManyRequests, RetryAfter: "3600"},
+		"429":           {Status: http.StatusTooManyRequests, RetryAfter: "1"},
 		"500":           {Status: http.StatusInternalServerError},
 		"501":           {Status: http.StatusNotImplemented},
 		"range ignored": {Status: http.StatusOK},

@@ -73,7 +73,7 @@ func (l *Layer) stream(r *run, blob *fetch.Blob) error {
 	}
 	if errors.Is(err, errWrongBytes) {
 		l.set.opts.Chunks.Mismatched()
-		body.Blame()
+		body.Blame(from, l.table.At(lacks.end-1).BlobEnd)
 	}
 	return err
 }
