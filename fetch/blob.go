@@ -34,6 +34,7 @@ type Blob struct {
 type place struct {
 	address *address  // where the host redirected to; nil if it did not
 	refused time.Time // when it last refused the blob; zero: it did not
+	why     error     // what it came to then
 }
 
 // place returns what is known about the blob at h, for the time in which f
@@ -152,7 +153,7 @@ func (b *Blob) failed(h *host, err error) {
 	b.place(h, func(p *place) {
 		p.address = nil
 		if errorOf(err).final {
-			p.refused = b.client.now()
+			p.refused, p.why = b.client.now(), err
 		}
 	})
 }
@@ -162,7 +163,7 @@ func (b *Blob) failed(h *host, err error) {
 func (b *Blob) delivers(h *host, then time.Time) {
 	b.place(h, func(p *place) {
 		if p.refused.Before(then) {
-			p.refused = time.Time{}
+			p.refused, p.why = time.Time{}, nil
 		}
 	})
 }
@@ -181,6 +182,33 @@ func (b *Blob) Link() Link {
 		return b.client.links.link(a.Host)
 	}
 	return b.client.links.link(h.Host)
+}
+
+// Failure returns what the hosts of the blob came to lately, if all of them
+// refused it or are failing; else nil.
+func (b *Blob) Failure() error {
+	if b.invalid != nil {
+		return b.invalid
+	}
+	var all hostErrors
+	for _, h := range capable(b.client.known.get(b.img.Locator).hosts, docker.HostCapabilityPull) {
+		if r := h.trouble.failed(b.client.now()); r.failures > 0 {
+			all = append(all, r.last)
+			continue
+		}
+		var why error
+		if !b.refused(h).IsZero() {
+			b.place(h, func(p *place) { why = p.why })
+		}
+		if why == nil {
+			return nil
+		}
+		all = append(all, why)
+	}
+	if len(all) == 0 {
+		return nil // nothing was read from the repository yet
+	}
+	return all
 }
 
 // Range returns the n bytes at off. The reader yields exactly n bytes or an

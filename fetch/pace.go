@@ -24,23 +24,26 @@ const (
 type pace struct {
 	mu struct {
 		sync.Mutex
-		failures int           // in a row; those of tries made side by side are one
-		seq      int           // counts failures for ever
-		last     *Error        // the latest failure
-		at       time.Time     // when that was
-		next     time.Time     // when the next try is due
-		wished   bool          // the host itself named that time
-		changed  chan struct{} // closed when any of the above changes; nil if nobody waits
+		record
+		next    time.Time     // when the next try is due
+		wished  bool          // the host itself named that time
+		changed chan struct{} // closed when any of the above changes; nil if nobody waits
 	}
 }
 
-// wait is when a try is due, and what has happened so far.
+// record is what failed so far.
+type record struct {
+	failures int       // in a row; those of tries made side by side are one
+	seq      int       // counts failures for ever
+	last     *Error    // the latest failure; nil if there is none in the row
+	at       time.Time // when that was
+}
+
+// wait is when a try is due, and what failed so far.
 type wait struct {
-	time.Duration               // until the try is due; zero: now
-	failures      int           // in a row
-	seq           int           // of the latest failure
-	last          *Error        // that failure
-	changed       chan struct{} // closed when there is news
+	time.Duration // until the try is due; zero: now
+	record
+	changed chan struct{} // closed when there is news
 }
 
 // take asks for a try. It is the caller's if the wait is zero. first says that
@@ -50,7 +53,7 @@ func (p *pace) take(first bool, now time.Time, o Options) wait {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ageLocked(now)
-	w := wait{failures: p.mu.failures, seq: p.mu.seq, last: p.mu.last}
+	w := wait{record: p.mu.record}
 	if p.mu.failures == 0 || first && !p.mu.wished && (p.mu.failures < 2 || !p.mu.last.general()) {
 		return w
 	}
@@ -66,9 +69,9 @@ func (p *pace) take(first bool, now time.Time, o Options) wait {
 	return w
 }
 
-// failed says that a try that began then came to e. It returns the failure's
+// fail says that a try that began then came to e. It returns the failure's
 // number.
-func (p *pace) failed(e *Error, began, now time.Time, o Options) (seq int) {
+func (p *pace) fail(e *Error, began, now time.Time, o Options) (seq int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ageLocked(now)
@@ -95,13 +98,12 @@ func (p *pace) well() {
 	}
 }
 
-// failures returns how often it failed in a row, the number of the latest
-// failure, and when that was.
-func (p *pace) failures(now time.Time) (n, seq int, at time.Time) {
+// failed returns what failed lately.
+func (p *pace) failed(now time.Time) record {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ageLocked(now)
-	return p.mu.failures, p.mu.seq, p.mu.at
+	return p.mu.record
 }
 
 // ageLocked forgets failures that are long ago.

@@ -41,10 +41,10 @@ type turn struct {
 // newTurn returns the turn of a host that refused the object then, if that is
 // not zero. What it failed lately counts.
 func (p *plan) newTurn(h *host, refused time.Time) turn {
-	n, seq, at := h.trouble.failures(p.now())
-	t := turn{host: h, failed: refused, refused: !refused.IsZero(), retries: min(n, p.opts.MaxRetries), seq: seq}
-	if n > 0 && at.After(refused) {
-		t.failed = at
+	r := h.trouble.failed(p.now())
+	t := turn{host: h, failed: refused, refused: !refused.IsZero(), retries: min(r.failures, p.opts.MaxRetries), seq: r.seq}
+	if r.failures > 0 && r.at.After(refused) {
+		t.failed = r.at
 	}
 	return t
 }
@@ -155,9 +155,9 @@ func (p *plan) failure(err error) {
 	e := errorOf(err)
 	t := &p.turns[0]
 	if e.final {
-		t.host.refusals.failed(e, p.began, p.now(), p.opts)
+		t.host.refusals.fail(e, p.began, p.now(), p.opts)
 	} else {
-		t.seq = t.host.trouble.failed(e, p.began, p.now(), p.opts)
+		t.seq = t.host.trouble.fail(e, p.began, p.now(), p.opts)
 	}
 	t.retries++
 	if t.retries > p.opts.MaxRetries || e.final && (t.refused || e.definite()) {

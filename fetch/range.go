@@ -100,7 +100,8 @@ func (r *Reader) Blame(from, to int64) {
 	end := r.off
 	for _, s := range slices.Backward(r.senders) {
 		if s.off < to && from < end {
-			r.blob.place(s.host, func(p *place) { *p = place{refused: r.blob.client.now()} })
+			why := &Error{Op: "GET", Host: s.host.Host, Kind: ErrUnavailable, Message: "wrong bytes"}
+			r.blob.place(s.host, func(p *place) { *p = place{refused: r.blob.client.now(), why: why} })
 		}
 		end = s.off
 	}

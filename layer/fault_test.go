@@ -1,7 +1,6 @@
 package layer_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"net/http"
@@ -13,54 +12,6 @@ import (
 	"github.com/ladle-dev/ladle/layer"
 	"github.com/ladle-dev/ladle/store"
 )
-
-// Whatever a registry does, a reader gets the right bytes or an error within
-// its timeout; and the right bytes once the registry has come to its senses.
-func TestFaults(t *testing.T) {
-	always := registrytest.Always
-	for name, fault := range map[string]registrytest.Fault{
-		"401":           {Status: http.StatusUnauthorized},
-		"403":           {Status: http.StatusForbidden},
-		"404":           {Status: http.StatusNotFound},
-		"416":           {Status: http.StatusRequestedRangeNotSatisfiable},
-		"429":           {Status: http.StatusTooManyRequests, RetryAfter: "1"},
-		"500":           {Status: http.StatusInternalServerError},
-		"501":           {Status: http.StatusNotImplemented},
-		"range ignored": {Status: http.StatusOK},
-		"wrong range":   {ContentRange: "bytes 0-9/10"},
-		"wrong bytes":   {Corrupt: true},
-		"short":         {Truncate: registrytest.After(100)},
-		"closed":        {Close: registrytest.After(100)},
-		"closed early":  {Close: registrytest.After(-1)},
-		"stalled":       {Stall: registrytest.After(100)},
-		"stalled early": {Stall: registrytest.After(-1)},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := newBench(t, registrytest.Options{}, someFiles(20, 10))
-			l := b.open(t)
-			large := b.files[len(b.files)-1].data
-			off := extents(t, l)["large"] + 2<<20 // where skipping a whole body is too much
-			b.SetFault(always(registrytest.Blob, fault))
-			p := make([]byte, 8192)
-			began := time.Now()
-			if _, err := l.ReadAt(context.Background(), p, off); err == nil {
-				t.Errorf("no error")
-			}
-			if took := time.Since(began); took > 20*time.Second {
-				t.Errorf("error after %v", took)
-			}
-			b.SetFault(nil)
-			if fault.Status == http.StatusOK {
-				return // it is remembered for longer than a test should take
-			}
-			eventually(t, func() error { _, err := l.ReadAt(context.Background(), p, off); return err })
-			if !bytes.Equal(p, large[2<<20:][:8192]) {
-				t.Error("wrong bytes")
-			}
-		})
-	}
-}
 
 // eventually calls f until it succeeds: hosts that failed are left alone for
 // a while.

@@ -17,21 +17,16 @@ var (
 	errNoSource = errors.New("no image names the blob")
 )
 
-// fetch makes the chunks of r present.
-func (l *Layer) fetch(r *run) error {
-	err := l.fetchFrom(l.sources.blobs(), r)
-	if err != nil {
-		err = l.fetchElsewhere(r, err)
-	}
-	return err
-}
-
 // fetchFrom makes the chunks of r present, from one source after the other. A
 // host that sends wrong bytes is given no second chance, its source is.
 func (l *Layer) fetchFrom(sources []*fetch.Blob, r *run) error {
 	err := errNoSource
+	lies := maxLies
+	if r.again {
+		lies = 1
+	}
 	for _, blob := range sources {
-		for range maxLies {
+		for range lies {
 			err = l.stream(r, blob)
 			if !errors.Is(err, errWrongBytes) {
 				break
@@ -44,7 +39,7 @@ func (l *Layer) fetchFrom(sources []*fetch.Blob, r *run) error {
 	return err
 }
 
-// maxLies is from how many hosts of one source a run takes wrong bytes.
+// maxLies is from how many hosts of one source a run takes wrong bytes at first.
 const maxLies = 3
 
 // stream fetches what r still lacks in one request. What it has read is
@@ -65,15 +60,16 @@ func (l *Layer) stream(r *run, blob *fetch.Blob) error {
 		err = p.feed(ctx, body)
 		lacks.first = p.end
 	}
-	if wrong := unpackers.Wait(); wrong != nil {
-		err = wrong
+	if unpacked := unpackers.Wait(); unpacked != nil {
+		err = unpacked
 	}
 	if r.at() == r.end {
 		return nil // what broke is behind the last chunk
 	}
-	if errors.Is(err, errWrongBytes) {
+	var wrong *wrongStream
+	if errors.As(err, &wrong) {
 		l.set.opts.Chunks.Mismatched()
-		body.Blame(from, l.table.At(lacks.end-1).BlobEnd)
+		body.Blame(wrong.from, wrong.to)
 	}
 	return err
 }

@@ -102,8 +102,14 @@ var quick = fetch.Options{Timeout: 300 * time.Millisecond, MaxRetries: 2, MinWai
 
 func newBench(t testing.TB, ropts registrytest.Options, files []file, opts ...estargz.Option) *bench {
 	t.Helper()
-	b := &bench{Registry: registrytest.New(t, ropts), files: files, root: filepath.Join(t.TempDir(), "store")}
 	blob, toc := convert(t, files, opts...)
+	return benchOf(t, ropts, files, blob, toc)
+}
+
+// benchOf is newBench for files that were converted.
+func benchOf(t testing.TB, ropts registrytest.Options, files []file, blob []byte, toc digest.Digest) *bench {
+	t.Helper()
+	b := &bench{Registry: registrytest.New(t, ropts), files: files, root: filepath.Join(t.TempDir(), "store")}
 	b.blob = blob
 	d := b.AddBlob(blob)
 	b.req = layer.Request{Source: fetch.Source{Ref: b.Ref("app:1"), Digest: d}, TOC: toc}

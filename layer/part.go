@@ -3,6 +3,7 @@ package layer
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"sync"
 )
@@ -126,7 +127,10 @@ func (l *Layer) unpackPart(r *run, p *part) error {
 	in := newInput(buffer, f, p.from)
 	var err error
 	for n := p.first; n < p.end && err == nil; {
-		n, err = l.unpack(in, r, n)
+		c := l.table.At(n)
+		if n, err = l.unpack(in, r, n); errors.Is(err, errWrongBytes) {
+			err = &wrongStream{err, c.BlobOffset, c.BlobEnd}
+		}
 	}
 	return err
 }

@@ -13,8 +13,9 @@ import (
 )
 
 // ReadAt fills p from off of the data file, fetching what is absent. It
-// returns len(p) or an error; p must end within the data file. It waits at
-// most for the set's read timeout, or until ctx ends.
+// returns len(p) or an error; p must end within the data file. What cannot be
+// fetched is tried again until ctx ends, or for the set's read timeout; then the
+// error is ErrTimeout with what the latest try came to.
 func (l *Layer) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if n, ok := l.readLocal(p, off); ok {
 		l.set.opts.Reads.Local(n)
@@ -171,11 +172,15 @@ func (l *Layer) obtain(ctx context.Context, n, end int) error {
 	if l.data.State(n) == store.Doubtful {
 		return l.recheck(n)
 	}
-	r := l.join(n, end)
-	if r == nil {
-		return nil // became present meanwhile
+	for {
+		r := l.join(n, end)
+		if r == nil {
+			return nil // became present meanwhile
+		}
+		if err := l.await(ctx, r, n); !errors.Is(err, errGivenUp) {
+			return err
+		}
 	}
-	return r.wait(ctx, n)
 }
 
 // recheck verifies a chunk that was written during an earlier boot.

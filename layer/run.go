@@ -12,6 +12,7 @@ type run struct {
 	span
 	asked    span         // what a reader asked for; it is empty if none did
 	inMemory atomic.Int64 // bytes that are not on disk
+	again    bool         // all sources were tried before; of the goroutine that fetches
 	mu       struct {
 		sync.Mutex
 		present []bool        // of the chunks of span
@@ -19,6 +20,9 @@ type run struct {
 		err     error         // why the run ended early
 		ended   bool          // no more chunks come
 		changed chan struct{} // closed when any of the above changes; nil if nobody waits
+		readers int           // that wait
+		last    error         // what the latest try came to that failed
+		givenUp bool          // there was no reader after a failure: no other one follows
 	}
 }
 

@@ -111,7 +111,7 @@ func (l *Layer) runLocked(s, asked span) *run {
 func (l *Layer) comingLocked(n int) (r *run, line int64) {
 	for _, o := range l.mu.runs {
 		at := o.at()
-		if n < at || n >= o.end {
+		if n < at || n >= o.end || o.givenUp() {
 			continue
 		}
 		if before := l.table.At(n).BlobOffset - l.table.At(at).BlobOffset; r == nil || before < line {

@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"errors"
 	"slices"
 	"sync"
 
@@ -46,11 +47,20 @@ func (s *sources) images() []string {
 	return slices.Clone(s.mu.refs)
 }
 
-// blobs returns the blobs to try, in order.
+// blobs returns the blobs to try, in order: those that could not be read lately
+// are last.
 func (s *sources) blobs() []*fetch.Blob {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.mu.found)
+	all := slices.Clone(s.mu.found)
+	s.mu.Unlock()
+	failing := map[*fetch.Blob]int{}
+	for _, b := range all {
+		if b.Failure() != nil {
+			failing[b] = 1
+		}
+	}
+	slices.SortStableFunc(all, func(a, b *fetch.Blob) int { return failing[a] - failing[b] })
+	return all
 }
 
 // link returns what is known of the way to the first source.
@@ -61,6 +71,19 @@ func (s *sources) link() fetch.Link {
 		return fetch.Link{}
 	}
 	return s.mu.found[0].Link()
+}
+
+// failure returns what the sources came to lately, if all fail; else nil.
+func (s *sources) failure() error {
+	var all []error
+	for _, b := range s.blobs() {
+		err := b.Failure()
+		if err == nil {
+			return nil
+		}
+		all = append(all, err)
+	}
+	return errors.Join(all...)
 }
 
 // of returns the blobs of those images that are among the sources.

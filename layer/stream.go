@@ -15,6 +15,14 @@ import (
 // errWrongBytes is returned for bytes that are not what the index says.
 var errWrongBytes = errors.New("wrong bytes")
 
+// wrongStream is errWrongBytes with the bytes of the blob that are wrong.
+type wrongStream struct {
+	error
+	from, to int64
+}
+
+func (w *wrongStream) Unwrap() error { return w.error }
+
 // verify compares the digest of p with that of c.
 func verify(c index.Chunk, p []byte) error {
 	if got := sha256.Sum256(p); !bytes.Equal(got[:], c.Digest[:]) {

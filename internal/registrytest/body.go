@@ -1,6 +1,8 @@
 package registrytest
 
 import (
+	"bytes"
+	"compress/gzip"
 	"fmt"
 	"io"
 	"net/http"
@@ -62,6 +64,11 @@ func parseRange(s string, size int64) (off, end int64, ok bool) {
 
 // body sends the header and b, with what goes wrong after the header.
 func (r *Registry) body(w http.ResponseWriter, req *http.Request, b []byte, f Fault) {
+	if f.Gzip {
+		b = compress(b)
+		w.Header().Set("Content-Encoding", "gzip")
+	}
+	f.setHeader(w)
 	if f.Truncate != nil {
 		b = b[:clamp(*f.Truncate, b)]
 	}
@@ -94,6 +101,14 @@ func (r *Registry) body(w http.ResponseWriter, req *http.Request, b []byte, f Fa
 	default:
 		r.send(w, b, f.Slow)
 	}
+}
+
+func compress(b []byte) []byte {
+	var z bytes.Buffer
+	w := gzip.NewWriter(&z)
+	w.Write(b) //nolint:errcheck // into memory
+	w.Close()
+	return z.Bytes()
 }
 
 // send writes b, at most rate bytes per second if rate is not zero.

@@ -2,6 +2,7 @@ package registrytest
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -39,7 +40,9 @@ type Fault struct {
 	RetryAfter   string        // header for Status
 	Delay        time.Duration // before the answer
 	ContentRange string        // header in place of the right one; "-" for none
+	Header       string        // "Name: value", in place of what the answer has
 	NoLength     bool          // chunked coding, no Content-Length
+	Gzip         bool          // compress the body, and say so
 	Corrupt      bool          // flip a bit in every byte of the body
 
 	// At most one of these is set. Each says after how many bytes of the body
@@ -52,6 +55,12 @@ type Fault struct {
 
 // After returns a pointer to n, for the fields of Fault.
 func After(n int64) *int64 { return &n }
+
+func (f Fault) setHeader(w http.ResponseWriter) {
+	if name, value, ok := strings.Cut(f.Header, ": "); ok {
+		w.Header().Set(name, value)
+	}
+}
 
 // Always returns a function for SetFault with the same fault for all requests
 // of kind.

@@ -122,6 +122,7 @@ func (r *Registry) broken(w http.ResponseWriter, req *http.Request, f Fault) boo
 	if f.Status == 0 || f.Status == http.StatusOK {
 		return false
 	}
+	f.setHeader(w)
 	if f.RetryAfter != "" {
 		w.Header().Set("Retry-After", f.RetryAfter)
 	}
