@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -10,20 +11,27 @@ import (
 )
 
 // errnoOf says what a reader gets for a failed read: EINTR if ctx, the
-// reader's own, has ended, which no program sees since it is being killed, and
-// EIO for everything else, the end of the export among it.
+// reader's own, was cancelled, which no program sees since it is being killed, and
+// EIO for everything else: that the reader's time is over, or the export's end.
 func (e *export) errnoOf(ctx context.Context) fuse.Status {
-	if ctx.Err() != nil && e.lifetime.Err() == nil {
+	if errors.Is(ctx.Err(), context.Canceled) && e.lifetime.Err() == nil {
 		return fuse.EINTR
 	}
 	return fuse.EIO
 }
 
-// failed logs why a read failed, since a reader gets no more than an errno,
-// and returns that.
-func (e *export) failed(ctx context.Context, number uint32, err error) fuse.Status {
+// failed logs why a read of layer number failed, since a reader gets no more than
+// an errno, and returns that. If the reader's time is over, ctx says so of a READ
+// that repeats another one, which was logged.
+func (e *export) failed(ctx context.Context, in *fuse.ReadIn, number uint32, err error) fuse.Status {
 	status := e.errnoOf(ctx)
-	if status == fuse.EIO && e.lifetime.Err() == nil && e.failures.report() {
+	if status != fuse.EIO || e.lifetime.Err() != nil || ctx.Err() != nil {
+		return status
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		e.late.add(in.NodeId, int64(in.Offset), int64(in.Offset)+int64(in.Size), time.Now())
+	}
+	if e.failures.report() {
 		log.G(e.lifetime).WithError(err).WithField("number", number).Error("read failed")
 	}
 	return status

@@ -24,6 +24,7 @@ type export struct {
 	disk      string // a path on the filesystem that statfs tells of
 	counts    counts
 	failures  failures
+	late      late
 
 	mu struct {
 		sync.RWMutex

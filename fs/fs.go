@@ -20,7 +20,9 @@ type Layer interface {
 	Number() uint64
 	// DataSize is in bytes.
 	DataSize() int64
-	// ReadAt fills p from off of the data file, whole or with an error.
+	// ReadAt fills p from off of the data file, whole or with an error. That
+	// matches context.DeadlineExceeded if the reader has waited for as long as
+	// readers do. What is local is read whether ctx has ended or not.
 	ReadAt(ctx context.Context, p []byte, off int64) (int, error)
 	// Tree is not changed by the caller.
 	Tree() (*tree.Inode, error)

@@ -1,7 +1,9 @@
 package fs
 
 import (
+	"context"
 	"syscall"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
@@ -125,15 +127,21 @@ func (r *requests) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fu
 	}
 	ctx, done := r.reading(cancel, in.Pid)
 	defer done()
+	off := int64(in.Offset)
+	if r.late.repeats(in.NodeId, off, time.Now()) {
+		var end context.CancelFunc
+		ctx, end = noTime(ctx)
+		defer end()
+	}
 	var n int
 	var err error
 	if inode == 0 {
-		n, err = r.readData(ctx, number, buf, int64(in.Offset))
+		n, err = r.readData(ctx, number, buf, off)
 	} else {
-		n, err = r.readTree(ctx, in.NodeId, buf, int64(in.Offset))
+		n, err = r.readTree(ctx, in.NodeId, buf, off)
 	}
 	if err != nil {
-		return nil, r.failed(ctx, number, err)
+		return nil, r.failed(ctx, in, number, err)
 	}
 	return fuse.ReadResultData(buf[:n]), fuse.OK
 }

@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"context"
 	"errors"
 
 	"github.com/ladle-dev/ladle/metrics"
@@ -20,8 +21,15 @@ var (
 	ErrInvalid = errors.New("invalid index")
 )
 
-// ErrTimeout is returned to a reader whose bytes did not come in time.
-var ErrTimeout = errors.New("no bytes within the read timeout")
+// ErrTimeout is returned to a reader whose bytes did not come in time. It matches
+// context.DeadlineExceeded.
+var ErrTimeout error = timeout{}
+
+type timeout struct{}
+
+func (timeout) Error() string { return "no bytes within the read timeout" }
+
+func (timeout) Is(target error) bool { return target == context.DeadlineExceeded }
 
 // outcome returns how an attempt to open a layer is counted that failed.
 func outcome(err error) metrics.Opened {

@@ -62,8 +62,26 @@ func TestReadTimeout(t *testing.T) {
 	b.startWith(t, patient, layer.Options{NoFill: true, NoPrefetch: true, ReadTimeout: 100 * time.Millisecond}, store.Options{})
 	l := b.open(t)
 	b.SetFault(registrytest.Always(registrytest.Blob, registrytest.Fault{Stall: registrytest.After(0)}))
-	if _, err := l.ReadAt(context.Background(), make([]byte, 100), 0); !errors.Is(err, layer.ErrTimeout) {
+	_, err := l.ReadAt(context.Background(), make([]byte, 100), 0)
+	if !errors.Is(err, layer.ErrTimeout) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v, want ErrTimeout", err)
+	}
+}
+
+// A reader without time is given what is local, and nothing else.
+func TestReaderWithoutTime(t *testing.T) {
+	b := newBench(t, registrytest.Options{}, someFiles(27, 1))
+	l := b.open(t)
+	at := extents(t, l)["large"]
+	ctx, cancel := context.WithDeadline(context.Background(), time.Unix(0, 0))
+	defer cancel()
+	p := make([]byte, 100)
+	if _, err := l.ReadAt(ctx, p, at); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v, want DeadlineExceeded", err)
+	}
+	readAll(t, l, at, len(p))
+	if _, err := l.ReadAt(ctx, p, at); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -37,10 +37,10 @@ func answer(ctx context.Context, err error) metrics.Read {
 	switch {
 	case err == nil:
 		return metrics.ReadWaited
-	case ctx.Err() != nil:
+	case errors.Is(ctx.Err(), context.Canceled):
 		return metrics.ReadAborted
 	}
-	return metrics.ReadError
+	return metrics.ReadError // also if ctx said that the reader's time is over
 }
 
 // readLocal is ReadAt for what is all present; it is not ok if something is not.
