@@ -26,7 +26,11 @@ type Options struct {
 	Timeout    time.Duration // of a request without any progress [30 s]
 	MaxRetries int           // per host and range [5]
 	MinWait    time.Duration // before the first retry [30 ms]
-	MaxWait    time.Duration // between retries, also if a host wants more [5 s]
+	MaxWait    time.Duration // between retries [5 s]
+
+	// Patience is how long a reader waits [60 s]. A host that fails is asked at
+	// least four times in that time, and twice if it wants to be left alone.
+	Patience time.Duration
 }
 
 func (o Options) withDefaults() Options {
@@ -42,9 +46,15 @@ func (o Options) withDefaults() Options {
 	if o.MaxWait <= 0 {
 		o.MaxWait = 5 * time.Second
 	}
-	o.MaxWait = max(o.MinWait, o.MaxWait)
+	if o.Patience <= 0 {
+		o.Patience = time.Minute
+	}
+	o.MaxWait = min(max(o.MinWait, o.MaxWait), o.Patience/4)
 	return o
 }
+
+// retryAfter returns for how long a host is left alone that wants this.
+func (o Options) retryAfter(d time.Duration) time.Duration { return min(d, o.Patience/2) }
 
 const (
 	// blobsRemembered bounds for how many blobs a client knows where they are.

@@ -5,15 +5,9 @@ import (
 	"time"
 )
 
-const (
-	// troubleFor is how long after its last failure a host counts as failing:
-	// it is asked after all others.
-	troubleFor = 30 * time.Second
-
-	// maxRetryAfter bounds for how long a host is left alone that asks for it. A
-	// reader waits for a minute by default, and one answer must not use that up.
-	maxRetryAfter = 30 * time.Second
-)
+// troubleFor is how long after its last failure a host counts as failing: it is
+// asked after all others.
+const troubleFor = 30 * time.Second
 
 // pace says when something that failed is tried again. All who want to try it
 // share it: after n failures in a row there is one try in each backoff(n-1),
@@ -81,7 +75,7 @@ func (p *pace) fail(e *Error, began, now time.Time, o Options) (seq int) {
 		p.mu.seq++
 		p.mu.at = now
 	}
-	due := now.Add(max(o.backoff(p.mu.failures-1), min(e.retryAfter, maxRetryAfter)))
+	due := now.Add(max(o.backoff(p.mu.failures-1), o.retryAfter(e.retryAfter)))
 	if due.After(p.mu.next) {
 		p.mu.next, p.mu.wished = due, e.retryAfter > 0
 	}

@@ -13,7 +13,7 @@ import (
 
 // planned returns a plan over hosts of these one-letter names.
 func planned(names string, opts Options) *plan {
-	p := &plan{opts: opts, now: time.Now}
+	p := &plan{opts: opts.withDefaults(), now: time.Now}
 	for _, name := range strings.Split(names, "") {
 		h := &host{}
 		h.Host = name

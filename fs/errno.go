@@ -29,7 +29,7 @@ func (e *export) failed(ctx context.Context, in *fuse.ReadIn, number uint32, err
 		return status
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		e.late.add(in.NodeId, int64(in.Offset), int64(in.Offset)+int64(in.Size), time.Now())
+		e.late.add(in, time.Now())
 	}
 	if e.failures.report() {
 		log.G(e.lifetime).WithError(err).WithField("number", number).Error("read failed")

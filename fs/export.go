@@ -24,7 +24,7 @@ type export struct {
 	disk      string // a path on the filesystem that statfs tells of
 	counts    counts
 	failures  failures
-	late      late
+	late      *late
 
 	mu struct {
 		sync.RWMutex
@@ -50,7 +50,7 @@ type dataFile struct {
 func (d *dataFile) unused() bool { return d.trees == 0 && d.opens == 0 && d.reads.Load() == 0 }
 
 func newExport(lifetime context.Context, opts Options) *export {
-	e := &export{lifetime: lifetime, disk: opts.Root, counts: newCounts(opts.Requests)}
+	e := &export{lifetime: lifetime, disk: opts.Root, counts: newCounts(opts.Requests), late: newLate()}
 	e.restoring = ended(lifetime)
 	if opts.Takeover != nil {
 		var end context.CancelFunc

@@ -2,21 +2,31 @@ package fs
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// lateFor is how long after a READ that ended when its reader's time was over
-// those bytes are not waited for again.
+// A READ that begins among the bytes of one that ended because its reader's time
+// was over is taken for its repetition, and does not wait: for sameFor if the same
+// thread sends it, and for anyFor whoever does, since those of loop devices come
+// from any kernel thread.
 //
 // The kernel repeats a READ that failed: what it read ahead, also of the page that
 // the reader asked for, is then read page by page (mm/filemap.c, filemap_get_pages;
 // for a page fault filemap_fault, once or twice), and each page at once. If each of
 // them waited, a reader would wait for two or three times as long as it is
-// promised. Another reader that waits for the page has waited as long.
-const lateFor = time.Second
+// promised. It does so as soon as the reader runs; later, or from another thread,
+// the READ is another reader's, which waits.
+const (
+	sameFor = 200 * time.Millisecond
+	anyFor  = 50 * time.Millisecond
+)
 
 // maxLate bounds the READs that are remembered.
 const maxLate = 1024
@@ -27,42 +37,63 @@ type late struct {
 	mu   struct {
 		sync.Mutex
 		reads []lateRead // in the order of their ends
+		// same and any are sameFor and anyFor, but in tests.
+		same, any time.Duration
 	}
+}
+
+func newLate() *late {
+	l := &late{}
+	l.mu.same, l.mu.any = sameFor, anyFor
+	return l
 }
 
 type lateRead struct {
 	node     uint64
-	off, end int64 // bytes of the node
-	until    time.Time
+	pid      uint32 // of the thread; 0 for one of the kernel
+	off, end int64  // bytes of the node
+	ended    time.Time
 }
 
-// add says that the READ of [off, end) of a node ended so.
-func (l *late) add(node uint64, off, end int64, now time.Time) {
+// add says that in, a READ, ended so.
+func (l *late) add(in *fuse.ReadIn, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.dropLocked(now)
 	if len(l.mu.reads) == maxLate {
 		l.mu.reads = l.mu.reads[1:]
 	}
-	l.mu.reads = append(l.mu.reads, lateRead{node, off, end, now.Add(lateFor)})
+	l.mu.reads = append(l.mu.reads, lateRead{in.NodeId, userThread(in.Pid), int64(in.Offset), int64(in.Offset) + int64(in.Size), now})
 	l.some.Store(true)
 }
 
-// repeats reports whether a READ at off of a node repeats such a one.
-func (l *late) repeats(node uint64, off int64, now time.Time) bool {
+// repeats reports whether in, a READ, repeats such a one, as far as can be told.
+func (l *late) repeats(in *fuse.ReadIn, now time.Time) bool {
 	if !l.some.Load() {
 		return false
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.dropLocked(now)
-	return slices.ContainsFunc(l.mu.reads, func(r lateRead) bool { return r.node == node && r.off <= off && off < r.end })
+	off := int64(in.Offset)
+	return slices.ContainsFunc(l.mu.reads, func(r lateRead) bool {
+		return r.node == in.NodeId && r.off <= off && off < r.end && (r.pid == in.Pid && r.pid != 0 || now.Sub(r.ended) <= l.mu.any)
+	})
 }
 
 // dropLocked forgets what is long ago.
 func (l *late) dropLocked(now time.Time) {
-	l.mu.reads = slices.DeleteFunc(l.mu.reads, func(r lateRead) bool { return now.After(r.until) })
+	l.mu.reads = slices.DeleteFunc(l.mu.reads, func(r lateRead) bool { return now.Sub(r.ended) > l.mu.same })
 	l.some.Store(len(l.mu.reads) > 0)
+}
+
+// userThread returns pid, or 0 if it is that of a kernel thread, which reads for
+// many: those have no executable (proc_pid_exe(5)).
+func userThread(pid uint32) uint32 {
+	if _, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err != nil {
+		return 0
+	}
+	return pid
 }
 
 // noTime returns ctx as that of a reader whose time is over: it gets what is local.

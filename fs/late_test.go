@@ -7,31 +7,37 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 )
 
 // TestReaderWaitsOnce: when a reader's time is over it gets an error, though the
 // kernel sends what it failed to read ahead again, once or twice, also for a page
-// fault. Bytes that are local then are read, and later the reader waits anew.
+// fault. Bytes that are local then are read, and the next reader waits anew.
 func TestReaderWaitsOnce(t *testing.T) {
 	onEachDriver(t, func(t *testing.T, l *lab) {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		const page, local = 1 << 20, 3 << 20 // where is read
+		const page, fault, local = 1 << 20, 2 << 20, 3 << 20 // where is read
 		b, path := l.shelve(t, 8<<20)
+		l.export.late.within(time.Hour) // however busy the machine is
+		var back atomic.Bool
 		waits := make(chan int64, 1000) // offsets
 		b.onRead(func(ctx context.Context, off int64, n int) error {
 			switch {
-			case off+int64(n) > local:
+			case off+int64(n) > local || back.Load():
 				return nil
 			case ctx.Err() != nil:
 				return ctx.Err()
 			}
-			if off <= page && off+int64(n) > page {
-				waits <- off
+			for _, at := range []int64{page, fault} {
+				if off <= at && off+int64(n) > at {
+					waits <- at
+				}
 			}
 			return context.DeadlineExceeded
 		})
@@ -43,53 +49,87 @@ func TestReaderWaitsOnce(t *testing.T) {
 		if _, err := f.ReadAt(make([]byte, 4096), page); !errors.Is(err, unix.EIO) {
 			t.Errorf("read: %v, want EIO", err)
 		}
-		if n := len(waits); n != 1 {
+		if n := count(waits, page); n != 1 {
 			t.Errorf("a read waited %d times, want once", n)
 		}
 		if _, err := io.ReadFull(io.NewSectionReader(f, local, 4096), make([]byte, 4096)); err != nil {
 			t.Errorf("what is local: %v", err)
 		}
-		time.Sleep(lateFor + 100*time.Millisecond) // or it would be a repetition
-		for len(waits) > 0 {
-			<-waits
+		back.Store(true)
+		l.export.late.within(0)
+		if _, err := f.ReadAt(make([]byte, 4096), page); err != nil {
+			t.Errorf("a read when the bytes are back: %v", err)
 		}
+		back.Store(false)
+		l.export.late.within(time.Hour)
 		m, err := unix.Mmap(int(f.Fd()), 0, 8<<20, unix.PROT_READ, unix.MAP_SHARED)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer unix.Munmap(m) //nolint:errcheck // ends with the test
-		if err := unix.Madvise(m[page:page+4096], unix.MADV_POPULATE_READ); !errors.Is(err, unix.EFAULT) {
+		if err := unix.Madvise(m[fault:fault+4096], unix.MADV_POPULATE_READ); !errors.Is(err, unix.EFAULT) {
 			t.Errorf("page fault: %v, want EFAULT", err)
 		}
-		if n := len(waits); n != 1 {
+		if n := count(waits, fault); n != 1 {
 			t.Errorf("a page fault waited %d times, want once", n)
 		}
 	})
 }
 
+// count empties a channel and returns how often it had at.
+func count(c chan int64, at int64) (n int) {
+	for {
+		select {
+		case off := <-c:
+			if off == at {
+				n++
+			}
+		default:
+			return n
+		}
+	}
+}
+
+// within has repetitions recognized for so long.
+func (l *late) within(d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mu.same, l.mu.any = d, d
+}
+
 // TestLate: only what starts within a READ that ended late repeats it, and not for
-// ever.
+// ever, least of all from another thread.
 func TestLate(t *testing.T) {
-	l, now := &late{}, time.Now()
-	if l.repeats(1, 0, now) {
+	read := func(node uint64, pid uint32, off uint64) *fuse.ReadIn {
+		in := &fuse.ReadIn{Offset: off, Size: 100}
+		in.NodeId, in.Pid = node, pid
+		return in
+	}
+	l, now := newLate(), time.Now()
+	self := uint32(os.Getpid())
+	if l.repeats(read(1, self, 0), now) {
 		t.Error("nothing was late")
 	}
-	l.add(1, 100, 200, now)
+	l.add(read(1, self, 100), now)
+	l.add(read(3, 2, 100), now)
 	for _, c := range []struct {
 		node uint64
-		off  int64
+		pid  uint32
+		off  uint64
 		at   time.Duration
 		want bool
 	}{
-		{1, 100, 0, true}, {1, 199, lateFor, true}, {1, 99, 0, false}, {1, 200, 0, false}, {2, 100, 0, false},
-		{1, 100, lateFor + 1, false}, {1, 100, 0, false},
+		{1, self, 100, 0, true}, {1, self, 199, sameFor, true}, {1, self, 99, 0, false}, {1, self, 200, 0, false}, {2, self, 100, 0, false},
+		{1, self + 1, 100, anyFor, true}, {1, self + 1, 100, anyFor + 1, false},
+		{3, 2, 100, anyFor, true}, {3, 2, 100, anyFor + 1, false}, // kthreadd
+		{1, self, 100, sameFor + 1, false}, {1, self, 100, 0, false},
 	} {
-		if got := l.repeats(c.node, c.off, now.Add(c.at)); got != c.want {
+		if got := l.repeats(read(c.node, c.pid, c.off), now.Add(c.at)); got != c.want {
 			t.Errorf("%+v: %v", c, got)
 		}
 	}
 	for i := range uint64(2 * maxLate) {
-		l.add(i, 0, 1, now)
+		l.add(read(i, self, 0), now)
 	}
 	if n := len(l.mu.reads); n != maxLate {
 		t.Errorf("%d are remembered", n)

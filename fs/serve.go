@@ -128,7 +128,7 @@ func (r *requests) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fu
 	ctx, done := r.reading(cancel, in.Pid)
 	defer done()
 	off := int64(in.Offset)
-	if r.late.repeats(in.NodeId, off, time.Now()) {
+	if r.late.repeats(in, time.Now()) {
 		var end context.CancelFunc
 		ctx, end = noTime(ctx)
 		defer end()

@@ -88,6 +88,7 @@ func (d *daemon) client(ctx context.Context, offers *auth.Offers) *fetch.Client 
 		MaxRetries: d.cfg.Blob.MaxRetries,
 		MinWait:    d.cfg.Blob.MinWait.Duration(),
 		MaxWait:    d.cfg.Blob.MaxWait.Duration(),
+		Patience:   d.cfg.ReadTimeout.Duration(),
 	})
 }
 
