@@ -6,7 +6,8 @@
 // a range of the blob that one request fetches: the chunk that a reader waits
 // for and its absent neighbours. Chunks become readable one by one as the run
 // streams in, each after its digest was compared; its parts are unpacked side by
-// side, since a core inflates less than a link carries.
+// side, since a core inflates less than a link carries. As long as a reader waits
+// for one of its chunks a run is tried again, whatever the registry answered.
 //
 // How much a run fetches is its window: the first one at a place is about what
 // the link carries in three round trips, and those that follow there have more.

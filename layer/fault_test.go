@@ -101,6 +101,9 @@ func TestOpenFaults(t *testing.T) {
 			if _, err := b.set.Open(t.Context(), b.req); err == nil {
 				t.Error("no error")
 			}
+			if n := b.Count(); fault.Status == http.StatusNotFound && n != 1 {
+				t.Errorf("%d requests for what is not there, want 1: the ordinary pull is waiting", n)
+			}
 			b.SetFault(nil)
 			eventually(t, func() error { _, err := b.set.Open(t.Context(), b.req); return err })
 		})
