@@ -16,7 +16,7 @@ import (
 // Commit makes the active snapshot key a committed one, called name. It takes
 // the same time whatever was written to the snapshot, since containerd calls
 // it within a write transaction of its own: its size is found out when somebody
-// asks for it.
+// asks for it. A parent that it cannot be put over is ErrFailedPrecondition.
 func (s *Snapshotter) Commit(ctx context.Context, name, key string, opts ...snapshots.Opt) (err error) {
 	defer tellFull(&err)
 	info, err := infoOf(opts)
@@ -29,7 +29,11 @@ func (s *Snapshotter) Commit(ctx context.Context, name, key string, opts ...snap
 	if err != nil {
 		return fmt.Errorf("commit snapshot %q: %w", key, err)
 	}
+	labels = markRemapped(name, key, labels)
 	err = s.meta.WithTransaction(ctx, true, func(ctx context.Context) (err error) {
+		if err := checkParent(ctx, key, info.Parent); err != nil {
+			return fmt.Errorf("commit snapshot %q: %w", key, err)
+		}
 		id, err = storage.CommitActive(ctx, key, name, snapshots.Usage{},
 			snapshots.WithLabels(labels), snapshots.WithParent(info.Parent))
 		if err != nil {

@@ -40,6 +40,23 @@
 // the stacks that have it. Of directories that an earlier version made it is not
 // known: they count as showing those of all snapshots until their merges are gone.
 //
+// containerd lets its configuration declare what a snapshotter can do, and does
+// not ask the snapshotter. Ladle wants nothing declared (capabilities.go):
+//
+//   - rebase: a layer is prepared without its parent, which Commit names. It is
+//     unpacked as overlayfs would have it, and is not lazy;
+//   - remap-ids: a snapshot for a container in a user namespace, whose files are to
+//     be mapped (labels uidmapping, gidmapping). It is refused. Without the
+//     capability clients send these labels too, over a snapshot that they have
+//     mapped themselves;
+//   - only-remap-ids: containerd refuses such containers itself.
+//
+// Of the other things that labels can ask for, max-size is a hint that need not be
+// followed, and uidmapping and gidmapping of a layer to be unpacked are the word of
+// its image, which nobody follows. A Prepare of a layer that is not lazy returns no
+// mount that looks read-only, which would tell the unpacker that the content is
+// there already.
+//
 // Layout below the root of an endpoint:
 //
 //	metadata.db          containerd's core/snapshots/storage, not synced

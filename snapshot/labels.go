@@ -56,9 +56,6 @@ var dialects = []dialect{
 	},
 }
 
-// errNoLayer says that the labels of a Prepare do not name a layer.
-var errNoLayer = errors.New("the client does not say which layer of which image it is (are its snapshot annotations enabled?)")
-
 // errTwoLayers says that the labels of a Prepare name different layers.
 var errTwoLayers = errors.New("the labels name two layers: some are annotations of the image")
 

@@ -51,6 +51,8 @@ type usable struct {
 	// copied: it was prepared as a copy. Nobody writes to it, since its files
 	// are also others'.
 	copied bool
+	// orphan: it is put over its parent when it is committed.
+	orphan bool
 }
 
 // lowers returns what is below the upper directory, or is shown by a view, the
@@ -81,7 +83,8 @@ func readUsable(ctx context.Context, key string) (usable, error) {
 	}
 	chain, err := readChain(ctx, info.Parent)
 	_, copied := info.Labels[merge.CopiedLabel]
-	return usable{id: id, kind: info.Kind, chain: chain, stack: stack, copied: copied}, err
+	_, orphan := info.Labels[orphanLabel]
+	return usable{id: id, kind: info.Kind, chain: chain, stack: stack, copied: copied, orphan: orphan}, err
 }
 
 // mountLowers mounts the trees that u needs and returns its lowerdirs, the
@@ -164,6 +167,9 @@ func replaceLink(link, target string) error {
 func (s *Snapshotter) mounts(u usable, lowerdirs []string) []mount.Mount {
 	if u.copied {
 		lowerdirs, u.kind = append([]string{s.upper(u.id)}, lowerdirs...), snapshots.KindView
+	}
+	if u.orphan {
+		lowerdirs = []string{s.diffDir(emptyDiff)} // containerd unpacks with whiteouts if there is a lowerdir
 	}
 	switch {
 	case len(lowerdirs) == 0 && u.kind == snapshots.KindActive:

@@ -30,6 +30,8 @@ import (
 // for layers that cannot be merged and for what cannot be copied so, and
 // ErrUnavailable for all else. On a full disk it is ErrResourceExhausted, and nothing
 // was made.
+//
+// What takes a capability that ladle has not is ErrFailedPrecondition.
 func (s *Snapshotter) Prepare(ctx context.Context, key, parent string, opts ...snapshots.Opt) (_ []mount.Mount, err error) {
 	defer tellFull(&err)
 	info, err := infoOf(opts)
@@ -41,11 +43,18 @@ func (s *Snapshotter) Prepare(ctx context.Context, key, parent string, opts ...s
 	if info.Labels[snapshots.LabelSnapshotRef] != "" {
 		// The labels of a layer are in part the annotations of its image,
 		// which must not name what its containers are to see.
+		if m.orphan = isOrphan(parent, info.Labels); m.orphan {
+			m.labels[orphanLabel] = "true"
+		}
 		if err := s.prepareRemote(ctx, key, parent, info.Labels); err != nil {
 			return nil, err
 		}
 		return s.create(ctx, m)
 	}
+	if err := s.refuseMapping(ctx, parent, info.Labels); err != nil {
+		return nil, fmt.Errorf("prepare %q: %w", key, err)
+	}
+	s.noteUnpacking(ctx, key)
 	m.runs = true
 	pairs, err := merge.ParseLabels(info.Labels)
 	if err != nil {
@@ -64,7 +73,8 @@ func (s *Snapshotter) Prepare(ctx context.Context, key, parent string, opts ...s
 	return s.create(ctx, m)
 }
 
-// View makes a read-only snapshot of parent and returns its mounts.
+// View makes a read-only snapshot of parent and returns its mounts. What takes a
+// capability that ladle has not is ErrFailedPrecondition.
 func (s *Snapshotter) View(ctx context.Context, key, parent string, opts ...snapshots.Opt) (_ []mount.Mount, err error) {
 	defer tellFull(&err)
 	info, err := infoOf(opts)
@@ -72,6 +82,9 @@ func (s *Snapshotter) View(ctx context.Context, key, parent string, opts ...snap
 		return nil, err
 	}
 	defer s.lock(key)()
+	if err := s.refuseMapping(ctx, parent, info.Labels); err != nil {
+		return nil, fmt.Errorf("view %q: %w", key, err)
+	}
 	return s.create(ctx, making{kind: snapshots.KindView, key: key, parent: parent, labels: kept(info.Labels)})
 }
 
@@ -83,6 +96,7 @@ type making struct {
 	stack       *stack            // of a merge; what it stacks is pinned
 	copied      string            // clean diff that becomes the upper directory
 	runs        bool              // something is likely to run in it
+	orphan      bool              // it is put over its parent when it is committed
 }
 
 // create makes a snapshot, with its directory and trees, or nothing.
@@ -136,7 +150,7 @@ func (s *Snapshotter) createStored(ctx context.Context, m making) (u usable, err
 		if err != nil {
 			return err
 		}
-		u = usable{id: made.ID, kind: m.kind, chain: chain, stack: m.stack, copied: m.copied != ""}
+		u = usable{id: made.ID, kind: m.kind, chain: chain, stack: m.stack, copied: m.copied != "", orphan: m.orphan}
 		if u.showsOthers() {
 			return nil // it shows others' directories
 		}

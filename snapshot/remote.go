@@ -28,6 +28,9 @@ func (s *Snapshotter) prepareRemote(ctx context.Context, key, parent string, lab
 	target := labels[snapshots.LabelSnapshotRef]
 	req, top, why := parseRequest(labels)
 	var chain []link
+	if why == nil && isOrphan(parent, labels) {
+		why = errOrphan
+	}
 	if why == nil {
 		s.offer(labels, req)
 		chain, why = s.openRemote(ctx, key, parent, labels, req)
@@ -35,24 +38,37 @@ func (s *Snapshotter) prepareRemote(ctx context.Context, key, parent string, lab
 	if why != nil && ctx.Err() != nil {
 		return why // the caller gave up
 	}
-	logger := log.G(ctx).WithField("key", key).WithField("target", target).WithField("layer", req.Source.Digest)
-	// The values are strings, as in the logs of other snapshotters.
+	logger := log.G(ctx).WithField("key", key).WithField("target", target)
+	if errors.Is(why, errNoLayer) {
+		s.leave(logger, unnamed(key))
+		return nil
+	}
+	logger = logger.WithField("image", req.Source.Ref).WithField("layer", req.Source.Digest)
 	if why != nil {
-		s.opts.Prepares.Local(reasonOf(why))
-		logger = logger.WithField("remote-snapshot-prepared", "false").WithError(why)
-		if errors.Is(why, layer.ErrNotLazy) || errors.Is(why, errNoLayer) {
-			logger.Info("layer is left to the ordinary pull")
-		} else {
-			logger.Warn("layer is left to the ordinary pull")
-		}
+		s.leave(logger, why)
 		return nil
 	}
 	s.opts.Prepares.Remote()
-	logger.WithField("remote-snapshot-prepared", "true").Info("layer is read lazily")
+	logger.WithField(preparedField, "true").Info("layer is read lazily")
 	if merged := bottom(chain); top && len(merged) > 0 {
 		s.opts.Trees.Warm(store.Spec{Kind: store.Lowest, Layers: merged})
 	}
 	return fmt.Errorf("remote snapshot %q: %w", target, errdefs.ErrAlreadyExists)
+}
+
+// preparedField is "true" or "false" in the log line of a layer, strings as in the
+// logs of other snapshotters.
+const preparedField = "remote-snapshot-prepared"
+
+// leave says why a layer is not read lazily.
+func (s *Snapshotter) leave(logger *log.Entry, why error) {
+	s.opts.Prepares.Local(reasonOf(why))
+	logger = logger.WithField(preparedField, "false").WithError(why)
+	if errors.Is(why, layer.ErrNotLazy) || errors.Is(why, errNoLayer) {
+		logger.Info("layer is left to the ordinary pull")
+	} else {
+		logger.Warn("layer is left to the ordinary pull")
+	}
 }
 
 // offer passes on the offer of credentials that labels have, if they have one.

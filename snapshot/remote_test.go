@@ -238,7 +238,8 @@ func TestPreparedIsLogged(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := lines.take()
-	if strings.Count(text, "\n") != 1 || !strings.Contains(text, "remote-snapshot-prepared=true") || !strings.Contains(text, id.Blob.String()) {
+	if strings.Count(text, "\n") != 1 || !strings.Contains(text, "remote-snapshot-prepared=true") || !strings.Contains(text, id.Blob.String()) ||
+		!strings.Contains(text, `image="registry.test/image:1"`) {
 		t.Errorf("log is\n%s", text)
 	}
 }
