@@ -5,12 +5,14 @@
 #
 # Environment:
 #   LADLE_CACHE   where everything is kept (default: .cache in the repository);
-#                 programs end up in $LADLE_CACHE/bin
+#                 programs end up in $LADLE_CACHE/bin, those of the long-term
+#                 release of containerd in $LADLE_CACHE/containerd-2.3
 #
 # Needs: Debian or Ubuntu, root (only if packages are missing), Go.
 set -euo pipefail
 
 CONTAINERD_VERSION=v2.4.2
+CONTAINERD_LTS_VERSION=v2.3.7
 REGISTRY_VERSION=v3.1.2
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -73,7 +75,7 @@ build() {
   done
   ((${#want[@]})) || return 0
   say "building ${names[*]} $version (a few minutes the first time)"
-  run "build-${names[0]}" env GOBIN="$bin" go install "${want[@]}"
+  run "build-${names[0]}-$version" env GOBIN="$bin" go install "${want[@]}"
 }
 
 command -v apt-get >/dev/null || die "this script knows Debian and Ubuntu only"
@@ -84,5 +86,6 @@ flock -n 9 || { say "waiting for another run"; flock 9; }
 
 install_packages
 build github.com/containerd/containerd/v2 "$CONTAINERD_VERSION" containerd ctr containerd-shim-runc-v2
+bin=$cache/containerd-2.3 build github.com/containerd/containerd/v2 "$CONTAINERD_LTS_VERSION" containerd ctr containerd-shim-runc-v2
 build github.com/distribution/distribution/v3 "$REGISTRY_VERSION" registry
 if ((SECONDS - began > 2)); then say "components ready in $bin"; fi

@@ -50,6 +50,16 @@ func Component(name string) (string, error) {
 	return program(filepath.Join(cache, "bin", name), "script/components.sh")
 }
 
+// Release is the path of a program of a release of containerd other than the one
+// that Component has: "2.3", the long-term release.
+func Release(release, name string) (string, error) {
+	cache, err := Cache()
+	if err != nil {
+		return "", err
+	}
+	return program(filepath.Join(cache, "containerd-"+release, name), "script/components.sh")
+}
+
 // Ladle is the path of the daemon under test: $LADLE_BIN, or bin/ladle.
 func Ladle() (string, error) {
 	if path := os.Getenv("LADLE_BIN"); path != "" {

@@ -14,7 +14,7 @@ func (n *Node) writeConfigs() error {
 	hosts := fmt.Sprintf("server = \"http://%[1]s\"\n[host.\"http://%[1]s\"]\n  capabilities = [\"pull\", \"resolve\"]\n", n.Registry)
 	files := map[string]string{
 		filepath.Join(n.Hosts, n.Registry, "hosts.toml"): hosts,
-		n.configFile(): n.containerdConfig(),
+		n.configFile(): n.options.edited(n.containerdConfig()),
 	}
 	replace := strings.NewReplacer("REGISTRY", n.Registry, "HOSTS", n.Hosts)
 	for _, d := range n.Daemons {

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/ladle-dev/ladle/test/place"
 	"github.com/ladle-dev/ladle/test/process"
 )
 
@@ -29,7 +28,7 @@ func (n *Node) ctr(ctx context.Context, space string, args ...string) (string, e
 }
 
 func (n *Node) ctrTo(ctx context.Context, output io.Writer, space string, args ...string) (string, error) {
-	program, err := place.Component("ctr")
+	program, err := n.options.program("ctr")
 	if err != nil {
 		return "", err
 	}

@@ -11,7 +11,6 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health/grpc_health_v1"
 
-	"github.com/ladle-dev/ladle/test/place"
 	"github.com/ladle-dev/ladle/test/process"
 )
 
@@ -25,6 +24,7 @@ type NodeOptions struct {
 	// CRISnapshotter is the snapshotter of images pulled through CRI;
 	// "" is overlayfs.
 	CRISnapshotter string
+	Containerd     Containerd
 }
 
 // Node is a running containerd with its snapshotter daemons.
@@ -36,6 +36,7 @@ type Node struct {
 	Daemons  []*RunningDaemon
 
 	criSnapshotter string
+	options        Containerd
 	containerd     process.Process
 }
 
@@ -49,7 +50,7 @@ func StartNode(ctx context.Context, o NodeOptions) (_ *Node, err error) {
 		return nil, err
 	}
 	n := &Node{Dir: dir, Address: filepath.Join(dir, "containerd.sock"), Hosts: filepath.Join(dir, "hosts"),
-		Registry: o.Registry, criSnapshotter: o.CRISnapshotter}
+		Registry: o.Registry, criSnapshotter: o.CRISnapshotter, options: o.Containerd}
 	if n.criSnapshotter == "" {
 		n.criSnapshotter = "overlayfs"
 	}
@@ -74,11 +75,12 @@ func StartNode(ctx context.Context, o NodeOptions) (_ *Node, err error) {
 
 // StartContainerd starts containerd, again after StopContainerd.
 func (n *Node) StartContainerd(ctx context.Context) error {
-	program, err := place.Component("containerd")
+	program, err := n.options.program("containerd")
 	if err != nil {
 		return err
 	}
-	if err := start(&n.containerd, "containerd", n.Dir, []string{program, "--config", n.configFile()}); err != nil {
+	err = start(&n.containerd, "containerd", n.Dir, []string{program, "--config", n.configFile()}, n.options.environment(program)...)
+	if err != nil {
 		return err
 	}
 	conn, err := grpc.NewClient("unix://"+n.Address, grpc.WithTransportCredentials(insecure.NewCredentials()))

@@ -13,6 +13,7 @@ type Options struct {
 	Profile        link.Profile // between the node and the registry
 	Daemons        []Daemon
 	CRISnapshotter string // see NodeOptions
+	Containerd     Containerd
 }
 
 // Stack is a registry, a link to it, and a node behind the link.
@@ -40,7 +41,9 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 	if s.Link, err = link.Listen(s.Registry.Addr, o.Profile); err != nil {
 		return nil, err
 	}
-	s.Node, err = StartNode(ctx, NodeOptions{Registry: s.Link.Addr(), Daemons: o.Daemons, CRISnapshotter: o.CRISnapshotter})
+	s.Node, err = StartNode(ctx, NodeOptions{
+		Registry: s.Link.Addr(), Daemons: o.Daemons, CRISnapshotter: o.CRISnapshotter, Containerd: o.Containerd,
+	})
 	return s, err
 }
 
