@@ -4,7 +4,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/ladle-dev/ladle/test/image"
 	"github.com/ladle-dev/ladle/test/stack"
@@ -34,10 +33,8 @@ func says(t *testing.T, err error, capability string) {
 func TestDeclaredRebaseEqualsOverlayfs(t *testing.T) {
 	onReleases(t, func(t *testing.T, c stack.Containerd) {
 		l := newLabOn(t, declaring(c, `"rebase"`), stack.Ladle("ladle", ""))
-		began := time.Now()
-		plain := l.Push("hostile-whiteouts", image.Gzip)
-		l.Pull("overlayfs", plain)
-		want := withoutOwn(l.list("overlayfs", plain))
+		want, began := l.overlayfs("hostile-whiteouts")
+		want = withoutOwn(want)
 		for format, lazy := range map[image.Format]int{image.EStargz: 1, image.Gzip: 0} {
 			ref := l.Push("hostile-whiteouts", format)
 			l.Pull("ladle", ref)

@@ -94,6 +94,17 @@ func (n *Node) StartContainerd(ctx context.Context) error {
 	})
 }
 
+// Reconfigure restarts containerd with what edit makes of its configuration file.
+func (n *Node) Reconfigure(ctx context.Context, edit func(config string) string) error {
+	if err := n.StopContainerd(); err != nil {
+		return err
+	}
+	if err := os.WriteFile(n.configFile(), []byte(edit(n.containerdConfig())), 0o644); err != nil {
+		return fmt.Errorf("stack: %w", err)
+	}
+	return n.StartContainerd(ctx)
+}
+
 // StopContainerd stops containerd; containers keep running.
 func (n *Node) StopContainerd() error { return n.containerd.Stop() }
 

@@ -29,7 +29,7 @@ func main() {
 
 func run(command []string) (err error) {
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGTERM)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTERM)
 	dir, err := os.MkdirTemp("", "ladle-service-")
 	if err != nil {
 		return err
@@ -52,6 +52,12 @@ func run(command []string) (err error) {
 			return end(s, syscall.SIGINT)
 		case syscall.SIGHUP:
 			err = end(s, syscall.SIGTERM)
+		case syscall.SIGUSR2:
+			s.Kill()
+			fmt.Println("service: down", n)
+			if sig := <-signals; sig == syscall.SIGTERM {
+				return nil
+			}
 		default:
 			s.Kill()
 		}
