@@ -160,10 +160,12 @@ func TestDropInNamesTheDefaults(t *testing.T) {
 		Version int
 		Proxy   map[string]struct {
 			Type, Address string
+			Capabilities  []string
 			Exports       map[string]string
 		} `toml:"proxy_plugins"`
 		Plugins map[string]struct {
 			Snapshotter string
+			Unannotated *bool                          `toml:"disable_snapshot_annotations"`
 			Unpack      []struct{ Snapshotter string } `toml:"unpack_config"`
 		}
 	}
@@ -172,8 +174,11 @@ func TestDropInNamesTheDefaults(t *testing.T) {
 	}
 	d, plugin := config.Default(), dropIn.Proxy["ladle"]
 	if dropIn.Version != 3 || plugin.Type != "snapshot" || plugin.Address != d.Address || plugin.Exports["root"] != d.Root ||
-		plugin.Exports["enable_remote_snapshot_annotations"] != "true" {
+		plugin.Exports["enable_remote_snapshot_annotations"] != "true" || len(plugin.Capabilities) > 0 {
 		t.Errorf("the plugin is %+v", plugin)
+	}
+	if images := dropIn.Plugins["io.containerd.cri.v1.images"]; images.Snapshotter != "ladle" || images.Unannotated == nil || *images.Unannotated {
+		t.Errorf("CRI's images are %+v", images)
 	}
 	var unpacked []string
 	for _, u := range dropIn.Plugins["io.containerd.transfer.v1.local"].Unpack {

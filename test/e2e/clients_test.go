@@ -42,15 +42,17 @@ func TestWorksUnderAnyPluginName(t *testing.T) {
 	for _, name := range names {
 		daemons = append(daemons, stack.Ladle(name, ""))
 	}
-	l := newLab(t, daemons...)
-	ref := l.Push("debian-python", image.EStargz)
-	for _, name := range names {
-		t.Run(name, func(t *testing.T) {
-			l := l.as(t)
-			l.Pull(name, ref)
-			l.runsLazily(name, ref, l.image("debian-python", image.EStargz))
-		})
-	}
+	onReleases(t, func(t *testing.T, c stack.Containerd) {
+		l := newLabOn(t, c, daemons...)
+		ref := l.Push("debian-python", image.EStargz)
+		for _, name := range names {
+			t.Run(name, func(t *testing.T) {
+				l := l.as(t)
+				l.Pull(name, ref)
+				l.runsLazily(name, ref, l.image("debian-python", image.EStargz))
+			})
+		}
+	})
 }
 
 // With a client that pulls by itself and annotates, as nerdctl does.

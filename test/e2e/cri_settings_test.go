@@ -84,7 +84,10 @@ func (l lab) dropIn(setting, without string) {
 	}
 	d := l.Node.Daemon("ladle")
 	here := strings.NewReplacer(`"/run/ladle/ladle.sock"`, `"`+d.Address+`"`, `"/var/lib/ladle"`, `"`+d.Root+`"`)
-	dropped := here.Replace(strings.Replace(string(text), without, "", 1))
+	dropped := here.Replace(string(text))
+	if without != "" {
+		dropped = strings.Replace(dropped, without, "#", 1)
+	}
 	name := filepath.Join(l.Node.Dir, "conf.d", "ladle.toml")
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		l.Fatal(err)

@@ -19,28 +19,28 @@ import (
 
 	"github.com/ladle-dev/ladle/test/image"
 	"github.com/ladle-dev/ladle/test/sametree"
+	"github.com/ladle-dev/ladle/test/stack"
 )
 
 // Plain gzip layers between lazy ones, and on top of them, are unpacked as on
 // overlayfs, and what is above a plain layer is still lazy.
 func TestMixedImageEqualsOverlayfs(t *testing.T) {
-	l := newLab(t, oneOfEach("")...)
-	img := l.mixed("debian-python")
-	ref := l.push(img)
+	var want sametree.Listing
 	began := time.Now()
-	l.Pull("overlayfs", ref)
-	want := l.list("overlayfs", ref)
-	for _, driver := range drivers {
-		t.Run(driver, func(t *testing.T) {
-			l := l.as(t)
-			l.Pull("ladle-"+driver, ref)
-			got := l.list("ladle-"+driver, ref)
-			l.same(began, withoutOwn(want), withoutOwn(got))
-			if lazy := l.remote("ladle-" + driver); lazy != 2 {
-				t.Errorf("%d snapshots are remote; want that of the lowest layer and of the third", lazy)
-			}
-		})
-	}
+	onDrivers(t, func(t *testing.T, c stack.Containerd, driver string) {
+		l := newLabOn(t, c, stack.Ladle("ladle", fmt.Sprintf("driver = %q\n", driver)))
+		ref := l.push(l.mixed("debian-python"))
+		if want == nil {
+			l.Pull("overlayfs", ref)
+			want = l.list("overlayfs", ref)
+		}
+		l.Pull("ladle", ref)
+		got := l.list("ladle", ref)
+		l.same(began, withoutOwn(want), withoutOwn(got))
+		if lazy := l.remote("ladle"); lazy != 2 {
+			t.Errorf("%d snapshots are remote; want that of the lowest layer and of the third", lazy)
+		}
+	})
 }
 
 // A layer that cannot be shown lazily is pulled whole, and is then what

@@ -18,6 +18,17 @@ func onReleases(t *testing.T, test func(t *testing.T, c stack.Containerd)) {
 	}
 }
 
+// onDrivers runs a test with each driver on the newest containerd, and with one on
+// the long-term release.
+func onDrivers(t *testing.T, test func(t *testing.T, c stack.Containerd, driver string)) {
+	for _, driver := range drivers {
+		t.Run(driver, func(t *testing.T) { test(t, stack.Containerd{}, driver) })
+	}
+	t.Run("containerd "+stack.LongTerm, func(t *testing.T) {
+		test(t, stack.Containerd{Release: stack.LongTerm}, drivers[0])
+	})
+}
+
 // newLabOn is newLab on one containerd, which is also CRI's for the first daemon.
 func newLabOn(t *testing.T, c stack.Containerd, daemons ...stack.Daemon) lab {
 	t.Helper()

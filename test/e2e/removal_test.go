@@ -20,36 +20,34 @@ import (
 // An image that is removed while a container of it runs stays until the
 // container is removed, too; then nothing of it is left, mounted or on disk.
 func TestRemovedImageIsFreed(t *testing.T) {
-	for _, driver := range drivers {
-		t.Run(driver, func(t *testing.T) {
-			l := newLab(t, stack.Ladle("ladle", fmt.Sprintf("driver = %q\n%s", driver, onlyDemand)))
-			root := l.Node.Daemon("ladle").Root
-			ref := l.Push("debian-python", image.EStargz)
-			l.Pull("ladle", ref)
-			id := l.detached("ladle", ref)
-			l.Ctr("images", "rm", "--sync", ref)
-			if sum := l.shell(id, "sha256sum < "+unreadFile); !strings.HasPrefix(sum, unreadSum) {
-				t.Errorf("after the removal of its image, the file has digest %s; want %s", sum, unreadSum)
-			}
-			if n := len(subdirs(t, root, "store/layers")); n != 3 {
-				t.Errorf("the store has %d layers", n)
-			}
-			if err := l.Node.Remove(t.Context(), id); err != nil {
-				t.Fatal(err)
-			}
-			l.collect()
-			// Of clean diffs there is always the empty one.
-			for dir, want := range map[string][]string{"store/layers": nil, "store/trees": nil, "e/main/snapshots": {"d"}, "e/main/snapshots/d": {"0"}} {
-				wait(t, fmt.Sprintf("%s has %q", dir, want), func() bool { return slices.Equal(subdirs(t, root, dir), want) })
-			}
-			if left := mountsBelow(t, filepath.Join(root, "l")); len(left) > 0 {
-				t.Errorf("left mounted: %q", left)
-			}
-			if left := subdirs(t, root, "l"); len(left) > 0 {
-				t.Errorf("left in l: %q", left)
-			}
-		})
-	}
+	onDrivers(t, func(t *testing.T, c stack.Containerd, driver string) {
+		l := newLabOn(t, c, stack.Ladle("ladle", fmt.Sprintf("driver = %q\n%s", driver, onlyDemand)))
+		root := l.Node.Daemon("ladle").Root
+		ref := l.Push("debian-python", image.EStargz)
+		l.Pull("ladle", ref)
+		id := l.detached("ladle", ref)
+		l.Ctr("images", "rm", "--sync", ref)
+		if sum := l.shell(id, "sha256sum < "+unreadFile); !strings.HasPrefix(sum, unreadSum) {
+			t.Errorf("after the removal of its image, the file has digest %s; want %s", sum, unreadSum)
+		}
+		if n := len(subdirs(t, root, "store/layers")); n != 3 {
+			t.Errorf("the store has %d layers", n)
+		}
+		if err := l.Node.Remove(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		l.collect()
+		// Of clean diffs there is always the empty one.
+		for dir, want := range map[string][]string{"store/layers": nil, "store/trees": nil, "e/main/snapshots": {"d"}, "e/main/snapshots/d": {"0"}} {
+			wait(t, fmt.Sprintf("%s has %q", dir, want), func() bool { return slices.Equal(subdirs(t, root, dir), want) })
+		}
+		if left := mountsBelow(t, filepath.Join(root, "l")); len(left) > 0 {
+			t.Errorf("left mounted: %q", left)
+		}
+		if left := subdirs(t, root, "l"); len(left) > 0 {
+			t.Errorf("left in l: %q", left)
+		}
+	})
 }
 
 // Containers are removed while they wait for bytes: that neither holds up their

@@ -19,35 +19,33 @@ import (
 // A daemon that was killed comes back with all its snapshots, and without a
 // registry if there is none; what was read before needs none.
 func TestKilledDaemonComesBack(t *testing.T) {
-	for _, driver := range drivers {
-		t.Run(driver, func(t *testing.T) {
-			l := newLab(t, stack.Ladle("ladle", fmt.Sprintf("driver = %q\n%s", driver, onlyDemand)))
-			d := l.Node.Daemon("ladle")
-			local, unread := l.Push("debian-python", image.EStargz), l.Push("hostile-whiteouts", image.EStargz)
-			l.Pull("ladle", local)
-			l.Pull("ladle", unread)
-			want := l.list("ladle", local)
-			id := l.detached("ladle", local)
-			l.shell(id, "echo kept > /root/kept; rm /etc/issue/text")
-			before := committed(l.snapshots("ladle"))
+	onDrivers(t, func(t *testing.T, c stack.Containerd, driver string) {
+		l := newLabOn(t, c, stack.Ladle("ladle", fmt.Sprintf("driver = %q\n%s", driver, onlyDemand)))
+		d := l.Node.Daemon("ladle")
+		local, unread := l.Push("debian-python", image.EStargz), l.Push("hostile-whiteouts", image.EStargz)
+		l.Pull("ladle", local)
+		l.Pull("ladle", unread)
+		want := l.list("ladle", local)
+		id := l.detached("ladle", local)
+		l.shell(id, "echo kept > /root/kept; rm /etc/issue/text")
+		before := committed(l.snapshots("ladle"))
 
-			d.Kill()
-			l.takeRegistry()
-			l.start(d)
-			if after := committed(l.snapshots("ladle")); !slices.Equal(before, after) {
-				t.Errorf("committed snapshots are\n%q\nand were\n%q", after, before)
-			}
-			l.same(time.Now(), want, l.list("ladle", local))
-			l.restart(id)
-			if out := l.shell(id, "cat /root/kept "+readFile+" | head -1; test ! -e /etc/issue/text"); out != "kept" {
-				t.Errorf("the container that was there before the kill shows %q", out)
-			}
+		d.Kill()
+		l.takeRegistry()
+		l.start(d)
+		if after := committed(l.snapshots("ladle")); !slices.Equal(before, after) {
+			t.Errorf("committed snapshots are\n%q\nand were\n%q", after, before)
+		}
+		l.same(time.Now(), want, l.list("ladle", local))
+		l.restart(id)
+		if out := l.shell(id, "cat /root/kept "+readFile+" | head -1; test ! -e /etc/issue/text"); out != "kept" {
+			t.Errorf("the container that was there before the kill shows %q", out)
+		}
 
-			l.giveRegistry()
-			want, began := l.overlayfs("hostile-whiteouts")
-			l.same(began, want, l.list("ladle", unread))
-		})
-	}
+		l.giveRegistry()
+		want, began := l.overlayfs("hostile-whiteouts")
+		l.same(began, want, l.list("ladle", unread))
+	})
 }
 
 // A daemon that is killed while it serves readers leaves them with errors, not

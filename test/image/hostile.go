@@ -43,6 +43,9 @@ var hostileRecipes = []Recipe{
 	hostileRecipe("hostile-parents", "a layer that names files but not their directories", func() []Layer {
 		return []Layer{withParents, withoutParents}
 	}),
+	hostileRecipe("hostile-marks", "attributes by which overlayfs marks its own files", func() []Layer {
+		return []Layer{unmarked, marked}
+	}),
 }
 
 func hostileRecipe(name, about string, above func() []Layer) Recipe {

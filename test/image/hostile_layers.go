@@ -101,3 +101,21 @@ func withoutParents(w *tar.Writer) error {
 	return entries(map[string]string{"parents/sub/upper": "upper\n", "parents/new/deep/upper": "upper\n"},
 		reg("parents/sub/upper", 0o644, 0), reg("parents/new/deep/upper", 0o644, 0))(w)
 }
+
+// unmarked and marked are two layers, the upper one with what overlayfs writes to
+// its own upper directories: its marks for mounts with and without userxattr.
+func unmarked(w *tar.Writer) error {
+	return entries(map[string]string{"marks/file": "lower\n", "marks/opaque/lower": "lower\n", "marks/elsewhere/moved": "lower\n"},
+		dir("marks", 0o755), reg("marks/file", 0o644, 0), dir("marks/opaque", 0o755), reg("marks/opaque/lower", 0o644, 0),
+		dir("marks/elsewhere", 0o755), reg("marks/elsewhere/moved", 0o644, 0))(w)
+}
+
+func marked(w *tar.Writer) error {
+	both := func(h tar.Header, mark, value string) tar.Header {
+		return withXattr(withXattr(h, "user.overlay."+mark, value), "trusted.overlay."+mark, value)
+	}
+	return entries(map[string]string{"marks/file": "upper\n", "marks/opaque/upper": "upper\n"},
+		both(both(reg("marks/file", 0o644, 0), "metacopy", ""), "redirect", "/marks/elsewhere/moved"),
+		both(dir("marks/opaque", 0o755), "opaque", "y"), reg("marks/opaque/upper", 0o644, 0),
+		both(dir("marks/redirected", 0o755), "redirect", "/marks/elsewhere"))(w)
+}
