@@ -8,6 +8,12 @@
 // one chunk index per file of up to 8 TiB. They are reproducible: equal trees and options
 // give equal bytes.
 //
+// The UUID in the superblock is derived from all else in the image and from
+// Options.FirstNID, so that two images have the same one only if they are the
+// same. Overlayfs knows by it from which lower filesystem a file was copied up,
+// and trusts no filesystem without one (Linux fs/overlayfs/super.c,
+// ovl_lower_uuid_ok).
+//
 // # Terms
 //
 // A record is an inode with what follows it: its extended attributes and its

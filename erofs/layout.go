@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// place decides where everything goes.
-func (p *plan) place(firstNID uint64) error {
+// place decides where all goes but the records other than the root's.
+func (p *plan) place() error {
 	blocks := int64(0)
 	for i := range p.nodes {
 		n := &p.nodes[i]
@@ -27,23 +27,25 @@ func (p *plan) place(firstNID uint64) error {
 		return fmt.Errorf("root directory behind %d devices", len(p.devices))
 	}
 	p.content = align(end, blockSize)
-	end = p.content + blocks*blockSize
+	p.records = p.content + blocks*blockSize
+	for i := range p.nodes {
+		p.nodes[i].block += p.content / blockSize
+	}
+	return p.placeRecords(0)
+}
+
+// placeRecords places all records but the root's from firstNID on, or as far
+// below that as there is room. The image goes on a little behind the last:
+// fsck.erofs 1.5 reads a header of extended attributes where an inode without
+// any ends.
+func (p *plan) placeRecords(firstNID uint64) error {
 	if firstNID > maxBlocks*(blockSize/slotSize) {
 		return errTooLarge
 	}
-	return p.placeRecords(max(end, int64(firstNID)*slotSize))
-}
-
-// placeRecords places all records but the root's from pos on. The image goes
-// on a little behind the last: fsck.erofs 1.5 reads a header of extended
-// attributes where an inode without any ends.
-func (p *plan) placeRecords(pos int64) error {
-	first := uint32(p.content / blockSize)
-	p.nodes[0].block += int64(first)
+	p.records = max(p.records, align(int64(firstNID)*slotSize, blockSize))
+	pos := p.records
 	for i := range p.nodes[1:] {
-		n := &p.nodes[i+1]
-		n.block += int64(first)
-		pos = n.put(pos)
+		pos = p.nodes[i+1].put(pos)
 	}
 	p.size = align(pos+xattrHeaderSize, blockSize)
 	if len(p.nodes) == 1 {

@@ -15,6 +15,7 @@ type plan struct {
 	nodes   []node  // in the order of their records; the root is first
 	devices []int64 // sizes in blocks
 	content int64   // bytes from the start of the image to the content blocks
+	records int64   // the same to the records other than the root's
 	size    int64   // bytes of the image, whole blocks
 }
 

@@ -16,11 +16,11 @@ type Options struct {
 	// layer first: device n+1 of the image is what Data.Layer n names. The
 	// kernel wants as many device= options, in this order.
 	Devices []int64
-	// FirstNID is where inode numbers start, but for the root directory
-	// whose number must be small. Layers that are mounted one by one get
-	// ranges of their own, so that no two files of an image have the same
-	// st_ino. An image of size bytes uses numbers below size/32; it has a
-	// hole below FirstNID*32. Zero packs the image tightly.
+	// FirstNID is where inode numbers start, rounded up to whole blocks (128
+	// numbers), but for the root directory whose number must be small. Trees
+	// that are stacked get ranges of their own, so that no two files of a stack
+	// have the same st_ino. An image of size bytes uses numbers below size/32;
+	// it has a hole below FirstNID*32. Zero packs the image tightly.
 	FirstNID uint64
 }
 
@@ -28,7 +28,8 @@ type Options struct {
 // returns its size in bytes. Ranges of w that are not written must read as
 // zeros. An Inode with Dir.Opaque gets tree.OpaqueXattr = "y". Extended
 // attributes other than user, trusted, security and POSIX access control lists
-// are left out: the kernel's EROFS has none, nor have ext4 and XFS.
+// are left out: the kernel's EROFS has none, nor have ext4 and XFS. The image's
+// UUID is derived from all else in it: see doc.go.
 //
 // A tree that the format cannot hold is an error that names the path and what
 // is wrong with it; nothing is written then. Limits are 2^32-1 blocks of each
@@ -36,29 +37,56 @@ type Options struct {
 // of all of an inode, 4095 bytes of a link's target, 255 of a name, and about
 // 16000 devices.
 func Write(w io.WriterAt, root *tree.Inode, opts Options) (int64, error) {
-	p := plan{}
-	if err := p.build(root, opts); err != nil {
-		return 0, fmt.Errorf("tree image: %w", err)
+	im, err := Plan(root, opts.Devices)
+	if err != nil {
+		return 0, err
 	}
-	if err := p.write(w); err != nil {
-		return 0, fmt.Errorf("tree image: %w", err)
-	}
-	return p.size, nil
+	return im.Write(w, opts.FirstNID)
 }
 
-func (p *plan) build(root *tree.Inode, opts Options) error {
-	if err := p.setDevices(opts.Devices); err != nil {
+// Image is a tree image that is planned and not yet written.
+type Image struct{ plan plan }
+
+// Plan does what Write does before it writes.
+func Plan(root *tree.Inode, devices []int64) (*Image, error) {
+	im := &Image{}
+	if err := im.plan.build(root, devices); err != nil {
+		return nil, fmt.Errorf("tree image: %w", err)
+	}
+	return im, nil
+}
+
+// Numbers returns how many inode numbers the image uses from Options.FirstNID
+// on, if that is above those that a tightly packed image uses.
+func (im *Image) Numbers() uint64 {
+	return uint64(max(im.plan.size-im.plan.records, 0)) / slotSize
+}
+
+// Write is as Options.FirstNID and the function Write say. It is called once.
+func (im *Image) Write(w io.WriterAt, firstNID uint64) (int64, error) {
+	err := im.plan.placeRecords(firstNID)
+	if err == nil {
+		err = im.plan.write(identified{w, newIdentity(firstNID)})
+	}
+	if err != nil {
+		return 0, fmt.Errorf("tree image: %w", err)
+	}
+	return im.plan.size, nil
+}
+
+func (p *plan) build(root *tree.Inode, devices []int64) error {
+	if err := p.setDevices(devices); err != nil {
 		return err
 	}
 	if !root.IsDir() {
 		return errors.New("root is no directory")
 	}
 	p.collect(root)
-	return p.place(opts.FirstNID)
+	return p.place()
 }
 
-// write writes the planned image.
-func (p *plan) write(w io.WriterAt) error {
+// write writes the planned image, what names it last.
+func (p *plan) write(w identified) error {
 	content := stream{w: w}
 	records := stream{w: w}
 	head := make([]byte, p.content)
@@ -74,17 +102,16 @@ func (p *plan) write(w io.WriterAt) error {
 		p.putRecord(record, i)
 		p.putContent(&content, record, n)
 	}
-	putChecksum(head)
-	if _, err := w.WriteAt(head, 0); err != nil {
-		return err
-	}
 	if err := content.finish(); err != nil {
 		return err
 	}
 	if len(p.nodes) > 1 {
 		records.next(p.size-1, 1)
 	}
-	return records.finish()
+	if err := records.finish(); err != nil {
+		return err
+	}
+	return w.finish(head)
 }
 
 // putRecord fills the record of the i-th node, except its tail.

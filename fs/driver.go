@@ -17,6 +17,7 @@ import (
 type plan struct {
 	number uint32  // of the tree image
 	image  string  // its path
+	inode  uint64  // the first inode number that is its own; 0 of an outdated image
 	layers []Layer // the lowest first, exported for as long as the plan is mounted
 	target string  // the directory to mount at
 	// tree returns what is in the image, for who serves it without.

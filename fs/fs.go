@@ -35,7 +35,7 @@ type Layer interface {
 type Images interface {
 	Layer(id store.ID) (*store.Layer, error)
 	Tree(spec store.Spec) (store.TreeImage, error)
-	AddTree(spec store.Spec, write func(f *os.File, number uint64) error) (store.TreeImage, error)
+	AddTree(spec store.Spec, inodes uint64, write func(f *os.File, image store.TreeImage) error) (store.TreeImage, error)
 }
 
 // Options say what a FileSystem stands on. Root, Images and Layers are needed.

@@ -39,7 +39,7 @@ func (d *fuseDriver) adopt(p *plan) error {
 	if err != nil {
 		return err
 	}
-	d.export.addTree(newInodes(p.number, root, p.layers), p.adopted)
+	d.export.addTree(newInodes(p, root), p.adopted)
 	return nil
 }
 

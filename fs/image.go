@@ -10,26 +10,6 @@ import (
 	"github.com/ladle-dev/ladle/tree"
 )
 
-// The range of inode numbers that a tree image has to itself if it may be
-// stacked with others: the tree number modulo numberRanges times nidsPerLayer. EROFS numbers count
-// slots of 32 bytes (Linux fs/erofs, EROFS_ISLOTBITS) from the start of the
-// image, so that the last range ends at 4 TiB of a sparse file, within what
-// ext4 can hold. A layer takes about four numbers for an inode.
-const (
-	nidsPerLayer = 1 << 22
-	numberRanges = 1 << 15
-)
-
-// Where ranges begin: above the inode numbers of upper directories on ext4, which
-// has at most 1<<32 and in practice far less. BuildKit's copier takes files with
-// several links for one file if only their inode numbers are equal, on whatever
-// filesystems they are (tonistiigi/fsutil copy/hardlink.go). Of trees that are
-// lowest there is one in a stack, and 32-bit programs run on them.
-const (
-	lowestNID = 1 << 31
-	firstNID  = 1 << 32
-)
-
 // image returns the tree image that spec says, making it if the store has none.
 // layers are those of devicesOf.
 func (f *FileSystem) image(ctx context.Context, spec store.Spec, layers []Layer) (store.TreeImage, error) {
@@ -44,18 +24,14 @@ func (f *FileSystem) image(ctx context.Context, spec store.Spec, layers []Layer)
 	if err := ctx.Err(); err != nil {
 		return store.TreeImage{}, err
 	}
-	return f.opts.Images.AddTree(spec, func(file *os.File, number uint64) error {
-		_, err := erofs.Write(file, root, imageOptions(spec, layers, number))
+	planned, err := erofs.Plan(root, deviceSizes(layers))
+	if err != nil {
+		return store.TreeImage{}, err
+	}
+	return f.opts.Images.AddTree(spec, planned.Numbers(), func(file *os.File, image store.TreeImage) error {
+		_, err := planned.Write(file, image.FirstInode)
 		return err
 	})
-}
-
-func imageOptions(spec store.Spec, layers []Layer, number uint64) erofs.Options {
-	opts := erofs.Options{Devices: deviceSizes(layers), FirstNID: lowestNID}
-	if spec.Kind != store.Lowest {
-		opts.FirstNID = firstNID + number%numberRanges*nidsPerLayer
-	}
-	return opts
 }
 
 func deviceSizes(layers []Layer) []int64 {

@@ -19,6 +19,7 @@ const rootInode = 1
 // inodes is a tree as the fuse driver serves it. It does not change.
 type inodes struct {
 	number uint32
+	first  uint64 // st_ino of the root
 	layers []Layer
 	nodes  []node // nodes[i-1] is inode i
 }
@@ -36,9 +37,12 @@ type child struct {
 	inode uint32
 }
 
-// newInodes numbers the inodes below root in the order of tree.Walk.
-func newInodes(number uint32, root *tree.Inode, layers []Layer) *inodes {
-	t := &inodes{number: number, layers: layers}
+// newInodes numbers the inodes of p, below root, in the order of tree.Walk.
+func newInodes(p *plan, root *tree.Inode) *inodes {
+	t := &inodes{number: p.number, first: p.inode, layers: p.layers}
+	if t.first == 0 { // the kernel may remember it from an earlier version
+		t.first = treeNode(p.number, rootInode)
+	}
 	t.add(root, rootInode, map[*tree.Inode]uint32{})
 	return t
 }
@@ -103,6 +107,12 @@ func (t *inodes) add(inode *tree.Inode, parent uint32, links map[*tree.Inode]uin
 	return number
 }
 
+// ino returns the st_ino of an inode. That it is in the range of the tree's
+// image keeps it apart from those of all other trees, which have the same st_dev,
+// and within 32 bits: see store.TreeImage. An image has several numbers for each
+// inode.
+func (t *inodes) ino(inode uint32) uint64 { return t.first + uint64(inode-rootInode) }
+
 func (t *inodes) has(inode uint32) bool { return inode >= 1 && int(inode) <= len(t.nodes) }
 
 func (t *inodes) node(inode uint32) *node { return &t.nodes[inode-1] }
@@ -132,7 +142,7 @@ func (t *inodes) attributes(inode uint32, a *fuse.Attr) {
 	n := t.node(inode)
 	sec, nsec := uint64(n.Mtime.Sec), n.Mtime.Nsec
 	*a = fuse.Attr{
-		Ino:   treeNode(t.number, inode),
+		Ino:   t.ino(inode),
 		Mode:  n.Mode,
 		Owner: fuse.Owner{Uid: n.UID, Gid: n.GID},
 		Nlink: n.links,

@@ -145,6 +145,7 @@ func (f *FileSystem) mount(ctx context.Context, spec store.Spec) (_ *plan, err e
 	p := &plan{
 		number: uint32(image.Number),
 		image:  image.Path,
+		inode:  image.FirstInode,
 		layers: layers,
 		tree:   func() (*tree.Inode, error) { return f.tree(spec, layers) },
 		target: filepath.Join(f.treesDir(), strconv.FormatUint(image.Number, 10)),

@@ -13,7 +13,8 @@ import (
 //
 // No two of these are equal, as numbers are below 2^31-1 and a tree has fewer
 // than 2^32 inodes. Inodes are counted in the order of tree.Walk, which is the
-// same in every process. A node's id is its st_ino, too.
+// same in every process. The st_ino of a tree's inodes is another number: see
+// inodes.ino.
 const (
 	nodeRoot  = 1
 	maxNumber = 1<<31 - 2 // the largest number of a layer or tree

@@ -192,35 +192,6 @@ func TestMountFlags(t *testing.T) {
 	})
 }
 
-// TestInodeNumbers: no two files of the layers of an image have one number, as
-// some programs take that for a hard link.
-func TestInodeNumbers(t *testing.T) {
-	onEachDriver(t, func(t *testing.T, l *lab) {
-		seen := map[uint64]string{}
-		for i := range 40 {
-			root, data := random(uint64(i), treetest.Shape{Inodes: 60})
-			name := itoa(i)
-			path := l.mount("o", l.add(t, name, root, data))
-			known := map[*tree.Inode]bool{}
-			_ = tree.Walk(root, func(at string, inode *tree.Inode) error {
-				if inode.IsDir() || known[inode] {
-					return nil
-				}
-				known[inode] = true
-				var st unix.Stat_t
-				if err := unix.Lstat(filepath.Join(path, at), &st); err != nil {
-					t.Fatal(err)
-				}
-				if other, ok := seen[st.Ino]; ok {
-					t.Errorf("%s of layer %s and %s have number %d", at, name, other, st.Ino)
-				}
-				seen[st.Ino] = at + " of layer " + name
-				return nil
-			})
-		}
-	})
-}
-
 // TestPermissions: the kernel enforces modes and access control lists for
 // those who are not root.
 func TestPermissions(t *testing.T) {

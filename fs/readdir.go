@@ -49,7 +49,7 @@ func (t *inodes) at(dir uint32, i uint64) (e fuse.DirEntry, inode uint32, ok boo
 	}
 	return fuse.DirEntry{
 		Name: name,
-		Ino:  treeNode(t.number, inode),
+		Ino:  t.ino(inode),
 		Mode: t.node(inode).Mode,
 		Off:  i + 1,
 	}, inode, true

@@ -84,7 +84,7 @@ func (a *afterClose) used() error {
 func (a *afterClose) Layer(store.ID) (*store.Layer, error)     { return nil, a.used() }
 func (a *afterClose) Tree(store.Spec) (store.TreeImage, error) { return store.TreeImage{}, a.used() }
 func (a *afterClose) layer(store.ID) (Layer, error)            { return nil, a.used() }
-func (a *afterClose) AddTree(store.Spec, func(*os.File, uint64) error) (store.TreeImage, error) {
+func (a *afterClose) AddTree(store.Spec, uint64, func(*os.File, store.TreeImage) error) (store.TreeImage, error) {
 	return store.TreeImage{}, a.used()
 }
 

@@ -93,15 +93,18 @@ func TestAgainstDisk(t *testing.T) {
 	})
 }
 
-// lateImages numbers tree images as a store does that is old.
+// lateImages numbers inodes as a store does that is full.
 type lateImages struct{ Images }
 
-func (l lateImages) AddTree(spec store.Spec, write func(*os.File, uint64) error) (store.TreeImage, error) {
-	return l.Images.AddTree(spec, func(f *os.File, n uint64) error { return write(f, numberRanges-1+7*numberRanges) })
+func (l lateImages) AddTree(spec store.Spec, inodes uint64, write func(*os.File, store.TreeImage) error) (store.TreeImage, error) {
+	return l.Images.AddTree(spec, inodes, func(f *os.File, image store.TreeImage) error {
+		image.FirstInode = 1<<37 - (inodes+127)/128*128
+		return write(f, image)
+	})
 }
 
-// TestLastNumberRange: the image of the last range is a sparse file of 4 TiB.
-func TestLastNumberRange(t *testing.T) {
+// TestLastInodes: the image with the last numbers is a sparse file of 4 TiB.
+func TestLastInodes(t *testing.T) {
 	onEachDriver(t, func(t *testing.T, l *lab) {
 		l.opts.Images = lateImages{l.opts.Images}
 		root, data := random(1, treetest.Shape{Inodes: 100, MaxXattr: 100})

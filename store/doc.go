@@ -11,12 +11,15 @@
 //	layers/N/data        the data file: sparse, filled chunk by chunk
 //	layers/N/present     which chunks of data are there: the presence marks
 //	trees/N/image        a tree image over one or more layers
-//	trees/N/meta.json    its Spec
+//	trees/N/meta.json    its Spec, and which inode numbers it has
 //	tmp                  what is being made or removed
 //
 // Layers and tree images have their numbers from one sequence. A number is
 // never used twice, so that it can name a FUSE file for as long as anything
 // may hold it open, also across restarts of the daemon.
+//
+// The inode numbers of a tree image are those of no other image in the store, so
+// that trees can be stacked in any way. They are found when it is made.
 //
 // What a tree shows is said by a Spec: layers as they are, merged, what makes
 // the tree over some into the tree over others, or several of those. A tree image can be made again

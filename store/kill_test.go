@@ -69,7 +69,7 @@ func workOn(s *store.Store, seed int) error {
 	if err := l.AddSource(fmt.Sprint("ref", rand.IntN(20))); err != nil {
 		return err
 	}
-	image, err := s.AddTree(over(sampleID(seed)), writeImage)
+	image, err := s.AddTree(over(sampleID(seed)), 1000, writeImage)
 	if err != nil {
 		return err
 	}

@@ -33,14 +33,17 @@ type treeMeta struct {
 	Layers  []ID     `json:"layers"`          // lowest first
 	Lower   []ID     `json:"lower,omitempty"` // lowest first
 	Parts   []Part   `json:"parts,omitempty"`
+	Again   int      `json:"again,omitempty"`
 	Image   fileMeta `json:"image"`
+	// Inodes is nil in an image that is outdated: see Options.Outdated.
+	Inodes *inodeRange `json:"inodes,omitempty"`
 }
 
-func newTreeMeta(spec Spec, image fileMeta) treeMeta {
-	return treeMeta{formatVersion, spec.Kind, spec.Layers, spec.Lower, spec.Parts, image}
+func newTreeMeta(spec Spec, image fileMeta, inodes inodeRange) treeMeta {
+	return treeMeta{formatVersion, spec.Kind, spec.Layers, spec.Lower, spec.Parts, spec.Again, image, &inodes}
 }
 
-func (m treeMeta) spec() Spec { return Spec{m.Kind, m.Layers, m.Lower, m.Parts} }
+func (m treeMeta) spec() Spec { return Spec{m.Kind, m.Layers, m.Lower, m.Parts, m.Again} }
 
 // fileMeta is what a file has to be.
 type fileMeta struct {

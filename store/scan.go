@@ -76,15 +76,15 @@ func last(numbers []uint64) uint64 {
 	return numbers[len(numbers)-1]
 }
 
-// scanEach calls check for each number and removes what it finds damaged. What
-// cannot be removed, which on btrfs takes space, stays without being of use.
+// scanEach calls check for each number and removes what it finds damaged or old.
+// What cannot be removed, which on btrfs takes space, stays without being of use.
 func (s *Store) scanEach(ctx context.Context, all []uint64, dir func(uint64) string, check func(uint64) error) error {
 	for _, n := range all {
 		err := check(n)
 		if err == nil {
 			continue
 		}
-		if !isDamage(err) {
+		if !isDamage(err) && !errors.Is(err, errOld) {
 			return err
 		}
 		logger := log.G(ctx).WithError(err).WithField("dir", dir(n))
@@ -92,7 +92,11 @@ func (s *Store) scanEach(ctx context.Context, all []uint64, dir func(uint64) str
 			logger.WithField("removal", removal).Error("store: what is damaged is not removed")
 			continue
 		}
-		logger.Warn("store: removed what is damaged")
+		if errors.Is(err, errOld) {
+			logger.Info("store: removed what an earlier version made")
+		} else {
+			logger.Warn("store: removed what is damaged")
+		}
 	}
 	return nil
 }
@@ -100,6 +104,7 @@ func (s *Store) scanEach(ctx context.Context, all []uint64, dir func(uint64) str
 var (
 	errSecond = fmt.Errorf("%w: there is one of the same already", errDamaged)
 	errOrphan = fmt.Errorf("%w: not all of its layers are there", errDamaged)
+	errOld    = errors.New("an earlier version made it")
 )
 
 // scanLayer takes stock of layer n. The contents of its files are checked when
@@ -146,6 +151,18 @@ func (s *Store) scanTree(n uint64) error {
 	if s.mu.trees[key] != nil {
 		return errSecond
 	}
-	s.mu.trees[key] = &treeSlot{number: n, layers: layers}
+	t := &treeSlot{number: n, layers: layers, outdated: m.Inodes == nil}
+	switch {
+	case !t.outdated:
+		t.inodes = *m.Inodes
+	case !s.outdated:
+		return errOld
+	default:
+		t.inodes = outdatedInodes(m)
+	}
+	if t.inodes.end() <= inodes32 {
+		s.mu.nextInode = t.inodes.end() // of the one with the highest number, which is scanned last
+	}
+	s.mu.trees[key] = t
 	return nil
 }

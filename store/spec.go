@@ -15,6 +15,10 @@ type Spec struct {
 	// Parts are, of a Stack, its diffs, the lowest first: Layers and Lower are
 	// theirs, one after the other. See StackOf.
 	Parts []Part
+	// Again makes a tree of its own that shows the same: the n-th beside the one
+	// of 0. Overlayfs takes no directory twice into one stack, nor another path
+	// to it.
+	Again int
 }
 
 // Part is how many layers one diff of a Stack has.
@@ -77,7 +81,7 @@ func (s Spec) Clone() Spec {
 // Equal reports whether two Specs say the same.
 func (s Spec) Equal(t Spec) bool {
 	return s.Kind == t.Kind && slices.Equal(s.Layers, t.Layers) && slices.Equal(s.Lower, t.Lower) &&
-		slices.Equal(s.Parts, t.Parts)
+		slices.Equal(s.Parts, t.Parts) && s.Again == t.Again
 }
 
 // SpecKey stands for a Spec, as a key of maps.
@@ -101,6 +105,7 @@ func (s Spec) Key() (key SpecKey) {
 		number(p.Layers)
 		number(p.Lower)
 	}
+	number(s.Again)
 	h.Sum(key[:0])
 	return key
 }
@@ -110,6 +115,8 @@ func (s Spec) Check() error {
 	switch {
 	case s.Kind > Stack:
 		return errors.New("tree of no known kind")
+	case s.Again < 0:
+		return errors.New("tree that is there less than once")
 	case len(s.Layers) == 0:
 		return errors.New("tree over no layers")
 	case s.Kind == AsIs && len(s.Layers) > 1:

@@ -31,18 +31,23 @@ type Options struct {
 	// Reserve returns how many bytes of a filesystem of size bytes are to stay
 	// free: see Store.IsLow. Nil: none.
 	Reserve func(size int64) int64
+	// Outdated keeps tree images that an earlier version made, whose
+	// TreeImage.FirstInode is zero: they may be mounted, and then go on as they
+	// are. Otherwise they are removed.
+	Outdated bool
 }
 
 // Store is the directory of all layers. It may be used concurrently; only one
 // process may have it open.
 type Store struct {
-	root    string
-	bootID  string
-	lock    *os.File
-	numbers numbers
-	reserve func(size int64) int64
-	low     low
-	count   count
+	root     string
+	bootID   string
+	outdated bool
+	lock     *os.File
+	numbers  numbers
+	reserve  func(size int64) int64
+	low      low
+	count    count
 
 	// turns serialises what is done to one layer or one tree image as a
 	// whole: adding, opening, removing. A tree's turn is taken before a
@@ -54,6 +59,10 @@ type Store struct {
 		sync.Mutex
 		layers map[ID]*slot // whole layers on disk
 		trees  map[SpecKey]*treeSlot
+		// drafts are the inode numbers of tree images that are being made.
+		// No two ranges of trees and drafts meet, but for outdated ones.
+		drafts    map[uint64]inodeRange
+		nextInode uint64 // behind the range that was taken last
 	}
 }
 
@@ -69,9 +78,11 @@ type slot struct {
 // is then absent and can be added again. It returns ErrInUse if another
 // process has the store open.
 func Open(ctx context.Context, root string, opts Options) (*Store, error) {
-	s := &Store{root: root, bootID: opts.BootID, reserve: opts.Reserve}
+	s := &Store{root: root, bootID: opts.BootID, outdated: opts.Outdated, reserve: opts.Reserve}
 	s.mu.layers = map[ID]*slot{}
 	s.mu.trees = map[SpecKey]*treeSlot{}
+	s.mu.drafts = map[uint64]inodeRange{}
+	s.mu.nextInode = leastInode
 	if err := s.open(ctx); err != nil {
 		if s.lock != nil {
 			s.lock.Close()

@@ -13,13 +13,26 @@ import (
 type TreeImage struct {
 	Number uint64 // no layer and no other tree image ever has the same
 	Path   string // of the file
+	// FirstInode is where the inode numbers of the image begin: no other image
+	// in the store has one of them. It is zero for an outdated image.
+	FirstInode uint64
 }
 
 // treeSlot is where a tree image is.
 type treeSlot struct {
-	number  uint64
-	layers  []ID        // it is made from
-	checked atomic.Bool // whether the bytes of the image were checked
+	number   uint64
+	layers   []ID // it is made from
+	inodes   inodeRange
+	outdated bool
+	checked  atomic.Bool // whether the bytes of the image were checked
+}
+
+func (s *Store) imageOf(t *treeSlot) TreeImage {
+	image := TreeImage{t.number, filepath.Join(s.treeDir(t.number), imageFile), t.inodes.First}
+	if t.outdated {
+		image.FirstInode = 0
+	}
+	return image
 }
 
 // Tree returns the image of the tree that spec says, or ErrNotFound. It stays
@@ -39,7 +52,7 @@ func (s *Store) tree(key SpecKey) (TreeImage, error) {
 	if t == nil {
 		return TreeImage{}, fmt.Errorf("store: tree image: %w", ErrNotFound)
 	}
-	image := TreeImage{t.number, filepath.Join(s.treeDir(t.number), imageFile)}
+	image := s.imageOf(t)
 	if t.checked.Load() {
 		return image, nil
 	}

@@ -26,7 +26,8 @@ func over(layers ...store.ID) store.Spec { return store.Spec{Kind: store.Lowest,
 
 // writeImage writes an image as a layer's own is: a little at the start, the
 // rest far behind, so that its inode numbers are its own.
-func writeImage(f *os.File, number uint64) error {
+func writeImage(f *os.File, image store.TreeImage) error {
+	number := image.Number
 	for _, off := range []int64{0, int64(number) << 20} {
 		p := bytes.Repeat(binary.LittleEndian.AppendUint64(nil, number), 1000)
 		if _, err := f.WriteAt(p, off); err != nil {
@@ -38,7 +39,7 @@ func writeImage(f *os.File, number uint64) error {
 
 func addTree(t testing.TB, s *store.Store, spec store.Spec) store.TreeImage {
 	t.Helper()
-	image, err := s.AddTree(spec, writeImage)
+	image, err := s.AddTree(spec, 1000, writeImage)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,11 +123,11 @@ func TestAddTreeAtOnce(t *testing.T) {
 	images := make([]store.TreeImage, 12)
 	for i := range images {
 		wg.Go(func() {
-			image, err := s.AddTree(over(ids...), func(f *os.File, number uint64) error {
+			image, err := s.AddTree(over(ids...), 1000, func(f *os.File, image store.TreeImage) error {
 				if writes.Add(1) == 1 {
 					return errors.New("the first has bad luck")
 				}
-				return writeImage(f, number)
+				return writeImage(f, image)
 			})
 			if err != nil {
 				failures.Add(1)
@@ -158,7 +159,7 @@ func TestAddTreeErrors(t *testing.T) {
 		{Kind: store.Lowest, Layers: ids, Lower: ids},
 		{Kind: store.Diff + 1, Layers: ids},
 	} {
-		if _, err := s.AddTree(spec, writeImage); err == nil {
+		if _, err := s.AddTree(spec, 1000, writeImage); err == nil {
 			t.Errorf("made the image of %+v", spec)
 		}
 	}
@@ -166,12 +167,12 @@ func TestAddTreeErrors(t *testing.T) {
 		over(ids[0], sampleID(2)),
 		{Kind: store.Diff, Layers: ids, Lower: []store.ID{sampleID(2)}},
 	} {
-		if _, err := s.AddTree(spec, writeImage); !errors.Is(err, store.ErrNotFound) {
+		if _, err := s.AddTree(spec, 1000, writeImage); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("%+v, with an absent layer: %v", spec, err)
 		}
 	}
 	broken := errors.New("broken")
-	if _, err := s.AddTree(over(ids...), func(*os.File, uint64) error { return broken }); !errors.Is(err, broken) {
+	if _, err := s.AddTree(over(ids...), 1000, func(*os.File, store.TreeImage) error { return broken }); !errors.Is(err, broken) {
 		t.Errorf("error of write: %v", err)
 	}
 	for _, dir := range []string{"tmp", "trees"} {

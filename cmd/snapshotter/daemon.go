@@ -39,7 +39,9 @@ func (d *daemon) start(ctx context.Context) (map[string]snapshots.Snapshotter, e
 	if err := os.MkdirAll(d.cfg.Root, 0o711); err != nil {
 		return nil, err
 	}
-	st, err := store.Open(ctx, d.storeDir(), store.Options{Reserve: d.cfg.Store.Reserve.Of})
+	st, err := store.Open(ctx, d.storeDir(), store.Options{
+		Reserve: d.cfg.Store.Reserve.Of, Outdated: d.handover.expected(),
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -93,6 +93,14 @@ func (c *connection) begin() (rest time.Duration, err error) {
 	return patience - (now - c.terms.Waiting), nil
 }
 
+// expected reports whether an earlier process left a connection, and so trees
+// that are mounted.
+func (h *handover) expected() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.mu.left != nil
+}
+
 // open returns the file system of opts: on the connection that was left, if
 // there is one that can be had, otherwise on one of its own. Either is kept
 // for the next process.
