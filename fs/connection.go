@@ -99,8 +99,9 @@ func serverOptions(e *export) *fuse.MountOptions {
 		// ACLs are enforced by the kernel, as on EROFS.
 		EnableAcl: true,
 		// A failed part of a read fails it whole: see the package
-		// documentation.
-		ExtraCapabilities: fuse.CAP_ASYNC_DIO | fuse.CAP_NO_OPENDIR_SUPPORT,
+		// documentation. Overlayfs finds by file handles again what a file
+		// was copied up from: see requests.lookupSelf.
+		ExtraCapabilities: fuse.CAP_ASYNC_DIO | fuse.CAP_NO_OPENDIR_SUPPORT | fuse.CAP_EXPORT_SUPPORT,
 		// It would cost one level of the kernel's two of stacking.
 		DisabledCapabilities: fuse.CAP_PASSTHROUGH,
 		Logger:               newServerLog(e.lifetime),

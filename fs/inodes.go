@@ -27,7 +27,7 @@ type inodes struct {
 // node is an inode in its tree.
 type node struct {
 	*tree.Inode
-	parent   uint32  // of a directory; the root's is itself
+	parent   uint32  // that has it first; the root's is itself
 	links    uint32  // st_nlink
 	children []child // of a directory, in the order of their names
 }

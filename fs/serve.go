@@ -35,10 +35,32 @@ func (r *requests) Lookup(_ <-chan struct{}, header *fuse.InHeader, name string,
 		return r.lookupRoot(name, out)
 	}
 	t, inode, status := r.inTree(r.lifetime, header.NodeId)
-	if status == fuse.OK {
-		t.lookup(inode, name, out)
+	if status != fuse.OK {
+		return status
 	}
-	return status
+	switch name {
+	case ".":
+		return r.lookupSelf(t, inode, out)
+	case "..":
+		if inode == rootInode {
+			return fuse.Status(unix.ESTALE) // what it is in is no tree
+		}
+		return r.lookupSelf(t, t.node(inode).parent, out)
+	}
+	t.lookup(inode, name, out)
+	return fuse.OK
+}
+
+// lookupSelf finds an inode that the kernel has forgotten and has the file handle
+// of, or its parent (FUSE_EXPORT_SUPPORT, Linux fs/fuse/inode.c, fuse_get_dentry).
+// Overlayfs keeps one with each file that it copied up, for the st_ino that the
+// file had before.
+func (r *requests) lookupSelf(t *inodes, inode uint32, out *fuse.EntryOut) fuse.Status {
+	if inode == rootInode && r.lookedUp(t.number) == nil {
+		return fuse.Status(unix.ESTALE)
+	}
+	t.entry(inode, out)
+	return fuse.OK
 }
 
 func (r *requests) lookupRoot(name string, out *fuse.EntryOut) fuse.Status {
