@@ -29,6 +29,7 @@ type Daemon struct {
 	Endpoints []Endpoint `toml:"endpoint"` // more of them
 	HostsDir  string     `toml:"hosts_dir"`
 	Driver    string     `toml:"driver"` // one of Drivers
+	Xino      string     `toml:"xino"`   // one of Xinos
 	NoDedupe  bool       `toml:"no_dedupe"`
 }
 
@@ -112,6 +113,7 @@ func Default() Config {
 			Address:  "/run/ladle/ladle.sock",
 			HostsDir: "/etc/containerd/certs.d",
 			Driver:   "auto",
+			Xino:     "auto",
 		},
 		Reading: Reading{
 			MountTimeout: 30,

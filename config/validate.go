@@ -13,6 +13,7 @@ import (
 // Values of the keys that have only a few.
 var (
 	Drivers = []string{"auto", "erofs", "loop", "fuse"}           // of driver
+	Xinos   = []string{"auto", "on", "off"}                       // of xino
 	Levels  = []string{"trace", "debug", "info", "warn", "error"} // of log.level
 	Formats = []string{"text", "json"}                            // of log.format
 )
@@ -53,6 +54,7 @@ func (c *Config) validateDaemon(p *problems) {
 		p.absolute("hosts_dir", c.HostsDir)
 	}
 	p.oneOf("driver", c.Driver, Drivers)
+	p.oneOf("xino", c.Xino, Xinos)
 
 	sockets := map[string]string{}
 	seen := map[string]bool{}

@@ -39,7 +39,7 @@ func (s *Snapshotter) Mounts(ctx context.Context, key string) (_ []mount.Mount, 
 	if err != nil {
 		return nil, err
 	}
-	return s.mounts(u, lowerdirs), nil
+	return s.mounts(key, u, lowerdirs), nil
 }
 
 // usable is a snapshot that can be mounted: active or a view.
@@ -159,12 +159,12 @@ func replaceLink(link, target string) error {
 }
 
 // mounts returns one mount, of type overlay or bind, with the options that
-// containerd's overlayfs snapshotter uses and no others: BuildKit and the
-// unpacker of containerd read them. The mount of an active snapshot is never
+// containerd's overlayfs snapshotter uses, and xino where it is taken: BuildKit and
+// the unpacker of containerd read them. The mount of an active snapshot is never
 // read-only, or the unpacker would take an empty layer for a complete one
 // (containerd 2.4, core/unpack, isStaged), unless it is a copy. A read-only overlay mount is one
 // without upperdir; it has no option ro.
-func (s *Snapshotter) mounts(u usable, lowerdirs []string) []mount.Mount {
+func (s *Snapshotter) mounts(key string, u usable, lowerdirs []string) []mount.Mount {
 	if u.copied {
 		lowerdirs, u.kind = append([]string{s.upper(u.id)}, lowerdirs...), snapshots.KindView
 	}
@@ -185,6 +185,9 @@ func (s *Snapshotter) mounts(u usable, lowerdirs []string) []mount.Mount {
 	}
 	options = append(options, "lowerdir="+strings.Join(lowerdirs, ":"))
 	options = append(options, s.options...)
+	if xino := s.xino.of(u.kind, key, u.lowers()); xino != "" {
+		options = append(options, xino)
+	}
 	return []mount.Mount{{Type: "overlay", Source: "overlay", Options: options}}
 }
 

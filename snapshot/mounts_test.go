@@ -47,6 +47,9 @@ func TestMounts(t *testing.T) {
 				want = mount.Mount{Type: "overlay", Source: "overlay", Options: append([]string{
 					"workdir=" + s.work(id), "upperdir=" + s.upper(id), "lowerdir=" + c.lowerdirs(t, test.active),
 				}, s.options...)}
+				if strings.Contains(test.chain, "r") {
+					want.Options = append(want.Options, "xino=on")
+				}
 			}
 			checkMounts(t, active, want)
 			if active[len(active)-1].ReadOnly() {

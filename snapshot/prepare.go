@@ -116,7 +116,7 @@ func (s *Snapshotter) create(ctx context.Context, m making) ([]mount.Mount, erro
 		// The caller's context may be why it failed.
 		return nil, errors.Join(err, s.remove(context.WithoutCancel(ctx), m.key))
 	}
-	return s.mounts(u, lowerdirs), nil
+	return s.mounts(m.key, u, lowerdirs), nil
 }
 
 // setOwner gives the upper directory of u the owner of its parent's root: the

@@ -60,7 +60,7 @@ func TestDirectoriesAfterAReset(t *testing.T) {
 	for kind, options := range map[string]string{"ext4": "commit=300", "xfs": "logbsize=32k", "btrfs": "commit=300"} {
 		t.Run(kind, func(t *testing.T) {
 			p := newPlugged(t, kind, options)
-			opts := Options{Root: filepath.Join(p.at, "e", "ladle"), Name: "reset", Layers: newDisk(t), Settle: true}
+			opts := Options{Root: filepath.Join(p.at, "e", "ladle"), Name: "reset", Layers: newDisk(t), Settling: Settling{Settle: true}}
 			opts.Trees = opts.Layers.(*disk)
 			s, err := New(t.Context(), opts)
 			must(t, err)

@@ -42,7 +42,14 @@ type Options struct {
 	// overlayfs would. Zero: one minute.
 	OpenTimeout time.Duration
 	Prepares    *metrics.Prepares // nil: not counted
+	// Xino is one of XinoAuto, XinoOn and XinoOff. Empty: XinoAuto.
+	Xino string
 
+	Settling
+}
+
+// Settling is how snapshots settle.
+type Settling struct {
 	// Settle lets equal files of committed snapshots be stored once.
 	Settle bool
 	// SettleAfter is how long a snapshot must not have been in use before
@@ -59,10 +66,10 @@ type Options struct {
 // never mounted for a snapshot that was removed meanwhile. No call holds a
 // transaction while it mounts, opens a layer or deletes a directory.
 type Snapshotter struct {
-	opts    Options
-	dir     string // of all snapshots' directories
-	meta    *metaStore
-	options []string // of every overlay mount
+	opts Options
+	dir  string // of all snapshots' directories
+	meta *metaStore
+	overlay
 	keys    *locker.Locker
 	known   known
 	passing passing
@@ -73,6 +80,12 @@ type Snapshotter struct {
 
 	settlers settlers
 	settler  *settler // nil if nothing settles
+}
+
+// overlay is how overlay mounts are made.
+type overlay struct {
+	options []string // of every one
+	xino    xino
 }
 
 var (
@@ -103,6 +116,9 @@ func New(ctx context.Context, opts Options) (*Snapshotter, error) {
 		return nil, err
 	}
 	if s.options, err = overlayOptions(opts.Root); err != nil {
+		return nil, err
+	}
+	if s.xino, err = newXino(opts.Xino, xinoParameter); err != nil {
 		return nil, err
 	}
 	if s.meta, err = openMetadata(ctx, opts.Root, bootID(), s.dir, s.diffDir("")); err != nil {
@@ -181,8 +197,7 @@ func (s *Snapshotter) makeDirs() error {
 }
 
 // overlayOptions returns what containerd's overlayfs snapshotter adds to every
-// overlay mount, and nothing else: BuildKit refuses to compare snapshots with
-// options that it does not know (its util/overlay, GetOverlayLayers).
+// overlay mount, and nothing else: see xino.of.
 func overlayOptions(root string) ([]string, error) {
 	var options []string
 	if _, err := os.Stat("/sys/module/overlay/parameters/index"); err == nil {

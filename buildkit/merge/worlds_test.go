@@ -76,7 +76,8 @@ func newLadle(t *testing.T, settle bool) world {
 	dir := tempDir(t)
 	lazy := newTrees(t)
 	below, err := snapshot.New(t.Context(), snapshot.Options{
-		Root: filepath.Join(dir, "e"), Layers: lazy, Trees: lazy, Settle: settle, SettleAfter: 1,
+		Root: filepath.Join(dir, "e"), Layers: lazy, Trees: lazy,
+		Settling: snapshot.Settling{Settle: settle, SettleAfter: 1},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -109,8 +109,8 @@ func (d *daemon) endpoints(ctx context.Context, layers usableLayers, trees snaps
 			Drop:        layers.drop,
 			OpenTimeout: d.cfg.MountTimeout.Duration(),
 			Prepares:    d.counts.Prepares,
-			Settle:      !d.cfg.NoDedupe,
-			Settles:     d.counts.Settles,
+			Xino:        d.cfg.Xino,
+			Settling:    snapshot.Settling{Settle: !d.cfg.NoDedupe, Settles: d.counts.Settles},
 		})
 		if err != nil {
 			return nil, fmt.Errorf("endpoint %s: %w", e.Name, err)
