@@ -140,8 +140,12 @@ func layersOf(lowers []lower) (layers []store.ID) {
 // whiteouts for what is below it. A view has a tree of each layer, the lowest
 // without whiteouts: it may be all there is, and then nothing applies them.
 //
-// The kernel takes no directory twice. Only merges can have one twice, and the
-// upper one shows all that the lower one would.
+// The kernel takes no directory twice into one mount (Linux fs/overlayfs/super.c,
+// ovl_get_trap_inode: ELOOP), whatever paths it has. An image can have one layer
+// twice, and merges the diff of one. Of trees there is then a second one that shows
+// the same, so that the lowers of a view are always those of its parent and one
+// more. Of directories, which only merges can have twice, the lower one is left
+// out: the upper one shows all that it would.
 func lowersOf(kind snapshots.Kind, chain []link) []lower {
 	lowest := bottom(chain)
 	if kind == snapshots.KindView {
@@ -154,17 +158,32 @@ func lowersOf(kind snapshots.Kind, chain []link) []lower {
 	for _, l := range chain[len(lowest):] {
 		lowers = append(lowers, l.lowers()...)
 	}
+	countTrees(lowers)
 	slices.Reverse(lowers)
 	if !slices.ContainsFunc(chain, func(l link) bool { return l.stack != nil }) {
 		return lowers
 	}
 	var once []lower
 	for _, l := range lowers {
-		if !slices.ContainsFunc(once, l.equal) {
+		if l.isTree() || !slices.ContainsFunc(once, l.equal) {
 			once = append(once, l)
 		}
 	}
 	return once
+}
+
+// countTrees makes each tree of lowers, the lowest first, one of its own.
+func countTrees(lowers []lower) {
+	times := map[store.SpecKey]int{}
+	for i, l := range lowers {
+		if !l.isTree() {
+			continue
+		}
+		l.tree.Again = 0
+		key := l.tree.Key()
+		lowers[i].tree.Again = times[key]
+		times[key]++
+	}
 }
 
 // lowers returns what a snapshot has above its parent, the lowest first.

@@ -14,7 +14,8 @@
 // snapshot, or a tree over layers. An active snapshot has one lower for all
 // the remote snapshots at the bottom of its chain, merged; a view has a lower
 // for each snapshot, so that the mounts of a view are those of its parent and
-// one more, and a differ can tell what is new.
+// one more, and a differ can tell what is new. A layer that a chain has twice is
+// there as two trees, since the kernel takes no directory twice.
 //
 // An endpoint is one client database's snapshotter: snapshots and metadata of
 // its own, layers shared with all other endpoints. A claim is an endpoint's

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -231,8 +232,20 @@ func (d *disk) mountTree(path string, spec store.Spec) error {
 		}
 		return unix.Mount(path+"-stack", path, "", unix.MS_BIND, "")
 	}
-	if len(spec.Layers) == 1 {
-		return unix.Mount(d.dir(spec.Layers[0]), path, "", unix.MS_BIND, "")
+	if len(d.dirs(spec.Layers)) == 1 {
+		dir := d.dir(spec.Layers[0])
+		if spec.Again > 0 || spec.Kind == store.Lowest {
+			own, whiteouts := path+"-own", ""
+			if spec.Kind == store.Lowest {
+				whiteouts = "c"
+			}
+			script := `rm -rf "$2" && cp -a "$1" "$2" && find "$2" -type "${3:-c}" ${3:+-delete}`
+			if out, err := exec.Command("sh", "-c", script, "sh", dir, own, whiteouts).CombinedOutput(); err != nil {
+				return fmt.Errorf("%w: %s", err, out)
+			}
+			dir = own
+		}
+		return unix.Mount(dir, path, "", unix.MS_BIND, "")
 	}
 	return unix.Mount("overlay", path, "overlay", unix.MS_RDONLY, "lowerdir="+strings.Join(d.dirs(spec.Layers), ":"))
 }
@@ -273,7 +286,9 @@ func (d *disk) makeStack(path string, spec store.Spec) error {
 func (d *disk) dirs(layers []store.ID) []string {
 	var dirs []string
 	for _, id := range slices.Backward(layers) {
-		dirs = append(dirs, d.dir(id))
+		if dir := d.dir(id); !slices.Contains(dirs, dir) { // the kernel takes none twice
+			dirs = append(dirs, dir)
+		}
 	}
 	return dirs
 }

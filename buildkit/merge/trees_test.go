@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -76,6 +77,12 @@ func (l *trees) Mount(ctx context.Context, _ string, spec store.Spec) (string, e
 	if err != nil {
 		return "", err
 	}
+	if len(dirs) == 1 && spec.Again > 0 { // overlayfs takes no directory twice
+		dirs[0], err = l.copyLocked(dirs[0])
+		if err != nil {
+			return "", err
+		}
+	}
 	if len(dirs) == 1 {
 		err = unix.Mount(dirs[0], path, "", unix.MS_BIND, "")
 	} else {
@@ -121,6 +128,16 @@ func (l *trees) makeLocked(ctx context.Context, diff *merge.Diff) ([]string, err
 	dir := filepath.Join(l.root, fmt.Sprint("diff", l.mu.made))
 	_, err := diff.Make(ctx, dir)
 	return []string{dir}, err
+}
+
+// copyLocked copies a directory with all its attributes.
+func (l *trees) copyLocked(dir string) (string, error) {
+	l.mu.made++
+	made := filepath.Join(l.root, fmt.Sprint("copy", l.mu.made))
+	if out, err := exec.Command("cp", "-a", dir, made).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("copy %s: %w: %s", dir, err, out)
+	}
+	return made, nil
 }
 
 // dirsLocked returns the directories of layers, the topmost first.

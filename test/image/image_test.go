@@ -20,7 +20,7 @@ import (
 )
 
 // smallRecipes are those that take no more than a second.
-var smallRecipes = []string{"busybox", "shell", "hostile-names", "hostile-nodes", "hostile-whiteouts", "hostile-escape",
+var smallRecipes = []string{"busybox", "shell", "twice", "hostile-names", "hostile-nodes", "hostile-whiteouts", "hostile-escape",
 	"hostile-through-link", "hostile-parents"}
 
 func testCache(t *testing.T) *Cache { return &Cache{Dir: t.TempDir(), Log: t.Logf} }

@@ -10,7 +10,7 @@ import (
 
 // Recipes lists everything that Cache.Image can make.
 func Recipes() []Recipe {
-	return slices.Concat([]Recipe{debianPython, debianScipy, busybox, shell, pause}, hostileRecipes, steadyRecipes)
+	return slices.Concat([]Recipe{debianPython, debianScipy, busybox, shell, pause, twice}, hostileRecipes, steadyRecipes)
 }
 
 func recipeNamed(name string) (Recipe, error) {

@@ -38,6 +38,21 @@ var pause = Recipe{
 	Layers: func(Env) ([]Layer, error) { return layersWithBusybox() },
 }
 
+// twice has layers more than once, side by side and with others between, an empty
+// one among them.
+var twice = Recipe{
+	Name: "twice", About: "layers that are there twice", Version: 1, Config: busyboxConfig,
+	Layers: func(Env) ([]Layer, error) {
+		text := map[string]string{"f": "of a\n", "d/a": "of a\n", "only-a": "of a\n"}
+		a := entries(text, dir("d", 0o755), reg("d/a", 0o644, 0), reg("f", 0o644, 0), reg("only-a", 0o644, 0),
+			hardlink("d/same", reg("only-a", 0o644, 0)), whiteout("only-b"), whiteout("d/b"))
+		text = map[string]string{"f": "of b, longer\n", "d/b": "of b\n", "only-b": "of b\n"}
+		b := entries(text, dir("d", 0o700), opaque("d"), reg("d/b", 0o644, 0), reg("f", 0o600, 0), reg("only-b", 0o644, 0), whiteout("only-a"))
+		none := entries(nil)
+		return layersWithBusybox(b, a, a, none, b, a, none)
+	},
+}
+
 // layersWithBusybox puts a layer with busybox below the given ones, so that a
 // shell runs in the image.
 func layersWithBusybox(above ...Layer) ([]Layer, error) {
