@@ -36,7 +36,7 @@ type comparison struct {
 // and in each format.
 func TestSameTreeAsOverlayfs(t *testing.T) {
 	comparison{
-		recipes: []string{"debian-python", "hostile-parents"},
+		recipes: []string{"debian-python", "hostile-parents", "twice"},
 		ways: []way{
 			{"erofs", image.EStargz}, {"erofs", image.EStargzPrefetch}, {"erofs", image.EStargzExternalTOC}, {"erofs", image.ZstdChunked},
 			{"loop", image.EStargz}, {"fuse", image.EStargz},
