@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// place decides where all goes but the records other than the root's.
+// place decides where everything goes in an image that is packed tightly.
 func (p *plan) place() error {
 	blocks := int64(0)
 	for i := range p.nodes {
@@ -34,10 +34,10 @@ func (p *plan) place() error {
 	return p.placeRecords(0)
 }
 
-// placeRecords places all records but the root's from firstNID on, or as far
-// below that as there is room. The image goes on a little behind the last:
-// fsck.erofs 1.5 reads a header of extended attributes where an inode without
-// any ends.
+// placeRecords places all records but the root's from firstNID on, or behind the
+// content blocks if they reach further. The image goes on a little behind the
+// last: fsck.erofs 1.5 reads a header of extended attributes where an inode
+// without any ends.
 func (p *plan) placeRecords(firstNID uint64) error {
 	if firstNID > maxBlocks*(blockSize/slotSize) {
 		return errTooLarge

@@ -85,7 +85,7 @@ func (p *plan) build(root *tree.Inode, devices []int64) error {
 	return p.place()
 }
 
-// write writes the planned image, what names it last.
+// write writes the planned image, its first block with the UUID last.
 func (p *plan) write(w identified) error {
 	content := stream{w: w}
 	records := stream{w: w}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -49,6 +50,33 @@ func TestInodeNumbers(t *testing.T) {
 			}
 		}
 	})
+}
+
+// outdatedImages are as an earlier version left them.
+type outdatedImages struct{ Images }
+
+func (i outdatedImages) AddTree(spec store.Spec, inodes uint64, write func(*os.File, store.TreeImage) error) (store.TreeImage, error) {
+	image, err := i.Images.AddTree(spec, inodes, write)
+	image.FirstInode = 0
+	return image, err
+}
+
+// TestInodeNumbersOfBefore: of a tree that an earlier version served the kernel may
+// remember numbers, and gets the same ones.
+func TestInodeNumbersOfBefore(t *testing.T) {
+	l := newLab(t, "fuse")
+	l.opts.Images = outdatedImages{l.opts.Images}
+	root, data := random(11, treetest.Shape{Inodes: 30})
+	path := l.mount("o", l.add(t, "layer", root, data))
+	tree, err := strconv.ParseUint(filepath.Base(path), 10, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, number := range numbersBelow(t, path) {
+		if number>>32 != tree+1 || name == "." && uint32(number) != rootInode {
+			t.Errorf("%s has the number %#x", name, number)
+		}
+	}
 }
 
 // numbersBelow returns st_ino of all that is below root, one path for each
