@@ -2,6 +2,7 @@ package fs
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -43,7 +44,8 @@ func TestIdentityAcrossCopyUp(t *testing.T) {
 	}
 }
 
-// overlayWith mounts an overlay over two trees until the test ends.
+// overlayWith mounts an overlay over two trees, and a directory on the filesystem of
+// the upper one, until the test ends.
 func (l *lab) overlayWith(t *testing.T, option string) string {
 	t.Helper()
 	layer := func(name string) store.ID {
@@ -56,19 +58,33 @@ func (l *lab) overlayWith(t *testing.T, option string) string {
 	}
 	lower := l.mountSpec("o", store.Spec{Kind: store.Lowest, Layers: []store.ID{layer("lower")}})
 	above := l.mountSpec("o", store.Spec{Layers: []store.ID{layer("upper")}})
-	dir := testDir(t)
-	for _, name := range []string{"upper", "work", "merged"} {
+	dir := newDisk(t)
+	for _, name := range []string{"upper", "work", "merged", "local", "local/sub"} {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
 	merged := filepath.Join(dir, "merged")
-	options := option + ",index=off,lowerdir=" + above + ":" + lower + ",upperdir=" + dir + "/upper,workdir=" + dir + "/work"
+	options := option + ",index=off,lowerdir=" + dir + "/local:" + above + ":" + lower + ",upperdir=" + dir + "/upper,workdir=" + dir + "/work"
 	if err := unix.Mount("overlay", merged, "overlay", 0, options); err != nil {
 		t.Fatal(err)
 	}
 	unmountAfter(t, merged)
 	return merged
+}
+
+// newDisk returns a directory on a filesystem of its own, until the test ends. It has
+// a UUID, which that of the machine may lack: overlayfs could not tell it from FUSE.
+func newDisk(t *testing.T) string {
+	t.Helper()
+	image, target := filepath.Join(testDir(t), "image"), testDir(t)
+	for _, args := range [][]string{{"mkfs.ext4", "-q", image, "16M"}, {"mount", "-o", "loop", image, target}} {
+		if out, err := exec.CommandContext(t.Context(), args[0], args[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v\n%s", args, err, out)
+		}
+	}
+	unmountAfter(t, target)
+	return target
 }
 
 // identities returns device and number of what overlayWith shows.

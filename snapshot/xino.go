@@ -56,7 +56,7 @@ func newXino(setting, parameter string) (xino, error) {
 // directories they are on one filesystem, and the kernel needs none.
 //
 // BuildKit compares views by their options, and fails where it does not know one
-// (v0.26, util/overlay, GetOverlayLayers, and snapshot/diffapply_linux.go). It
+// (v0.26 to v0.34, util/overlay, GetOverlayLayers, and snapshot/diffapply_linux.go). It
 // compares no active snapshots: it commits them before. Its keys are no paths,
 // while the keys of clients that mount a view for somebody to look at are: ctr
 // images mount has the path of the target. A client without containerd's metadata
