@@ -165,7 +165,7 @@ func TestDropInNamesTheDefaults(t *testing.T) {
 		} `toml:"proxy_plugins"`
 		Plugins map[string]struct {
 			Snapshotter string
-			Unannotated *bool                          `toml:"disable_snapshot_annotations"`
+			Unannotated *bool                          `toml:"disable_snapshot_annotations"` // nil: the transfer service pulls
 			Unpack      []struct{ Snapshotter string } `toml:"unpack_config"`
 		}
 	}
@@ -177,7 +177,7 @@ func TestDropInNamesTheDefaults(t *testing.T) {
 		plugin.Exports["enable_remote_snapshot_annotations"] != "true" || len(plugin.Capabilities) > 0 {
 		t.Errorf("the plugin is %+v", plugin)
 	}
-	if images := dropIn.Plugins["io.containerd.cri.v1.images"]; images.Snapshotter != "ladle" || images.Unannotated == nil || *images.Unannotated {
+	if images := dropIn.Plugins["io.containerd.cri.v1.images"]; images.Snapshotter != "ladle" || images.Unannotated != nil {
 		t.Errorf("CRI's images are %+v", images)
 	}
 	var unpacked []string

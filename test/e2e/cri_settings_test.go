@@ -14,7 +14,8 @@ import (
 )
 
 // annotate is the line of the drop-in that makes CRI say which image a layer is of.
-const annotate = "  disable_snapshot_annotations = false\n"
+// It is a comment there.
+const annotate = "disable_snapshot_annotations = false\n"
 
 // Each of these settings makes CRI pull without the transfer service, which knows
 // of the plugin's exports (containerd, internal/cri/config,
@@ -28,10 +29,10 @@ var localPulls = map[string]string{
 	"registry.mirrors":         "  [plugins.\"io.containerd.cri.v1.images\".registry.mirrors.\"REGISTRY\"]\n    endpoint = [\"http://REGISTRY\"]\n",
 }
 
-// With the drop-in that is installed, what is pulled through CRI is lazy whatever
-// else is configured. Without its line for CRI it is so only with the transfer
-// service, and the log says what to do.
-func TestDropInMakesEveryPullOfCRILazy(t *testing.T) {
+// With the drop-in that is installed, what is pulled through CRI is lazy if CRI uses
+// the transfer service. Else the log names the line of the drop-in that makes it lazy,
+// which it then is whatever else is configured.
+func TestPullsOfCRIWithTheDropIn(t *testing.T) {
 	onReleases(t, func(t *testing.T, c stack.Containerd) {
 		l := newLabOn(t, c, stack.Ladle("ladle", ""))
 		img := l.image("hostile-whiteouts", image.EStargz)
@@ -44,20 +45,24 @@ func TestDropInMakesEveryPullOfCRILazy(t *testing.T) {
 			if c.Release != "" && name != "default" && name != "discard_unpacked_layers" {
 				continue // the same code of containerd
 			}
-			for _, without := range []string{"", annotate} {
-				l.dropIn(setting, without)
+			for _, annotated := range []bool{false, true} {
+				if annotated {
+					l.dropIn(setting, "# "+annotate, annotate)
+				} else {
+					l.dropIn(setting, "", "")
+				}
 				log := len(l.daemonLog())
 				lazy := l.pullThroughCRI(ref)
 				text := strings.ReplaceAll(l.daemonLog()[log:], `\"`, `"`)
 				want := len(layers)
-				if without != "" && name != "default" {
+				if !annotated && name != "default" {
 					want = 0
 				}
 				if lazy != want {
-					t.Errorf("%s, without %q: %d of %d layers are lazy; want %d", name, without, lazy, len(layers), want)
+					t.Errorf("%s, annotated %t: %d of %d layers are lazy; want %d", name, annotated, lazy, len(layers), want)
 				}
 				if named := strings.Contains(text, "set disable_snapshot_annotations = false in"); named != (want == 0) {
-					t.Errorf("%s, without %q: the log names the setting: %t", name, without, named)
+					t.Errorf("%s, annotated %t: the log names the setting: %t", name, annotated, named)
 				}
 				if !strings.Contains(text, `image="`+ref+`"`) && want > 0 {
 					t.Errorf("%s: the log does not name the image:\n%s", name, text)
@@ -67,9 +72,9 @@ func TestDropInMakesEveryPullOfCRILazy(t *testing.T) {
 	})
 }
 
-// dropIn restarts containerd with the drop-in that is installed, but for some
-// text, beside a main configuration with a setting of CRI's images.
-func (l lab) dropIn(setting, without string) {
+// dropIn restarts containerd with the drop-in that is installed, with the text before
+// replaced by after, beside a main configuration with a setting of CRI's images.
+func (l lab) dropIn(setting, before, after string) {
 	l.Helper()
 	root, err := place.Root()
 	if err != nil {
@@ -79,15 +84,12 @@ func (l lab) dropIn(setting, without string) {
 	if err != nil {
 		l.Fatal(err)
 	}
-	if !strings.Contains(string(text), without) {
-		l.Fatalf("the drop-in has no %q", without)
+	if !strings.Contains(string(text), before) {
+		l.Fatalf("the drop-in has no %q", before)
 	}
 	d := l.Node.Daemon("ladle")
 	here := strings.NewReplacer(`"/run/ladle/ladle.sock"`, `"`+d.Address+`"`, `"/var/lib/ladle"`, `"`+d.Root+`"`)
-	dropped := here.Replace(string(text))
-	if without != "" {
-		dropped = strings.Replace(dropped, without, "#", 1)
-	}
+	dropped := here.Replace(strings.Replace(string(text), before, after, 1))
 	name := filepath.Join(l.Node.Dir, "conf.d", "ladle.toml")
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		l.Fatal(err)

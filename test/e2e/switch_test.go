@@ -90,12 +90,12 @@ func TestNodeChangesItsSnapshotter(t *testing.T) {
 		return err
 	}
 
-	l.dropIn("", "")
+	l.dropIn("", "", "")
 	l.pullByCRI(first)
 	if err := starts(first); err != nil {
 		t.Fatal(err)
 	}
-	l.dropIn("", `  snapshotter = "ladle"`+"\n  # Lets CRI")
+	l.dropIn("", "\n  snapshotter = \"ladle\"\n", "\n")
 	l.waitForImage(first)
 	if err := starts(first); err == nil || !strings.Contains(err.Error(), "not found") {
 		t.Errorf("from ladle to overlayfs, without a pull: %v", err)
@@ -106,7 +106,7 @@ func TestNodeChangesItsSnapshotter(t *testing.T) {
 		t.Errorf("from ladle to overlayfs: %v", err)
 	}
 
-	l.dropIn("", "")
+	l.dropIn("", "", "")
 	l.waitForImage(second)
 	before := l.in("k8s.io").remote("ladle")
 	if err := starts(second); err != nil {
