@@ -62,7 +62,8 @@ func whyNotOpened(path string, err error) error {
 }
 
 func checkDB(db *bolt.DB, file *os.File, buckets [][]byte) error {
-	return db.Update(func(tx *bolt.Tx) error {
+	whole := true // nothing is written then: the disk may be full
+	err := db.View(func(tx *bolt.Tx) error {
 		st, err := file.Stat()
 		if err != nil {
 			return err
@@ -80,6 +81,15 @@ func checkDB(db *bolt.DB, file *os.File, buckets [][]byte) error {
 		if err != nil {
 			return err
 		}
+		for _, name := range buckets {
+			whole = whole && tx.Bucket(name) != nil
+		}
+		return nil
+	})
+	if err != nil || whole {
+		return err
+	}
+	return db.Update(func(tx *bolt.Tx) error {
 		for _, name := range buckets {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
