@@ -239,7 +239,7 @@ func (s *Snapshotter) initMetadata(ctx context.Context) error {
 
 // skipNumbers makes sure that no number is used twice when metadata was lost
 // that had used it: whatever is on disk of such a snapshot is not the next one's.
-// Who is to use a number calls it, in case that there was no space for it before.
+// It is called before a number is used, since there may have been no space at the start.
 func (s *Snapshotter) skipNumbers(ctx context.Context) error {
 	if !s.meta.lost.Load() {
 		return nil

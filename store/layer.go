@@ -78,7 +78,7 @@ func (l *Layer) IsStored() bool {
 }
 
 // Damaged removes the layer from the store, since what it was given makes no sense:
-// why says how. It returns ErrNotFound. Who has the layer open keeps it.
+// why says how. It returns ErrNotFound. Callers that have the layer open keep it.
 func (l *Layer) Damaged(why error) error {
 	return l.store.failed(l.slot, fmt.Errorf("%w: %w", errDamaged, why))
 }
