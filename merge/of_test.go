@@ -70,7 +70,7 @@ func TestDiffFrom(t *testing.T) {
 	}
 }
 
-// What a made directory has links to can be read from it, unless nobody said it,
+// What a made directory has links to can be read from it, unless it was not said,
 // or it is more than an extended attribute takes.
 func TestOf(t *testing.T) {
 	dirs := layersWith(t, []string{"file"})

@@ -89,7 +89,7 @@ type lower struct {
 	id, part string
 	// diff is the name of a clean diff, if it is one that was made.
 	diff string
-	// of are the snapshots whose inodes a clean diff or a part has. It is
+	// of are the snapshots of which a clean diff or a part has inodes. It is
 	// written down when these are made.
 	of sources
 }
@@ -99,7 +99,7 @@ func (l lower) isTree() bool { return len(l.tree.Layers) > 0 }
 // isMade reports whether l is a directory that was made for a merge.
 func (l lower) isMade() bool { return l.diff != "" || l.part != "" }
 
-// members returns the snapshots whose inodes l shows. A tree shows none.
+// members returns the snapshots of which l shows inodes. A tree shows none.
 func (l lower) members() sources {
 	switch {
 	case l.isTree():
@@ -109,12 +109,12 @@ func (l lower) members() sources {
 	}
 	id, err := strconv.ParseUint(l.id, 10, 64)
 	if err != nil {
-		return sourcesOf(anyone)
+		return sourcesOf(allSnapshots)
 	}
 	return sourcesOf(id)
 }
 
-// membersOf returns the snapshots whose inodes lowers show.
+// membersOf returns the snapshots of which lowers show inodes.
 func membersOf(lowers []lower) sources {
 	all := sources{}
 	for _, l := range lowers {

@@ -77,7 +77,7 @@ func notCopied(err error) error {
 // madeCopy is a clean diff that becomes the upper directory of a snapshot.
 type madeCopy struct {
 	name string
-	from sources // whose files it has links to
+	from sources // it has links to files of these
 	// alone: no file that was linked had another name, so that it shares no
 	// inode with partners of from.
 	alone bool
@@ -140,9 +140,8 @@ func (s *Snapshotter) makeCopy(ctx context.Context, parent string, source []lowe
 
 func isAlone(path string) bool { return wantsOneName(strings.TrimPrefix(path, "/")) }
 
-// sharing returns the members whose files get links if a snapshot which shows shown
-// takes links from the lowers from, and their partners, whose files these may be as
-// well. It returns nil for the latter, and not an empty set, if only files that have
+// sharing returns the members that a snapshot over shown takes files of if it takes
+// links from the lowers from, and their partners, which may have the same files. It returns nil for the latter, and not an empty set, if only files that have
 // no other name may be taken: one may be in a member that is shown, or below what
 // may be running, or in a clean diff that counts as sharing no inode.
 func (s *Snapshotter) sharing(from, shown []lower) (src, others sources, err error) {
@@ -161,8 +160,8 @@ func (s *Snapshotter) sharing(from, shown []lower) (src, others sources, err err
 	return src, others, nil
 }
 
-// The first word in the value of the label of a copy, before the snapshots whose
-// files it has links to. Earlier versions wrote their partners, too, after labelShared.
+// The first word in the value of the label of a copy. The snapshots follow that it has
+// links to files of. Earlier versions wrote their partners, too, after labelShared.
 const (
 	labelShared = "copy"
 	labelAlone  = "single" // no file that was linked had another name

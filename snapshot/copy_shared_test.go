@@ -111,7 +111,7 @@ func TestCopyInterrupted(t *testing.T) {
 		must(t, again.Cleanup(context.WithoutCancel(t.Context())))
 		must(t, again.Close())
 	})
-	if n := len(again.settlers.partners.of(sourcesOf(anyone))); n != 2 {
+	if n := len(again.settlers.partners.of(sourcesOf(allSnapshots))); n != 2 {
 		t.Errorf("%d partners after a restart, want %s and %s", n, builder, made)
 	}
 	for _, dir := range []string{left, s.diffDir("new-8")} {
@@ -173,7 +173,7 @@ func TestCopyAndSourceOnlyInMerges(t *testing.T) {
 	}
 	must(t, s.Cleanup(t.Context()))
 	s.pass()
-	if left := s.settlers.partners.of(sourcesOf(anyone)); len(left) > 0 {
+	if left := s.settlers.partners.of(sourcesOf(allSnapshots)); len(left) > 0 {
 		t.Errorf("partners %v of snapshots that are gone", left)
 	}
 }

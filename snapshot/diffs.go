@@ -41,14 +41,14 @@ type knownDiffs struct {
 		sync.Mutex
 		diffs map[string]cleanDiff
 		// apart are the clean diffs on disk that share no inode with what they
-		// were first shown with, and whose inodes they have.
+		// were first shown with, and the snapshots of which they have inodes.
 		apart map[string]sources
 		last  uint64 // number in the name of what was made for one call
 	}
 }
 
 // next returns a number for the name of what is made for one call. What a sweep has
-// found to belong to nobody is never made again.
+// found to be of no snapshot is never made again.
 func (k *knownDiffs) next() uint64 {
 	k.mu.Lock()
 	defer k.mu.Unlock()

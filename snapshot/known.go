@@ -12,8 +12,8 @@ import (
 )
 
 // known is where the snapshots there are can be looked up by the names that
-// clients may call them, so that who asks for a merge does not wait for a look at
-// all of them.
+// clients may call them, so that a merge does not wait for a look at all of
+// them.
 //
 // INVARIANT: it has every snapshot that is stored. It may have others: they are
 // added within the write transaction that stores them, which can still fail, and

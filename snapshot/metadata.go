@@ -38,7 +38,7 @@ import (
 type metaStore struct {
 	*storage.MetaStore
 	dir    string
-	named  []string                               // directories whose entries the metadata names
+	named  []string                               // directories: the metadata names entries of these
 	boot   string                                 // empty: it is not known, and all is synced at once
 	lost   atomic.Bool                            // this is the saved file, and numbers were not skipped yet
 	synced bool                                   // each transaction is synced

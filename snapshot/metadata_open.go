@@ -17,8 +17,8 @@ import (
 )
 
 // openMetadata opens or makes the metadata in dir. boot names the time since
-// the machine was started, and named are the directories whose entries the metadata
-// names, which need not be there yet. Metadata that is there is opened also if there
+// the machine was started, and named are the directories of which the metadata names
+// entries. They need not be there yet. Metadata that is there is opened also if there
 // is no space on the disk.
 func openMetadata(ctx context.Context, dir, boot string, named ...string) (*metaStore, error) {
 	m := &metaStore{

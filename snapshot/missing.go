@@ -9,7 +9,7 @@ import (
 )
 
 // checkDirs returns an ErrDataLoss if a directory that u has is not there: the metadata
-// outlived it, after a reset of the machine or because somebody deleted it. What is
+// outlived it, after a reset of the machine or because it was deleted by hand. What is
 // mounted without it would be another tree.
 func (s *Snapshotter) checkDirs(u usable) error {
 	var dirs []string

@@ -9,8 +9,8 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// A snapshot whose directory is gone is the only one that cannot be used, with what is
-// above it; it can be removed.
+// If the directory of a snapshot is gone, that one and what is above it cannot be used,
+// and all others can. It can be removed.
 func TestMissingDirectories(t *testing.T) {
 	s := newCopying(t)
 	s.commit("whole", "", "file")

@@ -26,12 +26,12 @@ func placesOf(lowers []lower, dirs []string) (all []placed) {
 	return all
 }
 
-// linkedOf returns the snapshots whose inodes a directory of diff will have, which
-// was found in the directories of places.
+// linkedOf returns the snapshots of which a directory of diff will have inodes. It was
+// found in the directories of places.
 func linkedOf(diff *merge.Diff, places []placed) sources {
 	all := sources{}
 	for _, dir := range diff.From {
-		of := sourcesOf(anyone)
+		of := sourcesOf(allSnapshots)
 		for _, p := range places {
 			if p.dir == dir {
 				of = p.lower.members()
@@ -51,18 +51,19 @@ func (s *Snapshotter) makeDiff(ctx context.Context, name string, diff *merge.Dif
 	return diff.Make(ctx, s.diffDir(name))
 }
 
-// ofDiff returns the snapshots whose inodes a clean diff has. Of one that an earlier
-// version made that can be anyone.
+// ofDiff returns the snapshots of which a clean diff has inodes. Of one that an earlier
+// version made that can be any.
 func (s *Snapshotter) ofDiff(name string) (sources, error) {
 	ids, known, err := merge.Of(s.diffDir(name), s.mergeOptions())
 	if err != nil || known {
 		return sourcesOf(ids...), err
 	}
-	return sourcesOf(anyone), nil
+	return sourcesOf(allSnapshots), nil
 }
 
 // readDiffs finds the clean diffs on disk that are apart, and deletes those that no
-// merge has and that do not say whose inodes they have: an earlier version made them.
+// merge has and that do not say of which snapshots they have inodes: an earlier version
+// made them.
 // They are made again when they are wanted.
 func (s *Snapshotter) readDiffs(ctx context.Context) error {
 	entries, err := os.ReadDir(s.diffDir(""))
@@ -85,8 +86,8 @@ func (s *Snapshotter) readDiffs(ctx context.Context) error {
 		}
 		of, err := s.ofDiff(name)
 		if err != nil {
-			log.G(ctx).WithError(err).Warn("whose files a clean diff has cannot be read")
-			of = sourcesOf(anyone)
+			log.G(ctx).WithError(err).Warn("which snapshots a clean diff has files of cannot be read")
+			of = sourcesOf(allSnapshots)
 		}
 		if !of.known() && used.diffs[name] == "" {
 			if err = os.RemoveAll(s.diffDir(name)); err == nil {

@@ -15,9 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ofIsTrue checks that what stacks and clean diffs say of whose inodes they have is
-// what the inodes say: no link is of another snapshot, and no snapshot is named in
-// vain.
+// ofIsTrue checks that stacks and clean diffs name exactly the snapshots of which they
+// have inodes.
 func ofIsTrue(t testing.TB, s *Snapshotter) {
 	t.Helper()
 	ctx := context.WithoutCancel(t.Context())
@@ -160,8 +159,8 @@ func TestCopyBesideWhatRunsInTheMiddle(t *testing.T) {
 	}
 }
 
-// Whose inodes a directory of links has is known after a restart, from the stack that
-// it is in and from the directory.
+// Of which snapshots a directory of links has inodes is known after a restart, from the
+// stack that it is in and from the directory.
 func TestOfIsKept(t *testing.T) {
 	s := newCopying(t)
 	s.commit("other", "", "bin/sh")
@@ -181,8 +180,8 @@ func TestOfIsKept(t *testing.T) {
 	}
 }
 
-// An earlier version did not write down whose inodes a stack has. It may be anyone's:
-// nothing that runs above it sees a time of change move, and no merge shows two names
+// An earlier version did not write down of which snapshots a stack has inodes. They may
+// be of any: nothing that runs above it sees a time of change move, and no merge shows two names
 // of an inode.
 func TestOfEarlierVersion(t *testing.T) {
 	s := newCopying(t)
@@ -215,9 +214,9 @@ func TestOfEarlierVersion(t *testing.T) {
 	must(t, os.Mkdir(unused, 0o755))
 	must(t, s.w.pool.Close())
 	s.Snapshotter = reopen(t, s.opts.Trees.(*disk), s.Snapshotter)
-	s.opts.Settle = true // by nobody
+	s.opts.Settle = true // without a worker
 	if _, err := os.Lstat(unused); !os.IsNotExist(err) {
-		t.Errorf("a clean diff that no merge has, and that does not say whose inodes it has, is left: %v", err)
+		t.Errorf("a clean diff that no merge has, and that does not say of which snapshots it has inodes, is left: %v", err)
 	}
 	mustMerge(t, s.Snapshotter, "same", "", "image upper")
 	below, err = s.viewed(t.Context(), "same")

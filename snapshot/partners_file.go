@@ -23,20 +23,20 @@ const (
 
 // open reads what is known in dir, which need not exist: then nothing is. What an
 // earlier version wrote there is taken over. In place of a database that is damaged
-// there is one group of everyone, the snapshots that may share inodes now: they are
+// there is one group of the current snapshots, those that may share inodes now: they are
 // held to be partners of each other as long as they are there.
-func (p *partners) open(dir string, everyone func() ([]uint64, error)) error {
+func (p *partners) open(dir string, current func() ([]uint64, error)) error {
 	p.file = filepath.Join(dir, partnersFile)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := p.openLocked(dir, everyone); err != nil {
+	if err := p.openLocked(dir, current); err != nil {
 		return fmt.Errorf("partners of snapshots: %w", err)
 	}
 	return p.loadLocked()
 }
 
-func (p *partners) openLocked(dir string, everyone func() ([]uint64, error)) error {
-	if err := importPairs(dir, everyone); err != nil {
+func (p *partners) openLocked(dir string, current func() ([]uint64, error)) error {
+	if err := importPairs(dir, current); err != nil {
 		return err
 	}
 	if _, err := os.Lstat(p.file); errors.Is(err, fs.ErrNotExist) {
@@ -46,7 +46,7 @@ func (p *partners) openLocked(dir string, everyone func() ([]uint64, error)) err
 	if !errors.Is(err, durable.ErrCorrupt) {
 		return err
 	}
-	all, err := everyone()
+	all, err := current()
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (p *partners) needLocked() (err error) {
 }
 
 // importPairs makes the database of what an earlier version wrote, if it did.
-func importPairs(dir string, everyone func() ([]uint64, error)) error {
+func importPairs(dir string, current func() ([]uint64, error)) error {
 	old := filepath.Join(dir, pairsFile)
 	b, err := os.ReadFile(old)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -80,7 +80,7 @@ func importPairs(dir string, everyone func() ([]uint64, error)) error {
 	}
 	var pairs, groups [][]uint64
 	if err := json.Unmarshal(b, &pairs); err != nil {
-		all, err := everyone()
+		all, err := current()
 		if err != nil {
 			return err
 		}

@@ -13,13 +13,13 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-func nobody() ([]uint64, error) { return nil, nil }
+func none() ([]uint64, error) { return nil, nil }
 
 // newPartners are partners in a directory of their own, which are not synced.
 func newPartners(t testing.TB) *partners {
 	t.Helper()
 	p := &partners{}
-	must(t, p.open(tempDir(t), nobody))
+	must(t, p.open(tempDir(t), none))
 	must(t, p.needLocked())
 	p.db.NoSync = true
 	t.Cleanup(func() { p.close() })
@@ -27,11 +27,11 @@ func newPartners(t testing.TB) *partners {
 }
 
 // reload makes partners what they are on disk.
-func (p *partners) reload(t testing.TB, everyone func() ([]uint64, error)) {
+func (p *partners) reload(t testing.TB, current func() ([]uint64, error)) {
 	t.Helper()
 	must(t, p.close())
 	p.db = nil
-	must(t, p.open(filepath.Dir(p.file), everyone))
+	must(t, p.open(filepath.Dir(p.file), current))
 }
 
 // cost is what partners take.
@@ -124,7 +124,7 @@ func joinTwo(p *partners, id uint64, before []uint64) error {
 	return p.settled(id, before)
 }
 
-// model is inodes, and who has them.
+// model is inodes, and the snapshots that have each.
 type model struct {
 	*rand.Rand
 	inodes []sources
@@ -162,7 +162,7 @@ func TestPartnersArePairs(t *testing.T) {
 					forgot = true
 				}
 				if m.IntN(5) == 0 {
-					p.reload(t, nobody)
+					p.reload(t, none)
 				}
 				some, theirs := sourcesOf(1+m.Uint64N(id), 1+m.Uint64N(id), 1+m.Uint64N(id)), sources{}
 				for a := range some {
@@ -233,14 +233,14 @@ func TestPartnersOfEarlierVersion(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(dir, pairsFile), b, 0o600))
 	p := &partners{}
 	t.Cleanup(func() { p.close() })
-	must(t, p.open(dir, nobody))
+	must(t, p.open(dir, none))
 	for range 2 {
 		for id, want := range map[uint64][]uint64{1: {2}, 2: {1, 3}, 3: {2}, 7: {9}, 9: {7}} {
 			if got := p.of(sourcesOf(id)).list(); !slices.Equal(got, want) {
 				t.Errorf("%d has the partners %v, want %v", id, got, want)
 			}
 		}
-		p.reload(t, nobody)
+		p.reload(t, none)
 	}
 	if _, err := os.Lstat(filepath.Join(dir, pairsFile)); !os.IsNotExist(err) {
 		t.Errorf("the file of the earlier version is left: %v", err)
@@ -249,13 +249,13 @@ func TestPartnersOfEarlierVersion(t *testing.T) {
 
 // Of partners that cannot be read nothing is believed: all there are may share inodes.
 func TestPartnersDamaged(t *testing.T) {
-	everyone := func() ([]uint64, error) { return []uint64{3, 4, 5}, nil }
+	current := func() ([]uint64, error) { return []uint64{3, 4, 5}, nil }
 	for _, name := range []string{partnersFile, pairsFile} {
 		dir := tempDir(t)
 		must(t, os.WriteFile(filepath.Join(dir, name), []byte("no database, nor JSON"), 0o600))
 		p := &partners{}
-		must(t, p.open(dir, everyone))
-		p.reload(t, nobody)
+		must(t, p.open(dir, current))
+		p.reload(t, none)
 		if got := p.of(sourcesOf(4)).list(); !slices.Equal(got, []uint64{3, 5}) {
 			t.Errorf("%s: partners %v", name, got)
 		}

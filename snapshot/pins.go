@@ -83,7 +83,7 @@ func (p *pins) hasID(id string) bool {
 
 // mayHave reports whether a call in progress has pinned what may have inodes of the
 // snapshot id.
-func (p *pins) mayHave(id uint64) bool { return p.hasID(itoa(id)) || p.hasID(itoa(anyone)) }
+func (p *pins) mayHave(id uint64) bool { return p.hasID(itoa(id)) || p.hasID(itoa(allSnapshots)) }
 
 func (p *pins) hasDiff(name string) bool {
 	p.mu.Lock()

@@ -258,10 +258,10 @@ func (s *Snapshotter) committed(ctx context.Context) (local, all sources, err er
 	return local, all, nil
 }
 
-// everyone returns all snapshots that may share inodes.
-func (s *Snapshotter) everyone(ctx context.Context) ([]uint64, error) {
+// current returns all snapshots that may share inodes.
+func (s *Snapshotter) current(ctx context.Context) ([]uint64, error) {
 	_, all, err := s.committed(ctx)
-	delete(all, anyone)
+	delete(all, allSnapshots)
 	return all.list(), err
 }
 

@@ -66,13 +66,13 @@ func TestSettleBesideOthers(t *testing.T) {
 	group.Wait()
 }
 
-// Sweeps run one after the other, and who waits can give up.
+// Sweeps run one after the other, and a call that waits can be given up.
 func TestSweepsTakeTurns(t *testing.T) {
 	s := newSettled(t)
 	s.commit("gone", "", "file")
 	dir := s.upper(idOfKey(t, s.Snapshotter, "gone"))
 	must(t, s.Remove(t.Context(), "gone"))
-	s.sweeping <- struct{}{} // somebody else sweeps
+	s.sweeping <- struct{}{} // another one sweeps
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if err := s.Cleanup(ctx); !errors.Is(err, context.DeadlineExceeded) {

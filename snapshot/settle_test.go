@@ -360,8 +360,8 @@ func TestSettleByItself(t *testing.T) {
 	}
 }
 
-// Who is shown together is found out while others can make snapshots, also if merges
-// are made meanwhile.
+// Which members are shown together is found out while snapshots can be made, also if
+// merges are made meanwhile.
 func TestSettleLooksBeforeOthersWait(t *testing.T) {
 	s := newSettled(t)
 	s.commit("one", "", "file")

@@ -65,7 +65,7 @@ func (m *settlers) restore(ctx context.Context, s *Snapshotter, dir string) erro
 	m.shown.mu.written = map[string]sources{}
 	err := m.partners.open(dir, func() ([]uint64, error) {
 		log.G(ctx).Warn("which snapshots share inodes cannot be read: all there are count as sharing some")
-		return s.everyone(ctx)
+		return s.current(ctx)
 	})
 	if err != nil {
 		return err
@@ -146,7 +146,7 @@ func (m *settlers) ended(id string) {
 	m.shown.mu.Lock()
 	for _, member := range m.shown.mu.by[id] {
 		discount(m.shown.mu.count, member)
-		if m.s.opts.Settle { // else nobody asks, nor forgets it
+		if m.s.opts.Settle { // else it is not asked for, nor forgotten
 			m.shown.mu.until[member] = time.Now()
 		}
 	}
@@ -203,8 +203,8 @@ func (m *settlers) Hold(do func() error) error {
 	})
 }
 
-// stopMaking locks makes. Who is shown together is found out before others have to
-// wait, unless merges are made faster than that.
+// stopMaking locks makes. Which members are shown together is found out before calls
+// have to wait, unless merges are made faster than that.
 func (m *settlers) stopMaking() {
 	for range 3 {
 		_ = m.lookAgain() // Apart does again what failed
@@ -234,8 +234,8 @@ func (m *settlers) Apart(a, b uint64) bool {
 	return m.lookAgain() == nil && a != b && m.seen.areApart(a, b)
 }
 
-// lookAgain finds out who is shown together, if merges were made since it was found
-// out last.
+// lookAgain finds out which members are shown together, if merges were made since it
+// did last.
 func (m *settlers) lookAgain() error {
 	now := m.merges.Load() + 1
 	if m.seen.merges == now {

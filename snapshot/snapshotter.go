@@ -76,7 +76,7 @@ type Snapshotter struct {
 	pins    pins
 	diffs   knownDiffs
 
-	sweeping chan struct{} // full while somebody sweeps
+	sweeping chan struct{} // full while a sweep runs
 
 	settlers settlers
 	settler  *settler // nil if nothing settles

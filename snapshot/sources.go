@@ -6,16 +6,16 @@ import (
 	"slices"
 )
 
-// sources are snapshots whose inodes something has, or may have: the set of their
+// sources are the snapshots of which something has inodes, or may have: a set of their
 // numbers.
 type sources map[uint64]bool
 
-// anyone is in sources that are not known: it stands for all snapshots. No
-// snapshot has that number.
-const anyone = math.MaxUint64
+// allSnapshots is in sources that are not known: any snapshot may be among them. None
+// has that number.
+const allSnapshots = math.MaxUint64
 
 // known reports whether a names all snapshots that it stands for.
-func (a sources) known() bool { return !a[anyone] }
+func (a sources) known() bool { return !a[allSnapshots] }
 
 // meets reports whether there is, or may be, a snapshot in both.
 func (a sources) meets(b sources) bool {

@@ -46,7 +46,7 @@ func (s *stack) layers() []store.ID {
 }
 
 // stackFormat is the version of storedStack. Before the first one, which had no
-// number, it was not written down whose inodes a lower has: that can be anyone's.
+// number, it was not written down of which snapshots a lower has inodes: of any.
 const stackFormat = 1
 
 // storedStack is a stack as it is written: a layer's identity once, then by
@@ -66,7 +66,7 @@ type storedLower struct {
 	Over  []int        `json:",omitempty"` // layers of a tree
 	From  []int        `json:",omitempty"` // layers of its lower
 	Parts []store.Part `json:",omitempty"` // of a stack of trees
-	Of    []uint64     `json:",omitempty"` // snapshots whose inodes a directory of links has
+	Of    []uint64     `json:",omitempty"` // snapshots of which a directory of links has inodes
 }
 
 func (s *stack) encode() (string, error) {
@@ -117,11 +117,11 @@ func decodeStack(value string) (*stack, error) {
 	return s, nil
 }
 
-// of returns the snapshots whose inodes a directory of links has.
+// of returns the snapshots of which a directory of links has inodes.
 func (s storedStack) of(l storedLower) sources {
 	hasLinks := l.Diff != "" && l.Diff != emptyDiff || l.Part != "" && !strings.HasPrefix(l.Part, skeletonKind)
 	if s.Format < 1 && hasLinks {
-		return sourcesOf(anyone)
+		return sourcesOf(allSnapshots)
 	}
 	return sourcesOf(l.Of...)
 }
