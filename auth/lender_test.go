@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/ladle-dev/ladle/internal/memtest"
 )
 
 // lend serves a lender until the test ends.
@@ -202,7 +204,9 @@ func FuzzAnswer(f *testing.F) {
 	f.Add(bytes.Repeat([]byte(" "), maxAnswer+1))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var answer struct{ Username, Secret string }
-		if err := readAnswer(bytes.NewReader(text), &answer); err == nil && len(answer.Username)+len(answer.Secret) > 3*maxAnswer {
+		var err error
+		memtest.BoundSmall(t, min(len(text), maxAnswer), 32, func() { err = readAnswer(bytes.NewReader(text), &answer) })
+		if err == nil && len(answer.Username)+len(answer.Secret) > 3*maxAnswer {
 			t.Error("more than was read")
 		}
 	})

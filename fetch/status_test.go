@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ladle-dev/ladle/internal/memtest"
 )
 
 func TestRetryAfter(t *testing.T) {
@@ -78,7 +80,9 @@ func FuzzContentRange(f *testing.F) {
 		if size, ok := unsatisfied(s); ok && size < 0 {
 			t.Errorf("size %d", size)
 		}
-		got, ok := parseContentRange(s)
+		var got span
+		var ok bool
+		memtest.BoundSmall(t, len(s), 16, func() { got, ok = parseContentRange(s) })
 		if !ok {
 			return
 		}
@@ -98,7 +102,9 @@ func FuzzContentRange(f *testing.F) {
 func FuzzRegistryMessage(f *testing.F) {
 	f.Add([]byte(`{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"}]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		if s := registryMessage(body); len(s) > 200 || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) {
+		var s string
+		memtest.BoundSmall(t, len(body), 64, func() { s = registryMessage(body) })
+		if len(s) > 200 || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) {
 			t.Errorf("message %q", s)
 		}
 	})

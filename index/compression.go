@@ -21,14 +21,46 @@ const (
 	Zstd Compression = "zstd"
 )
 
-// maxWindow is how many bytes of its own output a zstd stream may refer back
-// to, which the decoder has to keep. It is the limit of the zstd program.
-const maxWindow = 128 << 20
+// A zstd stream says how many bytes of its own output it may refer back to. The
+// decoder has to keep as many, and has room for them before it reads a byte.
+const (
+	maxWindow = 128 << 20 // the limit of the zstd program
+	// usualWindow is what a decoder should take at least (RFC 8878, section
+	// 3.1.1.1.2), and what those of eStargz and containers/storage take at most.
+	usualWindow = 8 << 20
+)
+
+// gzipMemory is what a decoder of gzip takes: the window of 32 KiB, and tables.
+const gzipMemory = 64 << 10
+
+// Memory returns how many bytes of memory the reader of the stream at which r
+// stands will take. It reads the stream's first bytes into the buffer of r.
+func (c Compression) Memory(r *bufio.Reader) int64 {
+	if c == Zstd {
+		return windowOf(r)
+	}
+	return gzipMemory
+}
+
+// windowOf returns the window of the zstd frame at which r stands if it is
+// larger than usual, and else usualWindow.
+func windowOf(r *bufio.Reader) int64 {
+	var h zstd.Header
+	start, _ := r.Peek(zstd.HeaderMaxSize) // what is wrong with it the decoder finds, too
+	if h.Decode(start) != nil || h.Skippable {
+		return usualWindow
+	}
+	window := h.WindowSize
+	if h.SingleSegment {
+		window = h.FrameContentSize
+	}
+	return int64(max(usualWindow, min(window, maxWindow)))
+}
 
 // NewReader returns a reader of the decompressed bytes of the one stream at
 // which r stands. The caller closes it. It may read r further than the stream,
 // but reads nothing of r that the bytes asked for do not need, except to fill
-// a small buffer; if r is an io.ByteReader it has no buffer of its own.
+// a small buffer; if r is a *bufio.Reader it has no buffer of its own.
 //
 // A gzip stream ends with an io.EOF whatever follows in r. Zstd frames that
 // follow one another are one stream.
@@ -75,28 +107,41 @@ type zstdReader struct {
 	in *bufio.Reader
 }
 
+// zstdReaders are decoders for streams with usual windows. They keep what they
+// have allocated.
 var zstdReaders = sync.Pool{New: func() any {
+	return &zstdReader{newZstdDecoder(usualWindow), bufio.NewReaderSize(nil, 32<<10)}
+}}
+
+// newZstdDecoder returns a decoder for streams whose windows have up to so many
+// bytes.
+func newZstdDecoder(window int64) *zstd.Decoder {
 	d, err := zstd.NewReader(nil,
 		zstd.WithDecoderConcurrency(1), // no goroutines: a pool may drop it unclosed
 		zstd.WithDecoderLowmem(true),
-		zstd.WithDecoderMaxWindow(maxWindow),
+		zstd.WithDecoderMaxWindow(uint64(window)),
 		zstd.WithDecodeBuffersBelow(0))
 	if err != nil {
-		panic(err) // the options are constants
+		panic(err) // the options are within their limits
 	}
-	return &zstdReader{d, bufio.NewReaderSize(nil, 32<<10)}
-}}
+	return d
+}
 
 func newZstdStream(r io.Reader) (io.ReadCloser, error) {
 	zr := zstdReaders.Get().(*zstdReader)
-	if _, ok := r.(io.ByteReader); !ok {
+	in, ok := r.(*bufio.Reader)
+	if !ok {
 		zr.in.Reset(r)
-		r = zr.in
+		in = zr.in
 	}
-	if err := zr.Reset(r); err != nil {
+	decoder := zr.Decoder
+	if window := windowOf(in); window > usualWindow {
+		decoder = newZstdDecoder(window) // for this stream alone
+	}
+	if err := decoder.Reset(in); err != nil {
 		return nil, fmt.Errorf("zstd: %w", err)
 	}
-	return &stream{zr, func() {
+	return &stream{decoder, func() {
 		if zr.Reset(nil) == nil {
 			zr.in.Reset(nil)
 			zstdReaders.Put(zr)

@@ -15,6 +15,7 @@ import (
 // contents are the bytes of a layer's regular files as its TOC describes them.
 type contents struct {
 	payload int64   // bytes of the blob in which streams may lie
+	memory  *budget // for files and pieces
 	files   []file  // that have bytes, in the order of the TOC
 	pieces  []piece // those of a file one after the other
 	open    bool    // whether pieces may be added to the last file
@@ -56,6 +57,9 @@ func (c *contents) begin(e *entry) error {
 	if e.Size == 0 {
 		return nil
 	}
+	if err := c.memory.spend(costFile + textCost(len(e.Name))); err != nil {
+		return err
+	}
 	f := file{name: e.Name, size: e.Size, end: e.EndOffset, first: len(c.pieces), next: len(c.pieces)}
 	if e.ChunkDigest == "" && e.Digest != "" {
 		var err error
@@ -88,6 +92,9 @@ func (c *contents) more(e *entry) error {
 	}
 	if p.off != end {
 		return fmt.Errorf("chunk at %d of the file, after %d", p.off, end)
+	}
+	if err := c.memory.spend(costPiece); err != nil {
+		return err
 	}
 	c.pieces = append(c.pieces, p)
 	f.next++

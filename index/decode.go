@@ -14,10 +14,12 @@ import (
 	"github.com/ladle-dev/ladle/tree"
 )
 
+// An encoded tree is of an index that Parse has returned: it is no longer, once
+// decompressed, and takes no more memory.
 const (
-	maxTreeSize = 1 << 30 // bytes of an encoded tree, decompressed
+	maxTreeSize = maxMemory
 	maxDepth    = maxPath/2 + 1
-	minInode    = 6 // bytes of the shortest inode, encoded
+	minInode    = 7 // bytes of the shortest inode that is no directory, encoded
 )
 
 var errTree = errors.New("not what an encoded tree has")
@@ -53,8 +55,12 @@ func decodeTree(b []byte) (*tree.Inode, error) {
 }
 
 func decodeBody(body string) (*tree.Inode, error) {
-	d := treeDecoder{rest: body}
+	d := treeDecoder{rest: body, memory: budget{limit: func() int64 { return maxMemory }}}
 	n := d.number(uint64(len(body) / minInode))
+	d.spend(int64(n) * costInode)
+	if d.failed {
+		return nil, errTree
+	}
 	d.inodes = make([]tree.Inode, 0, n)
 	root := d.inode(0)
 	if d.failed || root == nil || !root.IsDir() || d.rest != "" {
@@ -69,6 +75,14 @@ type treeDecoder struct {
 	rest   string
 	failed bool
 	inodes []tree.Inode // that are no directories, in order
+	memory budget
+}
+
+// spend fails if the tree has no n bytes of memory more.
+func (d *treeDecoder) spend(n int64) {
+	if d.memory.spend(n) != nil {
+		d.fail()
+	}
 }
 
 func (d *treeDecoder) fail() { d.rest, d.failed = "", true }
@@ -116,6 +130,7 @@ func (d *treeDecoder) inode(depth int) *tree.Inode {
 	i.Mtime = tree.Time{Sec: d.signed(), Nsec: uint32(d.number(1e9 - 1))}
 	i.Xattrs = d.xattrs()
 	if i.Type() == unix.S_IFDIR {
+		d.spend(costInode + costDir + costNames)
 		dir := tree.NewDir(0)
 		i.Dir = dir.Dir
 		*dir = i
@@ -142,6 +157,7 @@ func (d *treeDecoder) xattrs() map[string]string {
 	for ; n > 0 && !d.failed; n-- {
 		name := d.text()
 		xattrs[name] = d.text()
+		d.spend(costXattr)
 	}
 	return xattrs
 }

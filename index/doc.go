@@ -26,6 +26,29 @@
 //   - paths that lead through a symbolic link of the same layer: Apply follows
 //     it inside the root, here it is an error. Such a layer is pulled whole.
 //
+// # Memory
+//
+// An index takes memory in proportion to what was fetched for it: 32 MiB, and 64
+// bytes for each compressed byte of the TOC, but 1 GiB at most (see Memory). A
+// TOC that wants more is refused while it is read, and the layer is pulled whole.
+// What counts is what the TOC stands for, not its entries alone: directories that
+// only paths speak of, names, targets of links, extended attributes, chunks. Its
+// JSON has 4 MiB at most, and 1,024 bytes for each compressed byte, which no gzip
+// stream exceeds.
+//
+// A regular file with bytes has a digest in the TOC, which does not compress: it
+// brings about 3,000 bytes of memory along and takes about 1,100. So these limits
+// are felt only by layers of more than about 100,000 directories, links or empty
+// files whose names and times follow a pattern.
+//
+// Whatever is made of an index is in proportion to it, and so to what was fetched:
+// an encoded tree and a merged one, the tree image and its plan, and what the fuse
+// driver serves take at most as much again, each. Paths are bounded as in Linux:
+// 255 bytes for a name and 4095 for a path, and so a tree is 2048 deep at most.
+//
+// The encoded forms are bounded when they are read, too: they are made of an index
+// within these limits, so that no more than 1 GiB is taken for one.
+//
 // The encoded forms, a table of chunks and an encoded tree, are what a store
 // keeps of an index.
 package index

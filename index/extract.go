@@ -16,14 +16,15 @@ import (
 type extraction struct {
 	root     *tree.Inode
 	contents contents
+	memory   *budget
 	last     struct { // where the last entry was put: mostly the next one's place, too
 		path string
 		dir  *tree.Inode
 	}
 }
 
-func newExtraction(payloadSize int64) *extraction {
-	x := &extraction{root: tree.NewDir(0o755), contents: contents{payload: payloadSize}}
+func newExtraction(payloadSize int64, memory *budget) *extraction {
+	x := &extraction{root: tree.NewDir(0o755), memory: memory, contents: contents{payload: payloadSize, memory: memory}}
 	x.root.Dir.Implied = true // Apply leaves the root as it finds it
 	x.last.dir = x.root
 	return x
@@ -71,7 +72,9 @@ func (x *extraction) directory(path string) (*tree.Inode, error) {
 				return nil, err
 			}
 			child = newImplied(dir)
-			dir.Dir.Add(name, child)
+			if err := x.put(dir, name, child); err != nil {
+				return nil, err
+			}
 		}
 		if !child.IsDir() {
 			return nil, fmt.Errorf("%q in the path is no directory", name)
@@ -80,6 +83,16 @@ func (x *extraction) directory(path string) (*tree.Inode, error) {
 	}
 	x.last.path, x.last.dir = path, dir
 	return dir, nil
+}
+
+// put lets name in dir, which is part of a longer text, point to inode, if there
+// is memory for it.
+func (x *extraction) put(dir *tree.Inode, name string, inode *tree.Inode) error {
+	if err := x.memory.spendEntry(dir.Dir, name, inode); err != nil {
+		return err
+	}
+	dir.Dir.Add(strings.Clone(name), inode)
+	return nil
 }
 
 // newImplied returns a directory such as Apply makes in parent for a path that
@@ -113,10 +126,10 @@ func (x *extraction) whiteout(dir *tree.Inode, name string) error {
 	if hidden == "" || hidden == "." || hidden == ".." {
 		return errors.New("whiteout of no name")
 	}
-	if dir.Dir.Lookup(hidden) == nil {
-		dir.Dir.Add(hidden, tree.NewWhiteout())
+	if dir.Dir.Lookup(hidden) != nil {
+		return nil
 	}
-	return nil
+	return x.put(dir, hidden, tree.NewWhiteout())
 }
 
 // place puts e at name in dir, in place of what is there: only a directory
@@ -124,6 +137,9 @@ func (x *extraction) whiteout(dir *tree.Inode, name string) error {
 func (x *extraction) place(dir *tree.Inode, name string, e *entry) error {
 	a, err := attributesOf(e)
 	if err != nil {
+		return err
+	}
+	if err := x.memory.spend(xattrsCost(e.Xattrs)); err != nil {
 		return err
 	}
 	old := dir.Dir.Lookup(name)
@@ -145,9 +161,8 @@ func (x *extraction) place(dir *tree.Inode, name string, e *entry) error {
 	if e.Type == "reg" {
 		x.contents.placed(inode)
 	}
-	dir.Dir.Add(name, inode)
 	a.setOn(inode)
-	return nil
+	return x.put(dir, name, inode)
 }
 
 // remove removes name from dir with all that is below, so that the link

@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/opencontainers/go-digest"
+
+	"github.com/ladle-dev/ladle/internal/memtest"
 	"github.com/ladle-dev/ladle/internal/treetest"
 	"github.com/ladle-dev/ladle/tree"
 )
@@ -21,7 +24,9 @@ func FuzzParseFooter(f *testing.F) {
 	}
 	f.Add(legacyFooter(100), int64(1000))
 	f.Fuzz(func(t *testing.T, tail []byte, size int64) {
-		footer, err := ParseFooter(tail, size)
+		var footer Footer
+		var err error
+		memtest.BoundSmall(t, len(tail), 16, func() { footer, err = ParseFooter(tail, size) })
 		if err != nil {
 			return
 		}
@@ -34,6 +39,10 @@ func FuzzParseFooter(f *testing.F) {
 		}
 	})
 }
+
+// textGarbage is how many bytes are allocated, and soon free again, for each byte
+// of JSON.
+const textGarbage = 32
 
 // FuzzParse has compressed TOCs.
 func FuzzParse(f *testing.F) {
@@ -52,7 +61,11 @@ func FuzzParse(f *testing.F) {
 		if isZstd {
 			footer.Compression = Zstd
 		}
-		if index, err := Parse(bytes.NewReader(toc), footer); err == nil {
+		var index *Index
+		var err error
+		most := Memory(int64(len(toc))) + textGarbage*(textFloor+textRatio*int64(len(toc)))
+		memtest.Bound(t, most, func() { index, err = Parse(bytes.NewReader(toc), footer) })
+		if err == nil {
 			checkIndex(t, index, payload)
 		}
 	})
@@ -72,8 +85,14 @@ func FuzzEntries(f *testing.F) {
 		f.Add([]byte(`{"version":1,"entries":[` + s + `]}`))
 	}
 	f.Fuzz(func(t *testing.T, document []byte) {
-		x := newExtraction(1000)
-		if readEntries(bytes.NewReader(document), x.add) != nil {
+		memory := &budget{limit: func() int64 { return Memory(int64(len(document))) }}
+		x := newExtraction(1000, memory)
+		var err error
+		n := memtest.Allocated(func() { err = readEntries(bytes.NewReader(document), x.add) })
+		if limit := 1<<20 + textGarbage*int64(len(document)) + memory.spent; n > limit {
+			t.Errorf("%d bytes allocated for %d, with %d in the accounts", n, len(document), memory.spent)
+		}
+		if err != nil {
 			return
 		}
 		if index, err := x.finish(); err == nil {
@@ -162,7 +181,9 @@ func FuzzDecodeTable(f *testing.F) {
 		copy(b, tableMagic)
 		b = append(b, body...)
 		binary.LittleEndian.PutUint64(b[len(tableMagic):], tableSum(b))
-		table, err := DecodeTable(b)
+		var table Table
+		var err error
+		memtest.BoundSmall(t, 0, 0, func() { table, err = DecodeTable(b) })
 		if err != nil {
 			return
 		}
@@ -194,9 +215,9 @@ func FuzzDecodeTree(f *testing.F) {
 			copy(b, treeMagic)
 			b = append(b, body...)
 			binary.LittleEndian.PutUint32(b[len(treeMagic):], crc32.Checksum(body, castagnoli))
-			root, err = DecodeTree(b)
+			memtest.Bound(t, maxMemory, func() { root, err = DecodeTree(b) })
 		} else {
-			root, err = decodeBody(string(body))
+			memtest.BoundSmall(t, len(body), 128, func() { root, err = decodeBody(string(body)) })
 		}
 		if err != nil {
 			return
@@ -206,5 +227,32 @@ func FuzzDecodeTree(f *testing.F) {
 			t.Fatal(err)
 		}
 		checkEqualTrees(t, root, again)
+	})
+}
+
+// FuzzReadClaim has manifests.
+func FuzzReadClaim(f *testing.F) {
+	blob := digest.FromString("blob")
+	for _, s := range []string{
+		`{"digest":"` + blob.String() + `","size":100,"annotations":{"containerd.io/snapshot/stargz/toc.digest":"` + sumA + `"}}`,
+		`{"digest":"` + blob.String() + `","size":1000,"annotations":{"io.github.containers.zstd-chunked.manifest-checksum":"` + sumA +
+			`","io.github.containers.zstd-chunked.manifest-position":"100:20:30:1","io.github.containers.zstd-chunked.tarsplit-position":"150:9:10"}}`,
+		`{"digest":"` + sumB + `","size":7,"annotations":{"containerd.io/snapshot/stargz/layer.digest":"` + blob.String() + `"}}`,
+		`{},{},{}`,
+	} {
+		f.Add([]byte(`{"schemaVersion":2,"layers":[` + s + `]}`))
+	}
+	f.Fuzz(func(t *testing.T, manifest []byte) {
+		var claim Claim
+		var err error
+		memtest.BoundSmall(t, len(manifest), 256, func() { claim, err = ReadClaim(manifest, blob) })
+		if err == nil && claim.Footer != (Footer{}) && claim.Footer.check(claim.Size) != nil {
+			t.Errorf("%+v", claim)
+		}
+		var size int64
+		memtest.BoundSmall(t, len(manifest), 256, func() { _, size, err = ExternalTOC(manifest, blob) })
+		if err == nil && (size <= 0 || size > maxTOC) {
+			t.Errorf("external TOC of %d bytes", size)
+		}
 	})
 }

@@ -47,15 +47,16 @@ type Chunk struct {
 const MaxChunkSize = 64 << 20
 
 // Parse reads the compressed TOC of the blob that footer describes, to its end
-// and as it comes. The caller compares one of the digests in the index with what
+// and as it comes. It takes no more memory than Memory allows; a TOC that wants
+// more is refused. The caller compares one of the digests in the index with what
 // it trusts before it uses anything else of it.
 func Parse(toc io.Reader, footer Footer) (*Index, error) {
 	sum := sha256.New()
-	toc = io.TeeReader(&meter{r: toc, limit: maxTOC + 1}, sum)
-	x := newExtraction(footer.PayloadSize)
-	tocDigest, err := readTOC(toc, footer.Compression, x.add)
+	fetched := &counter{r: io.TeeReader(&meter{r: toc, limit: maxTOC + 1}, sum)}
+	x := newExtraction(footer.PayloadSize, &budget{limit: fetched.memory})
+	tocDigest, err := readTOC(fetched, footer.Compression, x.memory, x.add)
 	if err == nil {
-		_, err = io.Copy(io.Discard, toc)
+		_, err = io.Copy(io.Discard, fetched)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("table of contents: %w", err)

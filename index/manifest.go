@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -136,10 +137,44 @@ func ExternalTOCRef(ref string) (string, error) {
 	return spec.Locator + ":" + tag + "-esgztoc", nil
 }
 
+// maxLayers is how many layers a manifest may have. Images have some ten, and
+// overlayfs stacks 500 (Linux fs/overlayfs/params.h, OVL_MAX_STACK); descriptors
+// take two hundred times as much memory as the shortest ones take in JSON.
+const maxLayers = 1 << 12
+
+// readLayers returns the layers of a manifest. Unlike json.Unmarshal it looks at
+// one after the other.
 func readLayers(manifest []byte) ([]ocispec.Descriptor, error) {
-	var m ocispec.Manifest
+	var m struct {
+		Layers layerList `json:"layers"`
+	}
 	if err := json.Unmarshal(manifest, &m); err != nil {
 		return nil, fmt.Errorf("manifest: %w", err)
 	}
 	return m.Layers, nil
+}
+
+type layerList []ocispec.Descriptor
+
+// UnmarshalJSON refuses a list of more than maxLayers.
+func (l *layerList) UnmarshalJSON(list []byte) error {
+	*l = nil // of a list that comes twice the last counts, as always
+	d := json.NewDecoder(bytes.NewReader(list))
+	switch t, err := d.Token(); {
+	case err != nil || t == nil:
+		return err // null has no layers
+	case t != json.Delim('['):
+		return fmt.Errorf("layers are %.300q", t)
+	}
+	for d.More() {
+		if len(*l) == maxLayers {
+			return fmt.Errorf("more than %d layers", maxLayers)
+		}
+		var one ocispec.Descriptor
+		if err := d.Decode(&one); err != nil {
+			return err
+		}
+		*l = append(*l, one)
+	}
+	return nil
 }

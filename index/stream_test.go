@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"io"
@@ -115,3 +116,5 @@ func TestWindow(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func newBuffered(p []byte) *bufio.Reader { return bufio.NewReaderSize(bytes.NewReader(p), 32<<10) }

@@ -2,6 +2,7 @@ package index
 
 import (
 	"archive/tar"
+	"bufio"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -19,7 +20,7 @@ const (
 	maxTOC     = 128 << 20 // bytes, compressed
 	maxTOCJSON = 512 << 20 // bytes, decompressed
 	maxEntries = 2 << 20
-	maxEntry   = 4 << 20 // bytes of JSON of one entry
+	maxEntry   = 1 << 20 // bytes of JSON of one entry
 )
 
 // The bytes of a TOC's document that can wait to be parsed.
@@ -61,13 +62,17 @@ type entryChunks struct {
 
 // readTOC calls add for each entry of the compressed TOC and returns the
 // digest of the uncompressed one. add must not keep the entry.
-func readTOC(toc io.Reader, c Compression, add func(*entry) error) (digest.Digest, error) {
-	decompressed, err := c.NewReader(toc)
+func readTOC(toc *counter, c Compression, memory *budget, add func(*entry) error) (digest.Digest, error) {
+	in := bufio.NewReaderSize(toc, 32<<10)
+	if err := memory.spend(max(0, c.Memory(in)-usualWindow)); err != nil {
+		return "", err
+	}
+	decompressed, err := c.NewReader(in)
 	if err != nil {
 		return "", err
 	}
 	defer decompressed.Close()
-	var document io.Reader = &meter{r: decompressed, limit: maxTOCJSON + 1<<20}
+	var document io.Reader = &text{r: decompressed, toc: toc}
 	if c == Gzip {
 		if document, err = openTOCFile(document); err != nil {
 			return "", err

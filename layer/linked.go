@@ -3,6 +3,7 @@ package layer
 import (
 	"bytes"
 	"debug/elf"
+	"encoding/binary"
 	"errors"
 	"io"
 	"path"
@@ -17,6 +18,10 @@ const (
 
 	// maxPath is PATH_MAX, the bytes that the path of an interpreter has at most.
 	maxPath = 4096
+
+	// maxSegments is how many segments a program may have to get any libraries
+	// ahead. Linkers make some ten; debug/elf takes 200 bytes for one of 32.
+	maxSegments = 256
 
 	// maxDynamic is how many bytes are read of a dynamic section. That of a
 	// large program has some hundred entries of 16 bytes.
@@ -38,6 +43,9 @@ func linkedTo(program io.ReaderAt) (names []string, err error) {
 	head := make([]byte, headSize)
 	if _, err := program.ReadAt(head, 0); err != nil {
 		return nil, err
+	}
+	if segments(head) > maxSegments {
+		return nil, nil
 	}
 	f, err := elf.NewFile(&sectionless{program, head})
 	if err != nil {
@@ -67,6 +75,19 @@ func linkedTo(program io.ReaderAt) (names []string, err error) {
 // headSize is the size in bytes of the header of a program for 64 bits. No
 // program is shorter.
 const headSize = 64
+
+// segments returns how many segments the header of a program says that it has
+// (Elf32_Ehdr and Elf64_Ehdr, e_phnum).
+func segments(head []byte) uint16 {
+	at := 56
+	if elf.Class(head[elf.EI_CLASS]) == elf.ELFCLASS32 {
+		at = 44
+	}
+	if elf.Data(head[elf.EI_DATA]) == elf.ELFDATA2MSB {
+		return binary.BigEndian.Uint16(head[at:])
+	}
+	return binary.LittleEndian.Uint16(head[at:])
+}
 
 // sectionless is a program whose header names no sections.
 type sectionless struct {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ladle-dev/ladle/internal/memtest"
 	"github.com/ladle-dev/ladle/internal/registrytest"
 	"github.com/ladle-dev/ladle/layer"
 	"github.com/ladle-dev/ladle/store"
@@ -221,6 +222,18 @@ func TestHostilePrograms(t *testing.T) {
 	b.stop(t)
 }
 
+// A program of megabytes that is all segments names no libraries, and is not read.
+func TestManySegments(t *testing.T) {
+	p := append(program(t, 1000, "/lib/ld-test.so.1", "liba.so.1")[:64], make([]byte, 4<<20)...)
+	binary.LittleEndian.PutUint64(p[32:], 64)      // e_phoff
+	binary.LittleEndian.PutUint16(p[56:], 1<<16-1) // e_phnum
+	memtest.BoundSmall(t, 0, 0, func() {
+		if names, err := layer.LinkedTo(bytes.NewReader(p)); len(names) > 0 || err != nil {
+			t.Errorf("it is linked to %q, %v", names, err)
+		}
+	})
+}
+
 // FuzzLinkedTo: whatever a file says, looking for names in it ends, and reads
 // no more than it may.
 func FuzzLinkedTo(f *testing.F) {
@@ -231,7 +244,9 @@ func FuzzLinkedTo(f *testing.F) {
 	f.Add(good)
 	f.Add(good[:200])
 	f.Fuzz(func(t *testing.T, p []byte) {
-		names, err := layer.LinkedTo(bytes.NewReader(p))
+		var names []string
+		var err error
+		memtest.BoundSmall(t, min(len(p), 64<<10), 64, func() { names, err = layer.LinkedTo(bytes.NewReader(p)) })
 		if err == nil && len(names) > layer.MaxNames {
 			t.Errorf("%d names", len(names))
 		}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/ladle-dev/ladle/internal/memtest"
 	"github.com/ladle-dev/ladle/merge"
 	"github.com/ladle-dev/ladle/store"
 )
@@ -38,7 +39,10 @@ func FuzzParseLabels(f *testing.F) {
 	f.Add("0.upper", "a", "1.lower", "b")
 	f.Add("1.upper", "a", "0.upper", "")
 	f.Fuzz(func(t *testing.T, k1, v1, k2, v2 string) {
-		pairs, err := merge.ParseLabels(map[string]string{merge.LabelPrefix + k1: v1, merge.LabelPrefix + k2: v2})
+		labels := map[string]string{merge.LabelPrefix + k1: v1, merge.LabelPrefix + k2: v2}
+		var pairs []merge.Keys
+		var err error
+		memtest.BoundSmall(t, len(k1)+len(v1)+len(k2)+len(v2), 64, func() { pairs, err = merge.ParseLabels(labels) })
 		if err != nil {
 			return
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/ladle-dev/ladle/fetch"
+	"github.com/ladle-dev/ladle/internal/memtest"
 	"github.com/ladle-dev/ladle/layer"
 )
 
@@ -145,12 +146,15 @@ func TestCutPassing(t *testing.T) {
 func FuzzParseRequest(f *testing.F) {
 	f.Add("registry.test/i", "sha256:00", "sha256:00,sha256:01", "", "."+passingID)
 	f.Fuzz(func(t *testing.T, ref, blob, layers, toc, suffix string) {
-		req, _, err := parseRequest(map[string]string{
+		labels := map[string]string{
 			"containerd.io/snapshot/remote/stargz.reference" + suffix: ref,
 			"containerd.io/snapshot/remote/stargz.digest" + suffix:    blob,
 			"containerd.io/snapshot/remote/stargz.layers" + suffix:    layers,
 			"containerd.io/snapshot/stargz/toc.digest" + suffix:       toc,
-		})
+		}
+		var req layer.Request
+		var err error
+		memtest.BoundSmall(t, len(ref)+len(blob)+len(layers)+len(toc)+4*len(suffix), 64, func() { req, _, err = parseRequest(labels) })
 		if err != nil {
 			return
 		}

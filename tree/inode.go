@@ -54,12 +54,12 @@ type Dir struct {
 	// where a lower layer has the directory, the lower one's count.
 	Implied bool
 
-	entries map[string]*Inode
+	entries map[string]*Inode // nil while there are none: layers have many empty directories
 }
 
 // NewDir returns an empty directory with permission bits perm.
 func NewDir(perm uint32) *Inode {
-	return &Inode{Mode: unix.S_IFDIR | perm, Dir: &Dir{entries: map[string]*Inode{}}}
+	return &Inode{Mode: unix.S_IFDIR | perm, Dir: &Dir{}}
 }
 
 // NewWhiteout returns an inode that hides what has the same name below.
@@ -95,8 +95,16 @@ func (d *Dir) Lookup(name string) *Inode { return d.entries[name] }
 // Add lets name point to child, in place of what it pointed to before.
 func (d *Dir) Add(name string, child *Inode) {
 	d.Remove(name)
-	d.entries[name] = child
+	d.set(name, child)
 	child.Nlink++
+}
+
+// set is Add without counting links.
+func (d *Dir) set(name string, child *Inode) {
+	if d.entries == nil {
+		d.entries = map[string]*Inode{}
+	}
+	d.entries[name] = child
 }
 
 // Remove takes name away. It does nothing if there is no such entry.

@@ -69,7 +69,7 @@ func (m *merger) place(dir *Inode, name string, child *Inode) {
 		delete(dir.Dir.entries, name)
 	default:
 		m.unhide(dir, name)
-		dir.Dir.entries[name] = m.copy(child)
+		dir.Dir.set(name, m.copy(child))
 	}
 }
 
@@ -89,7 +89,7 @@ func (m *merger) below(dir *Inode, name string, opaque bool) *Inode {
 	if there != nil && there.IsDir() {
 		m.hidden[made] = there
 	}
-	dir.Dir.entries[name] = made
+	dir.Dir.set(name, made)
 	return made
 }
 

@@ -36,12 +36,12 @@ func (s *stacker) stack(lower, upper *Dir) {
 		there := lower.entries[name]
 		switch {
 		case !child.IsDir():
-			lower.entries[name] = s.copy(child)
+			lower.set(name, s.copy(child))
 			continue
 		case there == nil || !there.IsDir() || child.Dir.Opaque:
 			made := NewDir(0)
 			made.Dir.Opaque = there != nil || child.Dir.Opaque
-			lower.entries[name] = made
+			lower.set(name, made)
 		}
 		addAttributes(lower.entries[name], child)
 		s.stack(lower.entries[name].Dir, child.Dir)
