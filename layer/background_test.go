@@ -197,19 +197,20 @@ func TestFarMiss(t *testing.T) {
 		t.Errorf("%d requests", n)
 	}
 	// What is not far is waited for, and fetched once.
-	sent := b.Sent()
-	waitFor(t, func() bool { // until what comes along with those has come
-		before := sent
-		time.Sleep(50 * time.Millisecond)
-		sent = b.Sent()
-		return sent == before
-	})
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	if _, err := l.ReadAt(ctx, make([]byte, 1), at["more"]); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("near: %v", err)
+	waitFor(t, func() bool { return layer.Runs(l) == 1 }) // the prefetch: what came along with those has come
+	requests := b.Count()
+	ctx, cancel := context.WithCancel(t.Context())
+	read := make(chan error)
+	go func() {
+		_, err := l.ReadAt(ctx, make([]byte, 1), at["more"])
+		read <- err
+	}()
+	waitFor(t, func() bool { return layer.Waiters(l) == 2 }) // one is the prefetch itself
+	if n := layer.Runs(l); n != 1 || b.Count() != requests {
+		t.Errorf("near: %d runs, %d requests more", n, b.Count()-requests)
 	}
-	if more := b.Sent() - sent; more > 0 {
-		t.Errorf("%d bytes were fetched twice", more)
+	cancel()
+	if err := <-read; !errors.Is(err, context.Canceled) {
+		t.Errorf("near: %v", err)
 	}
 }

@@ -22,6 +22,23 @@
 // While the disk takes no chunks, or loses them, the newest are kept in memory:
 // reads go on, and none gives a hole of the data file for bytes.
 //
+// # Memory and disk
+//
+// What is under way takes a bounded amount of memory, over all layers: that of
+// chunks which are unpacked and verified, with their decompressors
+// (Options.ChunkMemory); 16 MiB of bytes that wait to be unpacked, and 128 KiB for
+// each part of a run; and that of tables of contents that are parsed, 1 GiB by the
+// limits of package index. Half of the memory for chunks is for those that readers
+// wait for, so that a reader waits for other readers at most; of the runs for which
+// none waits 64 are under way. Trees that were made lately have 256 MiB, and go
+// after half a minute.
+//
+// Of the disk a layer takes what is read of it, or filled in, and no more than its
+// files take when they are unpacked as overlayfs would. Blocks of zeros take
+// nothing: chunks of zeros that the index tells are never fetched, and of others
+// such blocks stay holes, which nobody reads before the chunk is marked present.
+// There is no limit to how much larger a layer is than its blob: overlayfs has none.
+//
 // The set is all layers that a daemon has open. Layers that are siblings in an
 // image are opened ahead of being asked for, all at once.
 package layer

@@ -32,12 +32,12 @@ func (s *Set) expect(ctx context.Context, req Request) (index.Claim, error) {
 }
 
 // check compares an index with what is claimed of it.
-func check(claim index.Claim, idx *index.Index) error {
-	if claim.TOC != "" && claim.TOC != idx.TOCDigest {
-		return fmt.Errorf("%w: TOC has digest %s, the image says %s", ErrUnverified, idx.TOCDigest, claim.TOC)
+func check(claim index.Claim, idx *encoded) error {
+	if claim.TOC != "" && claim.TOC != idx.toc {
+		return fmt.Errorf("%w: TOC has digest %s, the image says %s", ErrUnverified, idx.toc, claim.TOC)
 	}
-	if claim.CompressedTOC != "" && claim.CompressedTOC != idx.CompressedTOCDigest {
-		return fmt.Errorf("%w: compressed TOC has digest %s, the image says %s", ErrUnverified, idx.CompressedTOCDigest, claim.CompressedTOC)
+	if claim.CompressedTOC != "" && claim.CompressedTOC != idx.compressedTOC {
+		return fmt.Errorf("%w: compressed TOC has digest %s, the image says %s", ErrUnverified, idx.compressedTOC, claim.CompressedTOC)
 	}
 	return nil
 }

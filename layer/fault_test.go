@@ -48,9 +48,15 @@ func TestInterrupt(t *testing.T) {
 	b := newBench(t, registrytest.Options{}, someFiles(22, 1))
 	l := b.open(t)
 	b.SetFault(registrytest.Always(registrytest.Blob, registrytest.Fault{Stall: registrytest.After(0)}))
-	ctx, cancel := context.WithCancel(context.Background())
-	time.AfterFunc(50*time.Millisecond, cancel)
-	if _, err := l.ReadAt(ctx, make([]byte, 100), 0); !errors.Is(err, context.Canceled) {
+	ctx, cancel := context.WithCancel(t.Context())
+	read := make(chan error)
+	go func() {
+		_, err := l.ReadAt(ctx, make([]byte, 100), 0)
+		read <- err
+	}()
+	waitFor(t, func() bool { return layer.Waiters(l) == 1 })
+	cancel()
+	if err := <-read; !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted read: %v", err)
 	}
 }

@@ -57,7 +57,7 @@ func (l *Layer) stream(r *run, blob *fetch.Blob) error {
 	for lacks.first < lacks.end && err == nil {
 		p := l.part(lacks)
 		unpackers.Go(func() error { return l.unpackPart(r, p) })
-		err = p.feed(ctx, body)
+		err = p.feed(ctx, l.set.budget, body)
 		lacks.first = p.end
 	}
 	if unpacked := unpackers.Wait(); unpacked != nil {
@@ -82,6 +82,13 @@ func (l *Layer) unpack(in input, r *run, n int) (next int, err error) {
 	if err := in.skipTo(head.BlobOffset); err != nil {
 		return 0, err
 	}
+	if need := l.memoryOf(in, span{n, r.end}); need > 0 {
+		taken, err := l.set.budget.unpack(l.ctx, r, need)
+		if err != nil {
+			return 0, err
+		}
+		defer taken.release()
+	}
 	s := &stream{in: in, compression: l.table.Compression()}
 	defer s.close()
 	for ; n < r.end && l.table.At(n).BlobOffset == head.BlobOffset; n++ {
@@ -95,6 +102,26 @@ func (l *Layer) unpack(in input, r *run, n int) (next int, err error) {
 	return n, nil
 }
 
+// memoryOf returns how many bytes of memory it takes to unpack the stream with the
+// first chunk of s, at which in stands: for its decompressor, and for the largest
+// of its chunks in s that are not present. If all are it is nothing.
+func (l *Layer) memoryOf(in input, s span) int64 {
+	var largest int64
+	for n, off := s.first, l.table.At(s.first).BlobOffset; n < s.end; n++ {
+		c := l.table.At(n)
+		if c.BlobOffset != off {
+			break
+		}
+		if l.data.State(n) != store.Present {
+			largest = max(largest, c.Size)
+		}
+	}
+	if largest == 0 {
+		return 0
+	}
+	return largest + l.table.Compression().Memory(in.Reader)
+}
+
 // fill reads the n-th chunk from its stream, verifies and keeps it: on disk, or where
 // that has no room in memory. A run that no reader asked for ends then.
 func (l *Layer) fill(s *stream, r *run, n int) error {
@@ -103,7 +130,10 @@ func (l *Layer) fill(s *stream, r *run, n int) error {
 		return errNoRoom
 	}
 	c := l.table.At(n)
-	p := buffers.get(c.Size)
+	p, err := buffers.get(c.Size)
+	if err != nil {
+		return err
+	}
 	defer buffers.put(p)
 	if err := s.read(p, c.InnerOffset); err != nil {
 		return err

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/containerd/stargz-snapshotter/estargz"
 	"github.com/containerd/stargz-snapshotter/estargz/zstdchunked"
@@ -66,8 +65,9 @@ func TestOneFetchPerChunk(t *testing.T) {
 		return registrytest.Fault{}
 	})
 	at := extents(t, l)["large"]
+	const readers = 50
 	var wg sync.WaitGroup
-	for range 50 {
+	for range readers {
 		wg.Go(func() {
 			p := make([]byte, 4096)
 			if _, err := l.ReadAt(context.Background(), p, at); err != nil {
@@ -77,7 +77,10 @@ func TestOneFetchPerChunk(t *testing.T) {
 			}
 		})
 	}
-	time.Sleep(50 * time.Millisecond) // for most of them to wait
+	waitFor(t, func() bool { return layer.Waiters(l) == readers })
+	if n := layer.Runs(l); n != 1 {
+		t.Errorf("%d runs, want 1", n)
+	}
 	close(release)
 	wg.Wait()
 	if n := b.Count(); n != 1 {

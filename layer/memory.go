@@ -3,6 +3,7 @@ package layer
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
@@ -26,6 +27,7 @@ const (
 // it is free: of all layers, the newest.
 type memory struct {
 	purge *time.Timer
+	low   atomic.Bool // whether the log says that little of the disk is free
 	mu    struct {
 		sync.Mutex
 		chunks *simplelru.LRU[chunkID, []byte]

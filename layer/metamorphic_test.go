@@ -40,6 +40,9 @@ func randomWorld(seed uint64) world {
 	if pick(2) {
 		w.opts.PrefetchSize = r.Int64N(5 << 20)
 	}
+	if pick(2) {
+		w.opts.ChunkMemory = 1 + r.Int64N(1<<20) // many streams pass alone
+	}
 	w.build = append(w.build, estargz.WithChunkSize(1<<(10+r.IntN(10))))
 	if pick(3) {
 		w.build = append(w.build, zstdChunked())

@@ -11,7 +11,6 @@ import (
 
 	"github.com/ladle-dev/ladle/durable"
 	"github.com/ladle-dev/ladle/fetch"
-	"github.com/ladle-dev/ladle/index"
 	"github.com/ladle-dev/ladle/metrics"
 	"github.com/ladle-dev/ladle/store"
 )
@@ -47,9 +46,16 @@ func (s *Set) open(ctx context.Context, req Request) (store.ID, metrics.Opened, 
 			return l.ID(), metrics.OpenedStored, errors.Join(s.reopened(l, req), l.Close())
 		}
 	}
-	o := s.opening(req.Source)
+	o := s.opening(req.Source, false)
 	claim, unclaimed := s.expect(ctx, req)
 	idx, err := o.wait(ctx)
+	if err != nil && o.ahead && ctx.Err() == nil && (req.TOC != "" || !errors.Is(err, ErrNotLazy)) {
+		// What failed was begun before anybody asked. That a blob has no index
+		// is believed if the image names none.
+		s.forget(req.Source, o)
+		o = s.opening(req.Source, false)
+		idx, err = o.wait(ctx)
+	}
 	if err == nil {
 		err = unclaimed // what the blob is matters more
 	}
@@ -86,15 +92,15 @@ func (s *Set) openAhead(req Request) {
 	}
 	for _, blob := range req.Siblings {
 		if !have[blob] {
-			s.opening(fetch.Source{Ref: req.Source.Ref, Digest: blob})
+			s.opening(fetch.Source{Ref: req.Source.Ref, Digest: blob}, true)
 		}
 	}
 }
 
 // add puts a verified index into the store. Who adds the same at the same time
 // waits for the first.
-func (s *Set) add(req Request, idx *index.Index) (store.ID, error) {
-	id := store.ID{Blob: req.Source.Digest, TOC: idx.TOCDigest}
+func (s *Set) add(req Request, idx *encoded) (store.ID, error) {
+	id := store.ID{Blob: req.Source.Digest, TOC: idx.toc}
 	_, err, _ := s.once.add.Do(flight(id), func() (any, error) { return nil, s.keep(id, req, idx) })
 	if err != nil {
 		return store.ID{}, err
@@ -111,33 +117,24 @@ func (s *Set) add(req Request, idx *index.Index) (store.ID, error) {
 }
 
 // keep puts an index into the store if it has it not.
-func (s *Set) keep(id store.ID, req Request, idx *index.Index) error {
+func (s *Set) keep(id store.ID, req Request, idx *encoded) error {
 	if data, err := s.store.Layer(id); err == nil {
 		return data.Close()
 	}
-	data, err := s.store.Add(id, store.Content{
-		DataSize: idx.DataSize,
-		Chunks:   index.EncodeTable(idx),
-		NChunks:  len(idx.Chunks),
-		Entries:  index.EncodeTree(idx.Root),
-		Sources:  []string{req.Source.Ref},
-		DiffID:   req.DiffID,
-	})
+	content := idx.content
+	content.Sources, content.DiffID = []string{req.Source.Ref}, req.DiffID
+	data, err := s.store.Add(id, content)
 	if err != nil {
 		return err
 	}
-	s.trees.add(id, idx.Root)
 	return data.Close()
 }
 
-// reopened notes that req's image has the blob of l and prefetches it once.
+// reopened notes that req's image has the blob of l and prefetches what is absent
+// of what is needed first.
 func (s *Set) reopened(l *Layer, req Request) error {
 	s.addSource(l, req.Source.Ref)
-	s.mu.Lock()
-	first := !s.mu.prefetched[l.ID()]
-	s.mu.prefetched[l.ID()] = true
-	s.mu.Unlock()
-	if first && !s.opts.NoPrefetch {
+	if !s.opts.NoPrefetch && !l.data.Full() {
 		s.background(l, func() error { return l.prefetch(s.opts.PrefetchSize) })
 	}
 	err := l.data.AddSource(req.Source.Ref)
@@ -150,30 +147,35 @@ func (s *Set) reopened(l *Layer, req Request) error {
 
 // opening is an index that is being fetched.
 type opening struct {
-	done chan struct{} // closed when the fields below are set
-	idx  *index.Index
-	err  error
+	ahead bool          // it was started before the layer was asked for
+	done  chan struct{} // closed when the fields below are set
+	idx   *encoded
+	err   error
 }
 
 // How long an index is kept: one that was fetched ahead, and one whose layer is
-// in the store.
+// in the store. That a blob has none is kept as long as an index; any other error
+// is forgotten when those who wait have it.
 const (
 	openingKept   = time.Minute
 	openingShared = time.Second
 )
 
-// opening returns the opening of src, starting one if there is none.
-func (s *Set) opening(src fetch.Source) *opening {
+// opening returns the opening of src, starting one, ahead or not, if there is none.
+func (s *Set) opening(src fetch.Source, ahead bool) *opening {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if o := s.mu.openings[src]; o != nil {
 		return o
 	}
-	o := &opening{done: make(chan struct{})}
+	o := &opening{ahead: ahead, done: make(chan struct{})}
 	started := s.goLocked(func() {
 		ctx, cancel := context.WithTimeout(s.ctx, s.opts.OpenTimeout)
 		defer cancel()
 		o.idx, o.err = s.readIndex(ctx, src)
+		if o.err != nil && !errors.Is(o.err, ErrNotLazy) {
+			s.forget(src, o)
+		}
 		close(o.done)
 		time.AfterFunc(openingKept, func() { s.forget(src, o) })
 	})
@@ -187,7 +189,7 @@ func (s *Set) opening(src fetch.Source) *opening {
 }
 
 // wait returns when o has ended, or ctx.
-func (o *opening) wait(ctx context.Context) (*index.Index, error) {
+func (o *opening) wait(ctx context.Context) (*encoded, error) {
 	select {
 	case <-o.done:
 		return o.idx, o.err

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -185,4 +186,108 @@ func TestUsage(t *testing.T) {
 	if _, _, err := b.set.Usage(store.ID{Blob: "sha256:no", TOC: "sha256:no"}); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("%v, want ErrNotFound", err)
 	}
+}
+
+// A layer that could not be opened ahead of being asked for is opened when it is:
+// what was wrong may be over.
+func TestSiblingFails(t *testing.T) {
+	for name, fault := range map[string]registrytest.Fault{
+		"404":     {Status: http.StatusNotFound},
+		"500":     {Status: http.StatusInternalServerError},
+		"damaged": {Corrupt: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, registrytest.Options{}, someFiles(54, 5)[:5])
+			blob, toc := convert(t, someFiles(55, 5)[:5])
+			above := b.req
+			above.Source.Digest, above.TOC = b.AddBlob(blob), toc
+			b.req.Siblings = []digest.Digest{above.Source.Digest}
+			b.SetFault(func(q registrytest.Request) registrytest.Fault {
+				if q.Digest == above.Source.Digest {
+					return fault
+				}
+				return registrytest.Fault{}
+			})
+			b.open(t)
+			waitFor(t, func() bool { return !layer.IsOpening(b.set, above.Source) })
+			b.SetFault(nil)
+			if _, err := b.set.Open(t.Context(), above); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// Who asks for a layer while it is being opened ahead, in vain, has it opened once
+// more.
+func TestSiblingFailsMeanwhile(t *testing.T) {
+	b := newBench(t, registrytest.Options{}, someFiles(56, 5)[:5])
+	blob, toc := convert(t, someFiles(57, 5)[:5])
+	above := b.req
+	above.Source.Digest, above.TOC = b.AddBlob(blob), ""
+	manifest, err := json.Marshal(ocispec.Manifest{Layers: []ocispec.Descriptor{{
+		Digest: above.Source.Digest, Annotations: map[string]string{estargz.TOCJSONDigestAnnotation: toc.String()},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	above.Manifest = b.AddManifest("app:1", ocispec.MediaTypeImageManifest, manifest)
+	b.req.Siblings = []digest.Digest{above.Source.Digest}
+	asked := make(chan struct{}) // closed when Open looks at the manifest, and so has found what is under way
+	var failed atomic.Bool
+	b.SetFault(func(q registrytest.Request) registrytest.Fault {
+		switch {
+		case q.Kind == registrytest.Manifest:
+			close(asked)
+		case q.Digest == above.Source.Digest && failed.CompareAndSwap(false, true):
+			<-asked
+			return registrytest.Fault{Status: http.StatusNotFound}
+		}
+		return registrytest.Fault{}
+	})
+	b.open(t)
+	waitFor(t, failed.Load)
+	if _, err := b.set.Open(t.Context(), above); err != nil {
+		t.Error(err)
+	}
+}
+
+// That a sibling is no layer that can be lazy is found out once.
+func TestSiblingNotLazy(t *testing.T) {
+	b := newBench(t, registrytest.Options{}, someFiles(58, 5)[:5])
+	plain := b.req
+	plain.Source.Digest, plain.TOC = b.AddBlob(tarOf(t, b.files)), ""
+	b.req.Siblings = []digest.Digest{plain.Source.Digest}
+	b.open(t)
+	if _, err := b.set.Open(t.Context(), plain); !errors.Is(err, layer.ErrNotLazy) {
+		t.Errorf("%v, want ErrNotLazy", err)
+	}
+	if n := b.Count(registrytest.Blob); n != 2 {
+		t.Errorf("%d requests for two layers", n)
+	}
+}
+
+// A layer that was collected and is pulled again is prefetched again.
+func TestPrefetchedAgain(t *testing.T) {
+	b := newBench(t, registrytest.Options{}, someFiles(59, 10), estargz.WithPrioritizedFiles([]string{"large"}))
+	b.restart(t, layer.Options{NoFill: true})
+	prefetched := func() {
+		t.Helper()
+		l := b.open(t)
+		at := extents(t, l)["large"]
+		waitFor(t, func() bool { return l.IsPresent(at, 3<<20) })
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+		b.opened = nil
+	}
+	prefetched()
+	waitFor(t, func() bool { // what is under way has the layer open
+		_, err := b.store.Remove(t.Context(), func(store.ID) bool { return false })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(b.store.Layers()) == 0
+	})
+	prefetched()
 }

@@ -18,8 +18,12 @@ const (
 
 	blockSize = 64 << 10
 
-	// partBlocks is how many blocks may wait to be unpacked, 4 MiB of a part.
+	// partBlocks is how many blocks may wait to be unpacked, 4 MiB of a part, if
+	// the budget has so many.
 	partBlocks = 64
+
+	// ownBlocks is how many of them a part has whatever the budget has.
+	ownBlocks = 2
 )
 
 // part is chunks of a run that one goroutine unpacks, in order, while another
@@ -29,12 +33,14 @@ type part struct {
 	from, to int64 // bytes of the blob
 
 	blocks chan *block
-	err    error // why to is not reached; set before blocks is closed
+	own    chan struct{} // one for each block of its own that is not in use
+	err    error         // why to is not reached; set before blocks is closed
 }
 
 // block is bytes of a part: [at, n) are yet to be read.
 type block struct {
 	at, n int
+	lease lease // of the budget, if it is not one of the part's own
 	bytes [blockSize]byte
 }
 
@@ -44,7 +50,10 @@ var blocks = sync.Pool{New: func() any { return new(block) }}
 // has the bytes up to where the next one starts.
 func (l *Layer) part(s span) *part {
 	from := l.table.At(s.first).BlobOffset
-	p := &part{span: span{s.first, s.first + 1}, from: from, blocks: make(chan *block, partBlocks)}
+	p := &part{span: span{s.first, s.first + 1}, from: from, blocks: make(chan *block, partBlocks), own: make(chan struct{}, ownBlocks)}
+	for range ownBlocks {
+		p.own <- struct{}{}
+	}
 	for last := from; p.end < s.end; p.end++ {
 		off := l.table.At(p.end).BlobOffset
 		if off != last && off-from >= partBytes {
@@ -59,10 +68,10 @@ func (l *Layer) part(s span) *part {
 
 // feed reads the part's bytes, which are the next ones of r, for who unpacks
 // them. It is called once, and whatever it returns there come no more.
-func (p *part) feed(ctx context.Context, r io.Reader) error {
+func (p *part) feed(ctx context.Context, budget *budget, r io.Reader) error {
 	defer close(p.blocks)
 	for left := p.to - p.from; left > 0; {
-		b := blocks.Get().(*block)
+		b := p.block(budget)
 		n, err := io.ReadFull(r, b.bytes[:min(left, blockSize)])
 		b.at, b.n = 0, n
 		p.blocks <- b
@@ -76,6 +85,32 @@ func (p *part) feed(ctx context.Context, r io.Reader) error {
 		}
 	}
 	return nil
+}
+
+// block returns an empty block. It waits, if the budget has none, until one of the
+// part's own was unpacked.
+func (p *part) block(budget *budget) *block {
+	b := blocks.Get().(*block)
+	b.lease = lease{}
+	select {
+	case <-p.own:
+	default:
+		if budget.blocks.TryAcquire(1) {
+			b.lease = lease{budget.blocks, 1}
+		} else {
+			<-p.own
+		}
+	}
+	return b
+}
+
+// free takes back a block that was read.
+func (p *part) free(b *block) {
+	if b.lease == (lease{}) {
+		p.own <- struct{}{}
+	}
+	b.lease.release()
+	blocks.Put(b)
 }
 
 // fed is the reader of a part's bytes. Its end must be drained.
@@ -101,7 +136,7 @@ func (f *fed) Read(p []byte) (int, error) {
 // next goes on to the next block. It returns false if there is none.
 func (f *fed) next() bool {
 	if f.cur != nil {
-		blocks.Put(f.cur)
+		f.part.free(f.cur)
 	}
 	f.cur = <-f.part.blocks
 	return f.cur != nil

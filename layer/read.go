@@ -170,7 +170,7 @@ func (l *Layer) obtain(ctx context.Context, n, end int) error {
 		return context.Cause(ctx)
 	}
 	if l.data.State(n) == store.Doubtful {
-		return l.recheck(n)
+		return l.recheck(ctx, n)
 	}
 	for {
 		r := l.join(n, end)
@@ -184,9 +184,17 @@ func (l *Layer) obtain(ctx context.Context, n, end int) error {
 }
 
 // recheck verifies a chunk that was written during an earlier boot.
-func (l *Layer) recheck(n int) error {
+func (l *Layer) recheck(ctx context.Context, n int) error {
 	c := l.table.At(n)
-	p := buffers.get(c.Size)
+	taken, err := l.set.budget.read(ctx, c.Size)
+	if err != nil {
+		return err
+	}
+	defer taken.release()
+	p, err := buffers.get(c.Size)
+	if err != nil {
+		return err
+	}
 	defer buffers.put(p)
 	state := store.Present
 	if _, err := l.data.ReadAt(p, c.DataOffset); err != nil || verify(c, p) != nil {

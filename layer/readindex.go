@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/ladle-dev/ladle/fetch"
 	"github.com/ladle-dev/ladle/index"
+	"github.com/ladle-dev/ladle/store"
 )
 
 // firstTail is how much of a blob's end is asked for before anything is known
@@ -16,9 +19,27 @@ import (
 // take a second request.
 const firstTail = 64 << 10
 
+// encoded is an index as the store keeps it, which takes less memory than its
+// tree.
+type encoded struct {
+	toc, compressedTOC digest.Digest
+	content            store.Content // but for what only a request says
+}
+
+func encode(idx *index.Index) *encoded {
+	return &encoded{idx.TOCDigest, idx.CompressedTOCDigest, store.Content{
+		DataSize: idx.DataSize,
+		Chunks:   index.EncodeTable(idx),
+		NChunks:  len(idx.Chunks),
+		Entries:  index.EncodeTree(idx.Root),
+	}}
+}
+
 // readIndex fetches and parses the index of src: with one request, two where
-// the TOC is large, and more only where it is external.
-func (s *Set) readIndex(ctx context.Context, src fetch.Source) (*index.Index, error) {
+// the TOC is large, and more only where it is external. Its tree is among those
+// that were made lately: what the TOC with its digest says, whether an image
+// names that or not.
+func (s *Set) readIndex(ctx context.Context, src fetch.Source) (*encoded, error) {
 	end := blobEnd{blob: s.fetch.Blob(src)}
 	var err error
 	if end.tail, end.size, err = end.blob.Tail(ctx, firstTail); err != nil {
@@ -29,16 +50,27 @@ func (s *Set) readIndex(ctx context.Context, src fetch.Source) (*index.Index, er
 		return nil, invalid(err)
 	}
 	var toc io.ReadCloser
+	size := footer.TOCSize
 	if footer.TOCOffset < 0 {
-		toc, err = s.externalTOC(ctx, src)
+		toc, size, err = s.externalTOC(ctx, src)
 	} else {
-		toc, err = end.open(ctx, footer.TOCOffset, footer.TOCSize)
+		toc, err = end.open(ctx, footer.TOCOffset, size)
 	}
 	if err != nil {
 		return nil, err
 	}
 	defer toc.Close()
-	return parse(toc, footer)
+	taken, err := s.budget.parse(ctx, index.Memory(size))
+	if err != nil {
+		return nil, err
+	}
+	defer taken.release()
+	idx, err := parse(toc, footer)
+	if err != nil {
+		return nil, err
+	}
+	s.trees.add(store.ID{Blob: src.Digest, TOC: idx.TOCDigest}, idx.Root)
+	return encode(idx), nil
 }
 
 // parse parses a TOC while it comes. What is wrong with the way it comes is not
@@ -106,19 +138,20 @@ type joined struct {
 }
 
 // externalTOC fetches the TOC of src from the image that holds the TOCs of
-// src's image.
-func (s *Set) externalTOC(ctx context.Context, src fetch.Source) (io.ReadCloser, error) {
+// src's image. It returns the TOC's size in bytes, too.
+func (s *Set) externalTOC(ctx context.Context, src fetch.Source) (toc io.ReadCloser, size int64, err error) {
 	ref, err := index.ExternalTOCRef(src.Ref)
 	if err != nil {
-		return nil, fmt.Errorf("%w: its table of contents is external: %w", ErrNotLazy, err)
+		return nil, 0, fmt.Errorf("%w: its table of contents is external: %w", ErrNotLazy, err)
 	}
 	manifest, _, err := s.fetch.ManifestByTag(ctx, ref)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	toc, size, err := index.ExternalTOC(manifest, src.Digest)
+	blob, size, err := index.ExternalTOC(manifest, src.Digest)
 	if err != nil {
-		return nil, invalid(err)
+		return nil, 0, invalid(err)
 	}
-	return s.fetch.Blob(fetch.Source{Ref: ref, Digest: toc}).Range(ctx, 0, size)
+	toc, err = s.fetch.Blob(fetch.Source{Ref: ref, Digest: blob}).Range(ctx, 0, size)
+	return toc, size, err
 }

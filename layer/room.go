@@ -21,7 +21,7 @@ const (
 // roomAll and the others.
 func (s *Set) room() room {
 	low := s.store.IsLow()
-	if s.low.Swap(low) != low {
+	if s.memory.low.Swap(low) != low {
 		logSpace(s, low)
 	}
 	switch {

@@ -10,9 +10,13 @@ import (
 // so that chunks become present in order only within a part.
 type run struct {
 	span
-	asked    span         // what a reader asked for; it is empty if none did
-	inMemory atomic.Int64 // bytes that are not on disk
-	again    bool         // all sources were tried before; of the goroutine that fetches
+	asked span // what a reader asked for; it is empty if none did
+	// unwanted ends when a reader waits for the run, or it is of no more use.
+	unwanted context.Context
+	want     context.CancelFunc // ends unwanted
+	inMemory atomic.Int64       // bytes that are not on disk
+	waiters  atomic.Int64       // calls of wait that have not returned
+	again    bool               // all sources were tried before; of the goroutine that fetches
 	mu       struct {
 		sync.Mutex
 		present []bool        // of the chunks of span
@@ -26,8 +30,11 @@ type run struct {
 	}
 }
 
-func newRun(s, asked span) *run {
+// newRun returns the run for the chunks of s, which ends with ctx. A reader asked for
+// the chunks of asked.
+func newRun(ctx context.Context, s, asked span) *run {
 	r := &run{span: s, asked: asked}
+	r.unwanted, r.want = context.WithCancel(ctx)
 	r.mu.present = make([]bool, s.end-s.first)
 	r.mu.ready = s.first
 	return r
@@ -35,6 +42,8 @@ func newRun(s, asked span) *run {
 
 // wait returns when the n-th chunk, one of the run's, is present or will not be.
 func (r *run) wait(ctx context.Context, n int) error {
+	r.waiters.Add(1)
+	defer r.waiters.Add(-1)
 	for {
 		changed, err := r.look(n)
 		if changed == nil {
@@ -85,6 +94,7 @@ func (r *run) done(n int) {
 
 // finish says that no more chunks come, err telling why if some are missing.
 func (r *run) finish(err error) {
+	r.want() // gives back what unwanted takes
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.mu.ended, r.mu.err = true, err

@@ -7,7 +7,7 @@ import (
 	"github.com/ladle-dev/ladle/store"
 )
 
-// join returns the run that fetches the n-th chunk, starting one if there is
+// join returns, for a reader, the run that fetches the n-th chunk, starting one if there is
 // none, or nil if the chunk is no longer absent. A run that is started fetches
 // the chunks before end, too. Who would have to wait for more than a window of
 // other bytes, in a long prefetch, gets a request of his own for what he needs.
@@ -16,16 +16,17 @@ func (l *Layer) join(n, end int) *run {
 	defer l.mu.Unlock()
 	l.mu.used = time.Now()
 	r, line := l.comingLocked(n)
-	if r != nil && line <= maxWindow {
-		return r
-	}
-	if l.data.State(n) != store.Absent {
+	switch {
+	case r != nil && line <= maxWindow:
+	case l.data.State(n) != store.Absent:
 		return nil
+	case r != nil:
+		r = l.runLocked(planner{l.table, l.isAbsent, none}.around(n, end, 0), span{n, end})
+	default:
+		r = l.startLocked(n, end, span{n, end})
 	}
-	if r != nil {
-		return l.runLocked(planner{l.table, l.isAbsent, none}.around(n, end, 0), span{n, end})
-	}
-	return l.startLocked(n, end, span{n, end})
+	r.want()
+	return r
 }
 
 // startLocked starts the run for an absent chunk.
@@ -92,12 +93,17 @@ func (l *Layer) planLocked(n, end int, window int64) span {
 	return planner{l.table, l.absentLocked, coming}.around(n, end, window)
 }
 
-// runLocked starts a run for s, of which a reader waits for the chunks asked.
+// runLocked starts a run for s. A reader asked for the chunks of asked, which is empty
+// if none did.
 func (l *Layer) runLocked(s, asked span) *run {
-	r := newRun(s, asked)
+	r := newRun(l.ctx, s, asked)
 	l.mu.runs = append(l.mu.runs, r)
 	l.wg.Go(func() {
-		err := l.fetch(r)
+		started, err := l.set.budget.start(l.ctx, r)
+		if err == nil {
+			err = l.fetch(r)
+		}
+		started.release()
 		l.mu.Lock()
 		l.mu.runs = slices.DeleteFunc(l.mu.runs, func(o *run) bool { return o == r })
 		l.mu.Unlock()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/containerd/log"
@@ -30,6 +29,12 @@ type Options struct {
 	FillDelay    time.Duration // without any reader before layers are filled [5 s]
 	FillRetry    time.Duration // a layer is left alone that could not be filled [60 s]
 
+	// ChunkMemory is how many bytes of memory chunks take, of all layers, while
+	// they are unpacked and verified, and what unpacks them. Half of it is for
+	// those that readers wait for. A chunk that needs more than half passes
+	// alone. [128 MiB]
+	ChunkMemory int64
+
 	// Images returns images that have a blob and can perhaps be read, when those
 	// that are known to have it may not. Nil: there are none.
 	Images func(ctx context.Context, known []string, blob digest.Digest) []string
@@ -53,6 +58,9 @@ func (o Options) withDefaults() Options {
 			*d.field = d.value
 		}
 	}
+	if o.ChunkMemory == 0 {
+		o.ChunkMemory = chunkMemory
+	}
 	return o
 }
 
@@ -61,10 +69,10 @@ type Set struct {
 	store  *store.Store
 	fetch  *fetch.Client
 	opts   Options
-	trees  trees
+	trees  *trees
 	files  *lru.Cache[store.ID, files] // of the layers that were read lately
 	memory *memory
-	low    atomic.Bool // whether the log says that little space is free
+	budget *budget
 
 	once flights
 
@@ -79,8 +87,6 @@ type Set struct {
 		// openings are indexes that are being fetched or were fetched ahead
 		// and that no Open has asked for yet.
 		openings map[fetch.Source]*opening
-		// prefetched are the layers whose prefetch was started by this set.
-		prefetched map[store.ID]bool
 	}
 }
 
@@ -88,11 +94,11 @@ type Set struct {
 // background work lasts until Close.
 func NewSet(st *store.Store, client *fetch.Client, opts Options) *Set {
 	s := &Set{store: st, fetch: client, opts: opts.withDefaults(), trees: newTrees(), files: newFiles(), memory: newMemory()}
+	s.budget = newBudget(s.opts.ChunkMemory)
 	// The set is where the lifetime of all background work starts.
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.mu.layers = map[store.ID]*Layer{}
 	s.mu.openings = map[fetch.Source]*opening{}
-	s.mu.prefetched = map[store.ID]bool{}
 	s.room() // a disk that is full already is worth a line in the log
 	if !s.opts.NoFill {
 		s.wg.Go(s.fill)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 
 	"github.com/ladle-dev/ladle/index"
 )
@@ -125,17 +124,3 @@ func (s *stream) close() {
 		s.plain.Close()
 	}
 }
-
-// bufferPool hands out buffers for chunks.
-type bufferPool struct{ sync.Pool }
-
-var buffers bufferPool
-
-func (b *bufferPool) get(size int64) []byte {
-	if p, ok := b.Get().(*[]byte); ok && int64(cap(*p)) >= size {
-		return (*p)[:size]
-	}
-	return make([]byte, size)
-}
-
-func (b *bufferPool) put(p []byte) { b.Put(&p) }

@@ -2,45 +2,82 @@ package layer
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/ladle-dev/ladle/index"
 	"github.com/ladle-dev/ladle/store"
 	"github.com/ladle-dev/ladle/tree"
 )
 
-// Trees that were used lately are kept for those who make tree images of
-// them: a pull makes one over all layers soon after it opened them.
 const (
-	treesKept    = 256
+	// treesMemory is how many bytes of memory the trees take that were used
+	// lately. The one that was used last stays, however large.
+	treesMemory = 256 << 20
+
 	treeLifetime = 30 * time.Second
 )
 
-// trees are the trees that were made lately. They all go when none was made
-// for treeLifetime.
+// trees are the trees that were made lately, for those who make tree images of
+// them: a pull makes one over all layers soon after it opened them. They all go
+// when none was made for treeLifetime.
 type trees struct {
-	*lru.Cache[store.ID, *tree.Inode]
 	purge *time.Timer
+	mu    struct {
+		sync.Mutex
+		made  *simplelru.LRU[store.ID, madeTree]
+		bytes int64 // of all that are made
+	}
 }
 
-func newTrees() trees {
-	c, err := lru.New[store.ID, *tree.Inode](treesKept)
+type madeTree struct {
+	root  *tree.Inode
+	bytes int64
+}
+
+func newTrees() *trees {
+	t := new(trees)
+	// What bounds it is not the number of trees.
+	made, err := simplelru.NewLRU(treesMemory, func(_ store.ID, m madeTree) { t.mu.bytes -= m.bytes })
 	if err != nil {
 		panic(err) // only for a size that is not positive
 	}
-	return trees{c, time.AfterFunc(treeLifetime, c.Purge)}
+	t.mu.made = made
+	t.purge = time.AfterFunc(treeLifetime, t.forget)
+	return t
 }
 
-func (t trees) add(id store.ID, root *tree.Inode) {
-	t.Add(id, root)
+func (t *trees) forget() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.mu.made.Purge()
+}
+
+func (t *trees) add(id store.ID, root *tree.Inode) {
+	m := madeTree{root, tree.Memory(root)}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.mu.made.Remove(id)
+	t.mu.made.Add(id, m)
+	t.mu.bytes += m.bytes
+	for t.mu.bytes > treesMemory && t.mu.made.Len() > 1 {
+		t.mu.made.RemoveOldest()
+	}
 	t.purge.Reset(treeLifetime)
+}
+
+func (t *trees) get(id store.ID) (*tree.Inode, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m, ok := t.mu.made.Get(id)
+	return m.root, ok
 }
 
 // tree returns the tree of a layer of the store.
 func (s *Set) tree(data *store.Layer) (*tree.Inode, error) {
-	if root, ok := s.trees.Get(data.ID()); ok {
+	if root, ok := s.trees.get(data.ID()); ok {
 		return root, nil
 	}
 	b, err := data.Entries()
