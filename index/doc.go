@@ -23,6 +23,9 @@
 //     image specification (layer.md, "Whiteouts"), where Apply fails;
 //   - extended attributes user.overlay.*, which are dropped, so that no image
 //     can speak to an overlayfs that is mounted with userxattr;
+//   - sparse files, as GNU tar archives them, which BuildKit and podman convert with
+//     headers that do not fit the contents any more: the TOC has the files as they
+//     were, where Apply fails on the blob, or misses some of them;
 //   - paths that lead through a symbolic link of the same layer: Apply follows
 //     it inside the root, here it is an error. Such a layer is pulled whole.
 //

@@ -153,7 +153,8 @@ const (
 
 // zeros returns the digests of zeros for the sizes of pieces that may hold
 // nothing else. Zeros that matter come in large numbers: only those sizes are
-// tried of which two pieces have the same digest.
+// tried of which two pieces have the same digest, and those that are too large for
+// anything else. containers/storage makes one piece of a file of zeros.
 func (c *contents) zeros() zeroSum {
 	sums := zeroSum{}
 	seen := map[[sha256.Size]byte]bool{}
@@ -161,10 +162,10 @@ func (c *contents) zeros() zeroSum {
 	budget := int64(zerosBudget)
 	for i := range c.pieces {
 		p := &c.pieces[i]
-		if p.size < minZeros || p.size > min(MaxChunkSize, budget) || p.zeros {
+		if p.size < minZeros || p.size > budget || p.zeros {
 			continue
 		}
-		if _, known := sums[p.size]; !known && seen[p.digest] {
+		if _, known := sums[p.size]; !known && (seen[p.digest] || p.size > MaxChunkSize) {
 			budget -= p.size
 			sums[p.size] = sumZeros(p.size, block)
 		}
