@@ -1,14 +1,16 @@
 package index
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"math"
 	"strings"
 
-	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sys/unix"
 
 	"github.com/ladle-dev/ladle/tree"
@@ -42,16 +44,22 @@ func decodeTree(b []byte) (*tree.Inode, error) {
 	if crc32.Checksum(b[treeHeader:], castagnoli) != binary.LittleEndian.Uint32(b[len(treeMagic):]) {
 		return nil, errors.New("damaged")
 	}
-	r, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxTreeSize))
+	in := bufio.NewReaderSize(bytes.NewReader(b[treeHeader:]), 32<<10)
+	if Zstd.Memory(in) > usualWindow {
+		return nil, errTree // EncodeTree writes none like it
+	}
+	r, err := Zstd.NewReader(in)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	body, err := r.DecodeAll(b[treeHeader:], nil)
-	if err != nil {
+	// The frame says how long it is, but need not be believed.
+	var body strings.Builder
+	body.Grow(4 * len(b))
+	if _, err := io.Copy(&body, &meter{r: r, limit: maxTreeSize}); err != nil {
 		return nil, err
 	}
-	return decodeBody(string(body))
+	return decodeBody(body.String())
 }
 
 func decodeBody(body string) (*tree.Inode, error) {

@@ -19,9 +19,10 @@ const (
 	// maxPath is PATH_MAX, the bytes that the path of an interpreter has at most.
 	maxPath = 4096
 
-	// maxSegments is how many segments a program may have to get any libraries
-	// ahead. Linkers make some ten; debug/elf takes 200 bytes for one of 32.
-	maxSegments = 256
+	// maxSegments is how many bytes the headers of a program's segments may have
+	// for it to get any libraries ahead. Linkers make some ten segments with 56
+	// bytes each; debug/elf takes as much memory and six times as much again.
+	maxSegments = 16 << 10
 
 	// maxDynamic is how many bytes are read of a dynamic section. That of a
 	// large program has some hundred entries of 16 bytes.
@@ -44,7 +45,7 @@ func linkedTo(program io.ReaderAt) (names []string, err error) {
 	if _, err := program.ReadAt(head, 0); err != nil {
 		return nil, err
 	}
-	if segments(head) > maxSegments {
+	if segmentBytes(head) > maxSegments {
 		return nil, nil
 	}
 	f, err := elf.NewFile(&sectionless{program, head})
@@ -76,17 +77,18 @@ func linkedTo(program io.ReaderAt) (names []string, err error) {
 // program is shorter.
 const headSize = 64
 
-// segments returns how many segments the header of a program says that it has
-// (Elf32_Ehdr and Elf64_Ehdr, e_phnum).
-func segments(head []byte) uint16 {
-	at := 56
+// segmentBytes returns how many bytes the header of a program says that the headers
+// of its segments have (Elf32_Ehdr and Elf64_Ehdr, e_phentsize times e_phnum).
+func segmentBytes(head []byte) int {
+	at := 54
 	if elf.Class(head[elf.EI_CLASS]) == elf.ELFCLASS32 {
-		at = 44
+		at = 42
 	}
+	var order binary.ByteOrder = binary.LittleEndian
 	if elf.Data(head[elf.EI_DATA]) == elf.ELFDATA2MSB {
-		return binary.BigEndian.Uint16(head[at:])
+		order = binary.BigEndian
 	}
-	return binary.LittleEndian.Uint16(head[at:])
+	return int(order.Uint16(head[at:])) * int(order.Uint16(head[at+2:]))
 }
 
 // sectionless is a program whose header names no sections.

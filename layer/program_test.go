@@ -243,6 +243,7 @@ func FuzzLinkedTo(f *testing.F) {
 	}
 	f.Add(good)
 	f.Add(good[:200])
+	f.Add([]byte("\x7fELF\x02\x01\x010000000000000\x01000000000000000000000000000000000010\x00000000")) // few segments with headers of kilobytes
 	f.Fuzz(func(t *testing.T, p []byte) {
 		var names []string
 		var err error
