@@ -1,8 +1,8 @@
 // Package buildkit has no code: the packages below it run BuildKit on ladle,
-// with its own daemon and with ladle-buildkitd, which is that with one file
-// added.
+// with its own daemon and with ladle-buildkitd, which is that with files added
+// and a small patch.
 //
-//	daemon    a module that pins BuildKit's programs, and adds the file
+//	daemon    a module that pins BuildKit's programs, and has the files and the patch
 //	oldest    a module that pins the oldest BuildKit that is tested
 //	worker    starts a buildkitd and builds with buildctl
 //	registry  images of layers of other images

@@ -15,6 +15,7 @@ PACKAGES=(
   git             # builds whose context is a repository
   libcap2-bin     # getcap: file capabilities
   mmdebstrap      # root filesystems from distribution packages
+  patch           # ladle-buildkitd
   runc            # containers
   systemd         # systemd-analyze verify of the units
   uidmap          # newuidmap: rootless builds

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"io"
 	"net/http"
 	"strings"
 
@@ -61,4 +62,38 @@ func (l lab) chain(ref string) []string {
 		chain = append(chain, d.Digest.String()+" of "+config.RootFS.DiffIDs[i].String())
 	}
 	return chain
+}
+
+// manifest is what the registry has by this reference, and blob a blob beside it.
+func (l lab) manifest(ref string) []byte {
+	l.Helper()
+	_, path, _ := strings.Cut(ref, "/")
+	repository, tag, _ := strings.Cut(path, ":")
+	return l.get(repository + "/manifests/" + tag)
+}
+
+func (l lab) blob(ref, digest string) []byte {
+	l.Helper()
+	_, path, _ := strings.Cut(ref, "/")
+	repository, _, _ := strings.Cut(path, ":")
+	return l.get(repository + "/blobs/" + digest)
+}
+
+func (l lab) get(path string) []byte {
+	l.Helper()
+	r, err := http.NewRequestWithContext(l.Context(), http.MethodGet, "http://"+l.Registry.Addr+"/v2/"+path, nil)
+	if err != nil {
+		l.Fatal(err)
+	}
+	r.Header.Set("Accept", "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, */*")
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		l.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != http.StatusOK {
+		l.Fatalf("GET %s: %s: %v", path, answer.Status, err)
+	}
+	return text
 }

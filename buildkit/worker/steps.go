@@ -2,9 +2,7 @@ package worker
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -38,11 +36,12 @@ type progress struct {
 func steps(lines string) ([]Step, error) {
 	ran := map[string]Step{}
 	merged := map[string]time.Duration{}
-	for d := json.NewDecoder(strings.NewReader(lines)); ; {
+	for line := range strings.Lines(lines) {
+		if !strings.HasPrefix(line, "{") { // a warning of buildctl's own
+			continue
+		}
 		var p progress
-		if err := d.Decode(&p); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
+		if err := json.Unmarshal([]byte(line), &p); err != nil {
 			return nil, fmt.Errorf("worker: progress of a build: %w", err)
 		}
 		for _, v := range p.Vertexes {

@@ -2,8 +2,8 @@ package main
 
 // This file is not part of a package of its own: script/buildkit.sh adds it to
 // BuildKit's command buildkitd, by the Go toolchain's overlay, and vets it
-// there. No file of BuildKit is changed. Its name sorts last, so that init runs
-// when the workers have registered themselves.
+// there. Its name sorts last, so that init runs when the workers have registered
+// themselves. What is changed of BuildKit itself is in _cache.
 
 import (
 	"context"
@@ -81,10 +81,10 @@ func useLadle(w worker.Worker, l *ladle.Lender) (worker.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.CacheMgr = announcer{b.CacheMgr, s}
-	for _, source := range []*cache.Accessor{&b.ImageSource.CacheAccessor, &b.OCILayoutSource.CacheAccessor} {
-		*source = b.CacheMgr
-	}
+	own := b.CacheMgr
+	b.CacheMgr = announcer{own, s, true}
+	b.ImageSource.CacheAccessor = b.CacheMgr
+	b.OCILayoutSource.CacheAccessor = announcer{own, s, false}
 	if l == nil {
 		return linking{b, b, s}, nil
 	}
@@ -213,7 +213,8 @@ func (a admitting) CacheKey(ctx context.Context, job solver.JobContext, index in
 // announcer is BuildKit's cache, which announces the layers that it learns of.
 type announcer struct {
 	cache.Manager
-	to *ladle.Snapshotter
+	to       *ladle.Snapshotter
+	registry bool // the layers are of images in registries
 }
 
 func (a announcer) GetByBlob(ctx context.Context, desc ocispecs.Descriptor, parent cache.ImmutableRef, opts ...cache.RefOption) (cache.ImmutableRef, error) {
@@ -223,6 +224,11 @@ func (a announcer) GetByBlob(ctx context.Context, desc ocispecs.Descriptor, pare
 	}
 	if blob := ref.DescHandler(desc.Digest); blob != nil {
 		a.to.Announce(key(ref), ladle.Layer{Parent: key(parent), Labels: blob.SnapshotLabels})
+		if a.registry {
+			if err := a.to.Store(ctx, ref, blob); err != nil {
+				return nil, errors.Join(err, ref.Release(context.WithoutCancel(ctx)))
+			}
+		}
 	}
 	return ref, nil
 }

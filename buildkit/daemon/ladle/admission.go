@@ -151,6 +151,32 @@ func (l *Lender) clients(ctx context.Context, repository string) iter.Seq[sessio
 	}
 }
 
+// Admitted returns the references of images that have a blob and that clients of g
+// are known to be let read, the newest first for each repository.
+func (l *Lender) Admitted(g session.Group, blob string) (refs []string) {
+	if g == nil {
+		return nil
+	}
+	l.mu.Lock()
+	var have []admission
+	for _, all := range l.mu.admitted {
+		for _, a := range all {
+			if slices.Contains(a.Blobs, blob) {
+				have = append(have, a)
+			}
+		}
+	}
+	l.mu.Unlock()
+	ids := session.AllSessionIDs(g)
+	for _, a := range have {
+		is := func(id string) bool { return slices.Contains(ids, id) && a.proved(id) }
+		if !slices.Contains(refs, a.Ref) && slices.ContainsFunc(session.AllSessionIDs(a.clients), is) {
+			refs = append(refs, a.Ref)
+		}
+	}
+	return refs[:min(len(refs), maxImages)]
+}
+
 // images returns the references of some images that have a blob and that somebody
 // was let read who is there. The registries have no longer than one client has to
 // say who was.

@@ -2,7 +2,7 @@
 // besides containerd's protocol. With any other snapshotter, nothing changes.
 //
 // Three things of BuildKit are replaced, by bin/ladle-buildkitd (see _buildkitd),
-// and one is added:
+// and two are added:
 //
 //   - A merge of diffs is asked of ladle, by labels on Prepare, and is a stack
 //     of what is there. BuildKit's own merge mounts, walks and copies.
@@ -16,6 +16,10 @@
 //   - The registry credentials of the clients of builds are lent to ladle, by a
 //     socket, and what BuildKit's configuration says of registries. BuildKit uses
 //     them in its own process only.
+//   - Where a lazy layer can be read from is kept with its record in BuildKit's cache,
+//     so that what lies above it can be had at any time. BuildKit itself knows only
+//     what the sources of the running build say, and drops such records elsewhere
+//     (see _cache).
 //
 // The words: a diff is a pair of snapshots, what upper has over lower; a key
 // names a snapshot. A layer is announced by BuildKit's cache when it learns of
