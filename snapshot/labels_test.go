@@ -74,6 +74,10 @@ func TestParseRequest(t *testing.T) {
 	noTOC, alone, inStargz := fromContainerd, fromContainerd, fromContainerd
 	noTOC.TOC, alone.Siblings = "", nil
 	inStargz.Manifest, inStargz.Siblings = "", nil
+	// Without a TOC of the descriptor itself BuildKit's names do not tell layers
+	// apart. Such a request finds no TOC elsewhere, and the layer is not lazy.
+	shared := fromBuildkit
+	shared.TOC = ""
 
 	for name, test := range map[string]struct {
 		labels map[string]string
@@ -89,6 +93,8 @@ func TestParseRequest(t *testing.T) {
 		"buildkit":                   {labels: buildkit, want: fromBuildkit},
 		"buildkit, suffixed":         {labels: suffixed(buildkit), want: fromBuildkit},
 		"buildkit, plain and suffix": {labels: both, want: fromBuildkit},
+		"buildkit, no TOC digest":    {labels: with(buildkit, "stargz/toc.digest", "", "cri.manifest-digest", digest.FromString("manifest").String()), want: shared},
+		"buildkit, TOC in suffix":    {labels: with(both, "stargz/toc.digest", ""), want: shared},
 		"broken TOC digest":          {labels: with(lazyLabels("t", a), "stargz/toc.digest", "sha256:1"), err: "toc.digest"},
 		"broken diffID":              {labels: with(lazyLabels("t", a), "diff-id", "1"), err: "diff-id"},
 		"broken digest":              {labels: with(lazyLabels("t", a), "cri.layer-digest", "../x"), err: "layer-digest"},
