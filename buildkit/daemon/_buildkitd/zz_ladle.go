@@ -218,12 +218,12 @@ type announcer struct {
 }
 
 func (a announcer) GetByBlob(ctx context.Context, desc ocispecs.Descriptor, parent cache.ImmutableRef, opts ...cache.RefOption) (cache.ImmutableRef, error) {
-	ref, err := a.Manager.GetByBlob(ctx, desc, parent, opts...)
+	ref, toc, err := a.to.GetByBlob(ctx, a.Manager, desc, parent, opts...)
 	if err != nil {
 		return nil, err
 	}
 	if blob := ref.DescHandler(desc.Digest); blob != nil {
-		a.to.Announce(key(ref), ladle.Layer{Parent: key(parent), Labels: blob.SnapshotLabels})
+		a.to.Announce(key(ref), ladle.Layer{Parent: key(parent), Blob: desc.Digest, TOC: toc, Labels: blob.SnapshotLabels})
 		if a.registry {
 			if err := a.to.Store(ctx, ref, blob); err != nil {
 				return nil, errors.Join(err, ref.Release(context.WithoutCancel(ctx)))

@@ -62,8 +62,12 @@ func (s *Snapshotter) IsLocal(ctx context.Context, key string) bool {
 }
 
 // Prepare makes the copy that ctx asks for, or what BuildKit's own does. What
-// BuildKit prepares to unpack a layer or for a merge is no copy.
+// BuildKit prepares to unpack a layer or for a merge is no copy. Nor is it asked
+// for a lazy layer here: if there can be one, Stat has made it.
 func (s *Snapshotter) Prepare(ctx context.Context, key, parent string, opts ...snapshots.Opt) error {
+	if strings.HasPrefix(key, lazyKey) && s.isLadle(ctx) {
+		return fmt.Errorf("ladle: the layer of %q is not lazy: %w", key, errdefs.ErrNotImplemented)
+	}
 	a, ok := ctx.Value(copyKey{}).(*asked)
 	if !ok || len(opts) > 0 || parent != a.Parent || strings.HasPrefix(key, "extract-") || a.taken.Swap(true) {
 		return s.MergeSnapshotter.Prepare(ctx, key, parent, opts...)

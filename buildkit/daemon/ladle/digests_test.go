@@ -47,7 +47,7 @@ func newCache(t *testing.T) cache.Manager {
 	must(mdb.Init(t.Context()))
 	md, err := cachemetadata.NewStore(filepath.Join(dir, "cache.db"))
 	must(err)
-	c := mdb.ContentStore()
+	c := containerdsnapshot.NewContentStore(mdb.ContentStore(), "buildkit")
 	m, err := cache.NewManager(cache.ManagerOpt{
 		Snapshotter:    containerdsnapshot.NewSnapshotter("native", mdb.Snapshotter("native"), "buildkit", nil),
 		MetadataStore:  md,

@@ -8,7 +8,8 @@
 //     of what is there. BuildKit's own merge mounts, walks and copies.
 //   - A layer that the registry has is lazy whenever BuildKit looks for its
 //     snapshot. BuildKit itself tries that only if the snapshotter is called
-//     "stargz", and not for what lies below a diff.
+//     "stargz", and not for what lies below a diff. Its snapshot is named by its
+//     blob and table of contents, not by what its image claims alone.
 //   - A copy of one path from stage to stage is asked of ladle, by labels on
 //     Prepare, and is links. BuildKit's own copies file by file, and does still
 //     if ladle declines. The digests of the files, which are the key of its cache,

@@ -9,6 +9,7 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
 	"github.com/moby/buildkit/snapshot"
+	"github.com/opencontainers/go-digest"
 )
 
 // base, child of base, and layers that are children of nothing.
@@ -127,7 +128,7 @@ func TestSnapshotterThatCeases(t *testing.T) {
 func TestLazyLayers(t *testing.T) {
 	l := newLab(t, &backend{merges: true, lazy: []string{"sha256:1", "sha256:2"}})
 	for i, parent := range []string{"", "sha256:1", "sha256:2"} {
-		l.Announce(fmt.Sprint("sha256:", i+1), Layer{parent, map[string]string{
+		l.Announce(fmt.Sprint("sha256:", i+1), Layer{Parent: parent, Labels: map[string]string{
 			"containerd.io/snapshot/digest": fmt.Sprint("blob", i), "other": "label"}})
 	}
 	if n := len(l.backend.prepared); n != 0 {
@@ -154,6 +155,30 @@ func TestLazyLayers(t *testing.T) {
 	}
 	if _, err := l.Stat(t.Context(), "unknown"); !errdefs.IsNotFound(err) {
 		t.Error(err)
+	}
+}
+
+// A layer is asked for with the blob and the table of contents that its name is
+// made of, whatever BuildKit's labels say, and only by Stat.
+func TestLayerIsAskedForByItsIdentity(t *testing.T) {
+	l := newLab(t, &backend{merges: true})
+	labels := map[string]string{blobLabel: "another blob", tocLabel: "another TOC"}
+	for _, layer := range []Layer{
+		{Blob: digest.FromString("blob"), TOC: digest.FromString("toc"), Labels: labels},
+		{Blob: digest.FromString("blob"), Labels: labels},
+	} {
+		l.Announce("layer", layer)
+		if _, err := l.Stat(t.Context(), "layer"); !errdefs.IsNotFound(err) {
+			t.Fatal(err)
+		}
+		if got := l.last().labels; got[refLabel] != "layer" || got[blobLabel] != layer.Blob.String() || got[tocLabel] != layer.TOC.String() {
+			t.Errorf("%+v was asked for with %v", layer, got)
+		}
+	}
+	before := len(l.backend.prepared)
+	err := l.Prepare(t.Context(), "tmp-1 layer", "", snapshots.WithLabels(map[string]string{refLabel: "layer", tocLabel: "another TOC"}))
+	if err == nil || errdefs.IsAlreadyExists(err) || len(l.backend.prepared) != before {
+		t.Errorf("BuildKit's own request reached the snapshotter: %v", err)
 	}
 }
 

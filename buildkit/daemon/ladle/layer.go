@@ -8,11 +8,14 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/moby/buildkit/identity"
 	"github.com/moby/buildkit/util/bklog"
+	"github.com/opencontainers/go-digest"
 )
 
 // Layer is a layer of an image that the registry has.
 type Layer struct {
-	Parent string // key of the snapshot below, "" for none
+	Parent string        // key of the snapshot below, "" for none
+	Blob   digest.Digest // of the layer
+	TOC    digest.Digest // of its table of contents; without one it is not lazy
 	// Labels say to a remote snapshotter which layer of which image it is.
 	Labels map[string]string
 }
@@ -20,6 +23,13 @@ type Layer struct {
 // refLabel names the snapshot that a remote snapshotter is to make of a layer
 // (containerd, docs/remote-snapshotter.md).
 const refLabel = "containerd.io/snapshot.ref"
+
+// blobLabel names the blob of a layer (BuildKit's util/estargz/labels.go).
+const blobLabel = "containerd.io/snapshot/remote/stargz.digest"
+
+// lazyKey begins the keys that ask for a lazy layer, BuildKit's own ones too
+// (cache/refs.go, prepareRemoteSnapshotsStargzMode).
+const lazyKey = "tmp-"
 
 // ladlePrefix begins the labels that only ladle understands.
 const ladlePrefix = "containerd.io/snapshot/ladle."
@@ -43,7 +53,7 @@ func (s *Snapshotter) prepareLayer(ctx context.Context, key string) bool {
 			return false
 		}
 	}
-	err := s.Prepare(ctx, "tmp-"+identity.NewID()+" "+key, l.Parent, snapshots.WithLabels(s.labels(key, l)))
+	err := s.MergeSnapshotter.Prepare(ctx, lazyKey+identity.NewID()+" "+key, l.Parent, snapshots.WithLabels(s.labels(key, l)))
 	if errdefs.IsAlreadyExists(err) {
 		return true
 	}
@@ -59,6 +69,9 @@ func (s *Snapshotter) prepareLayer(ctx context.Context, key string) bool {
 
 // labels are those that ask for the snapshot key of a layer. Some of a layer's
 // are annotations of its image, which says nothing to ladle in BuildKit's name.
+// The blob and the table of contents are those that the key is made of: BuildKit
+// keeps one set of labels for each blob of an image, and an image can name a blob
+// twice, with other tables of contents.
 func (s *Snapshotter) labels(key string, l Layer) map[string]string {
 	labels := map[string]string{}
 	for name, value := range snapshots.FilterInheritedLabels(l.Labels) {
@@ -66,7 +79,7 @@ func (s *Snapshotter) labels(key string, l Layer) map[string]string {
 			labels[name] = value
 		}
 	}
-	labels[refLabel] = key
+	labels[refLabel], labels[blobLabel], labels[tocLabel] = key, l.Blob.String(), l.TOC.String()
 	if s.lender != nil {
 		labels[credentialsLabel] = s.lender.socket
 	}

@@ -286,7 +286,8 @@ func TestLenderSocket(t *testing.T) {
 	}
 }
 
-// The offer is with each layer, and in its image's name nothing else.
+// The offer is with each layer, besides what names the layer, and in its image's name
+// nothing else that is ladle's.
 func TestOffer(t *testing.T) {
 	o := newOffice(t, nil)
 	l := newLab(t, &backend{merges: true, lazy: []string{"sha256:1"}})
@@ -298,7 +299,7 @@ func TestOffer(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := l.last().labels
-	if len(got) != 3 || got[credentialsLabel] != o.socket || got[refLabel] != "sha256:1" || got["containerd.io/snapshot/digest"] != "blob" {
+	if len(got) != 5 || got[credentialsLabel] != o.socket || got[refLabel] != "sha256:1" || got["containerd.io/snapshot/digest"] != "blob" {
 		t.Errorf("labels %v", got)
 	}
 	if _, err := l.Stat(t.Context(), "sha256:2"); !errdefs.IsNotFound(err) {
