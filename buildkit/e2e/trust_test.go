@@ -107,7 +107,6 @@ func TestImageThatClaimsAnothersDiffIDs(t *testing.T) {
 			}
 		}
 	}
-	l.pruneAll()
 }
 
 // tell pushes both images of a lie, with texts of their own, and reads them in an
@@ -157,7 +156,6 @@ func TestBlobWithoutTheBytesOfItsTable(t *testing.T) {
 			}
 		})
 	}
-	l.pruneAll()
 }
 
 // A layer that is really the same in two blobs works with both, and as lazily as
