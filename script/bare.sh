@@ -37,6 +37,7 @@ programs() {
 }
 
 path=$(mktemp -d)
+chmod 755 "$path" # some tests run programs as other users
 trap 'rm -rf "$path"' EXIT
 programs | xargs ln -sft "$path"
 for program in go gofmt; do ln -sf "$(command -v "$program")" "$path/$program"; done
