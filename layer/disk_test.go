@@ -64,7 +64,7 @@ func TestFullDisk(t *testing.T) {
 func TestLostWrites(t *testing.T) {
 	t.Parallel()
 	thin := disktest.Tmpfs(t, 32<<20)
-	dir := disktest.NewIn(t, thin, "ext4", 64<<20, "-O", "^has_journal", "-E", "lazy_itable_init=0")
+	dir := disktest.Thin(t, thin, 64<<20)
 	b := newBench(t, registrytest.Options{}, someFiles(31, 100))
 	l := b.moveTo(t, filepath.Join(dir, "store"))
 	readAll(t, l, extents(t, l)["large"], 100_000)

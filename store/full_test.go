@@ -89,7 +89,7 @@ func fillUntilFull(t *testing.T, l *store.Layer) (filled int) {
 // what is lost must never be read as zeros.
 func TestLostWrites(t *testing.T) {
 	thin := disktest.Tmpfs(t, 24<<20)
-	dir := disktest.NewIn(t, thin, "ext4", 64<<20, "-O", "^has_journal", "-E", "lazy_itable_init=0")
+	dir := disktest.Thin(t, thin, 64<<20)
 	s := open(t, filepath.Join(dir, "store"), store.Options{})
 	l := add(t, s, 1)
 	fill(t, l, 1, 0)
@@ -132,7 +132,7 @@ func TestLostWrites(t *testing.T) {
 func TestLostWriteWrittenAgain(t *testing.T) {
 	const chunks, size = 8, 1 << 20
 	thin := disktest.Tmpfs(t, 24<<20)
-	dir := disktest.NewIn(t, thin, "ext4", 64<<20, "-O", "^has_journal", "-E", "lazy_itable_init=0")
+	dir := disktest.Thin(t, thin, 64<<20)
 	s := open(t, filepath.Join(dir, "store"), store.Options{})
 	content := sampleContent(1)
 	content.DataSize, content.NChunks = chunks*size, chunks

@@ -46,6 +46,37 @@ func Tmpfs(t testing.TB, size int64) string {
 	return mount(t, "-t", "tmpfs", "-o", fmt.Sprint("size=", size), "none")
 }
 
+// Thin is New for an ext4 that is a thin volume: in a file in dir, all of it a hole.
+// When dir has no space the volume takes bytes and fails to write them later. It
+// has no journal, which would end with the first write that fails.
+//
+// The volume fails each page that it does not keep. A loop device with larger
+// requests would not: of a request whose first pages it could write it says that all
+// were written (seen on Linux 6.18). That is a disk that changes bytes, and nothing
+// above it can notice.
+func Thin(t testing.TB, dir string, size int64) string {
+	t.Helper()
+	pages := fmt.Sprint(os.Getpagesize())
+	volume := NewIn(t, dir, "ext4", size, "-b", pages, "-O", "^has_journal", "-E", "lazy_itable_init=0")
+	var st unix.Stat_t
+	if err := unix.Stat(volume, &st); err != nil {
+		t.Fatal(err)
+	}
+	limit := fmt.Sprintf("/sys/dev/block/%d:%d/queue/max_sectors_kb", unix.Major(st.Dev), unix.Minor(st.Dev))
+	was, err := os.ReadFile(limit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := func(kib []byte) {
+		if err := os.WriteFile(limit, kib, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(fmt.Append(nil, os.Getpagesize()>>10))
+	t.Cleanup(func() { set(was) }) // the device keeps it for who uses it next
+	return volume
+}
+
 // mount mounts a filesystem on a directory that it returns.
 func mount(t testing.TB, args ...string) string {
 	t.Helper()
