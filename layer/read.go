@@ -45,15 +45,16 @@ func answer(ctx context.Context, err error) metrics.Read {
 
 // readLocal is ReadAt for what is all present; it is not ok if something is not.
 func (l *Layer) readLocal(p []byte, off int64) (n int, ok bool) {
+	losses := l.data.Losses() // before it is asked what is present
 	if l.data.Full() {
-		n, err := l.data.ReadAt(p, off)
-		return n, err == nil && l.data.Full() // asked again as in assemble
+		n, err := l.data.ReadSince(losses, p, off)
+		return n, err == nil
 	}
 	need := l.overlap(off, int64(len(p)))
 	if !l.present(need, nil) {
 		return 0, false
 	}
-	n, err := l.assemble(p, off, need, nil)
+	n, err := l.data.ReadSince(losses, p, off)
 	l.readAhead(need)
 	return n, err == nil
 }
@@ -91,12 +92,14 @@ func (l *Layer) distrust(err error) {
 // returns store.ErrLost if some of them are no longer present: a disk that
 // loses bytes may say so only when they are read.
 func (l *Layer) assemble(p []byte, off int64, need span, kept []piece) (n int, err error) {
+	losses := l.data.Losses()
+	if !l.present(need, kept) {
+		return 0, store.ErrLost
+	}
 	if n = len(p); len(kept) == need.end-need.first {
 		clear(p) // what lies between chunks
-	} else if n, err = l.data.ReadAt(p, off); err != nil {
+	} else if n, err = l.data.ReadSince(losses, p, off); err != nil {
 		return n, err
-	} else if !l.present(need, kept) {
-		return 0, store.ErrLost
 	}
 	for _, k := range kept {
 		k.copyTo(p, off)

@@ -20,21 +20,42 @@ func (l *Layer) empty() error {
 	return os.NewSyscallError("fallocate", err)
 }
 
+// emptied returns nil if nothing is left in the data file of chunks that were lost.
+// Otherwise it tries again to make it so.
+func (l *Layer) emptied() error {
+	m := l.marks
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.mu.unemptied != nil {
+		m.mu.unemptied = l.empty()
+	}
+	return m.mu.unemptied
+}
+
 // ErrLost is returned when the kernel could not write to disk what had been
 // filled in, and told so only later. All chunks of the layer are then absent.
 var ErrLost = errors.New("bytes could not be written to disk")
 
-// ReadAt reads the data file as it is, holes as zeros. The bytes of a chunk are
-// good if it is Present when ReadAt returns: see ErrLost. What a sequential
-// reader has passed leaves the page cache, since the reader's own has it.
-func (l *Layer) ReadAt(p []byte, off int64) (int, error) {
-	since := l.marks.losses.Load()
+// Losses counts how often ErrLost made all chunks of the layer absent. See ReadSince.
+func (l *Layer) Losses() uint64 { return l.marks.losses.Load() }
+
+// ReadSince reads the data file as it is, holes as zeros. It returns ErrLost if
+// chunks were lost since Losses returned losses. The bytes of a chunk are good if it
+// was found Present after that and before ReadSince is called. That it is Present
+// afterwards says nothing: it may have been filled again in between. What a
+// sequential reader has passed leaves the page cache, since the reader's own has it.
+func (l *Layer) ReadSince(losses uint64, p []byte, off int64) (int, error) {
 	n, err := l.data.ReadAt(p, off)
-	if lost := l.checkWrites(since); lost != nil {
+	if lost := l.checkWrites(losses); lost != nil {
 		return 0, fmt.Errorf("store: read layer %d: %w", l.Number(), lost)
 	}
 	l.dropBehind(off, off+int64(n))
 	return n, err
+}
+
+// ReadAt is ReadSince for a caller that verifies what it reads.
+func (l *Layer) ReadAt(p []byte, off int64) (int, error) {
+	return l.ReadSince(l.Losses(), p, off)
 }
 
 // checkWrites returns ErrLost if the kernel has dropped pages of the data file
@@ -50,8 +71,9 @@ func (l *Layer) checkWrites(since uint64) error {
 	end := roundUp(l.size)
 	err := unix.SyncFileRange(int(l.data.Fd()), end, blockSize, unix.SYNC_FILE_RANGE_WAIT_BEFORE)
 	if err != nil {
+		m.mu.unemptied = l.empty()
 		// Whoever fills meanwhile read losses before it is counted up.
-		err = errors.Join(os.NewSyscallError("sync_file_range", err), l.empty(), m.loseLocked())
+		err = errors.Join(os.NewSyscallError("sync_file_range", err), m.mu.unemptied, m.loseLocked())
 		return fmt.Errorf("%w: %w", ErrLost, err)
 	}
 	if m.losses.Load() != since {

@@ -21,7 +21,10 @@ func (l *Layer) fill(n int, off int64, p []byte) error {
 	if off < 0 || off > l.size-int64(len(p)) {
 		return fmt.Errorf("%d bytes at %d of %d", len(p), off, l.size)
 	}
-	since := l.marks.losses.Load()
+	since := l.Losses() // before emptied is asked, which later losses may change
+	if err := l.emptied(); err != nil {
+		return fmt.Errorf("%w: %w", ErrLost, err)
+	}
 	if err := writeSparse(l.data, p, off); err != nil {
 		return err
 	}
@@ -81,6 +84,5 @@ func (l *Layer) Mark(n int, s State) error {
 // State returns the state of the n-th chunk. It takes no lock.
 func (l *Layer) State(n int) State { return l.marks.get(n) }
 
-// Full reports whether all chunks are present. Like State it takes no lock, and
-// like it must be asked after a read, too.
+// Full reports whether all chunks are present. Like State it takes no lock.
 func (l *Layer) Full() bool { return l.marks.missing.Load() == 0 }

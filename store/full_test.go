@@ -1,7 +1,6 @@
 package store_test
 
 import (
-	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -122,59 +121,6 @@ func TestLostWrites(t *testing.T) {
 	fill(t, l, 1, 0)
 	if err := verify(l, 1, 0); err != nil {
 		t.Error(err)
-	}
-	closeLayer(t, l)
-	s.Close() // its own writes may be lost
-}
-
-// TestLostWriteWrittenAgain writes to pages again before it is known that they were
-// lost: nothing of them may be left then.
-func TestLostWriteWrittenAgain(t *testing.T) {
-	const chunks, size = 8, 1 << 20
-	thin := disktest.Tmpfs(t, 24<<20)
-	dir := disktest.Thin(t, thin, 64<<20)
-	s := open(t, filepath.Join(dir, "store"), store.Options{})
-	content := sampleContent(1)
-	content.DataSize, content.NChunks = chunks*size, chunks
-	l, err := s.Add(sampleID(1), content)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.Open(filepath.Join(dir, "store/layers/1/data"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	fillAll := func() {
-		for n := range chunks {
-			if err := l.Fill(n, int64(n)*size, randomBytes(1, n, size)); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	unix.Sync()
-	free := disktest.ExhaustBut(t, thin, 4096)
-	fillAll()
-	if f.Sync() == nil {
-		t.Fatal("the disk kept what it had no space for")
-	}
-	fillAll()
-	free()
-	got := make([]byte, size)
-	if _, err := l.ReadAt(got, 0); !errors.Is(err, store.ErrLost) {
-		t.Errorf("first read after the loss: %v", err)
-	}
-	fillAll()
-	if err := f.Sync(); err != nil {
-		t.Error(err)
-	}
-	if err := unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED); err != nil {
-		t.Fatal(err)
-	}
-	for n := range chunks {
-		if _, err := l.ReadAt(got, int64(n)*size); err != nil || !bytes.Equal(got, randomBytes(1, n, size)) {
-			t.Errorf("chunk %d is %s and has wrong bytes; %v", n, l.State(n), err)
-		}
 	}
 	closeLayer(t, l)
 	s.Close() // its own writes may be lost

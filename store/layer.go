@@ -107,6 +107,11 @@ func (l *Layer) release() error {
 	if l.chunks != nil {
 		errs = append(errs, unix.Munmap(l.chunks))
 	}
+	if l.data != nil && l.marks != nil {
+		// Who opens the file again is not told of what was lost until now. The
+		// marks say it, and nobody reads this Layer any more.
+		_ = l.checkWrites(l.Losses())
+	}
 	if l.data != nil {
 		errs = append(errs, l.data.Close())
 	}

@@ -31,11 +31,14 @@ type marks struct {
 	losses atomic.Uint64
 
 	// mu is held to change a mark or losses, in memory and in the file. A
-	// chunk becomes present in the file first.
+	// chunk becomes present in the file first, and none does while unemptied is
+	// set.
 	mu struct {
 		sync.Mutex
 		file  *os.File  // nil: there is no space for it
 		tried time.Time // when it was last tried to make the file
+
+		unemptied error // why the data file may have pages that were lost
 	}
 }
 
