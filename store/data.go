@@ -65,11 +65,38 @@ func (l *Layer) ReadAt(p []byte, off int64) (int, error) {
 // since 4.13), and before the page can be evicted. It is asked without
 // waiting for any page, by a range that has none: behind the end.
 func (l *Layer) checkWrites(since uint64) error {
+	return l.syncRange(since, roundUp(l.size), blockSize, unix.SYNC_FILE_RANGE_WAIT_BEFORE)
+}
+
+// settle waits until the kernel has written what was filled in. It is called before
+// the file is closed: if a write fails while nobody has the file open, the kernel
+// forgets that together with the inode, and who opens the file later reads zeros. If
+// chunks were lost they are absent then; it returns an error only if the file of
+// the marks does not say so.
+func (l *Layer) settle() error {
+	off, n, flags := roundUp(l.size), int64(blockSize), unix.SYNC_FILE_RANGE_WAIT_BEFORE
+	if l.filled.Load() {
+		off, n, flags = 0, 0, flags|unix.SYNC_FILE_RANGE_WRITE|unix.SYNC_FILE_RANGE_WAIT_AFTER
+	}
+	lost := l.syncRange(l.Losses(), off, n, flags)
+	if lost == nil {
+		return nil
+	}
+	l.marks.mu.Lock()
+	defer l.marks.mu.Unlock()
+	if err := l.marks.loseLocked(); err != nil {
+		return fmt.Errorf("store: close layer %d: %w: %w", l.Number(), lost, err)
+	}
+	return nil
+}
+
+// syncRange is checkWrites by sync_file_range(2) with n bytes at off, or all from
+// there on if n is zero, and flags.
+func (l *Layer) syncRange(since uint64, off, n int64, flags int) error {
 	m := l.marks
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	end := roundUp(l.size)
-	err := unix.SyncFileRange(int(l.data.Fd()), end, blockSize, unix.SYNC_FILE_RANGE_WAIT_BEFORE)
+	err := unix.SyncFileRange(int(l.data.Fd()), off, n, flags)
 	if err != nil {
 		m.mu.unemptied = l.empty()
 		// Whoever fills meanwhile read losses before it is counted up.

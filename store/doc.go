@@ -43,5 +43,8 @@
 // are doubtful: the chunk must be verified again before it is read. If there is no
 // space to write the marks of a new boot, they are kept in memory. When the
 // kernel could not write a data file to disk, which it says later, all of the
-// layer's chunks are absent from then on: see ErrLost.
+// layer's chunks are absent from then on: see ErrLost. The last Close of a layer waits
+// until the kernel has written its data file. If the daemon is killed, and the kernel
+// fails to write and evicts the inode before the next daemon opens the layer, nobody
+// is told.
 package store

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
@@ -20,9 +21,10 @@ type Layer struct {
 	chunks []byte
 	data   *os.File
 	marks  *marks
-	refs   int // how many have it open; guarded by Store.mu
+	refs   int // how many have it open; guarded by Store.mu, and less only in the turn of its ID
 
 	passing passing
+	filled  atomic.Bool // Fill was called
 
 	// mu is held while meta.json is replaced. The file says meta.
 	mu struct {
@@ -83,34 +85,42 @@ func (l *Layer) Damaged(why error) error {
 	return l.store.failed(l.slot, fmt.Errorf("%w: %w", errDamaged, why))
 }
 
-// Close gives the layer back. After the last Close nothing of it may be used.
+// Close gives the layer back. After the last Close nothing of it may be used. That
+// one waits until the kernel has written to disk what was filled in.
 func (l *Layer) Close() error {
-	l.store.mu.Lock()
-	if l.refs == 0 {
-		l.store.mu.Unlock()
-		return fmt.Errorf("store: layer %d: %w", l.Number(), os.ErrClosed)
+	defer l.store.turns.take(l.slot.id)() // nobody opens it before all is said of it
+	if last, err := l.giveBack(); err != nil || !last {
+		return err
 	}
-	l.refs--
-	last := l.refs == 0
-	if last && l.slot.open == l {
+	err := l.settle()
+	l.store.mu.Lock()
+	l.refs = 0
+	if l.slot.open == l {
 		l.slot.open = nil
 	}
 	l.store.mu.Unlock()
-	if !last {
-		return nil
+	return errors.Join(err, l.release())
+}
+
+// giveBack takes one reference away if there are others, and reports whether there
+// are none.
+func (l *Layer) giveBack() (last bool, err error) {
+	l.store.mu.Lock()
+	defer l.store.mu.Unlock()
+	switch l.refs {
+	case 0:
+		return false, fmt.Errorf("store: layer %d: %w", l.Number(), os.ErrClosed)
+	case 1:
+		return true, nil
 	}
-	return l.release()
+	l.refs--
+	return false, nil
 }
 
 func (l *Layer) release() error {
 	var errs []error
 	if l.chunks != nil {
 		errs = append(errs, unix.Munmap(l.chunks))
-	}
-	if l.data != nil && l.marks != nil {
-		// Who opens the file again is not told of what was lost until now. The
-		// marks say it, and nobody reads this Layer any more.
-		_ = l.checkWrites(l.Losses())
 	}
 	if l.data != nil {
 		errs = append(errs, l.data.Close())

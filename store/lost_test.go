@@ -66,6 +66,22 @@ func (l *lossy) lose(t *testing.T) {
 	}
 }
 
+// drain goes on until everybody was told of all that was lost. There must be space
+// again.
+func (l *lossy) drain(t *testing.T) {
+	t.Helper()
+	_ = l.data.Sync()
+	for {
+		_, err := l.ReadAt(make([]byte, 1), 0)
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, store.ErrLost) {
+			t.Fatal(err)
+		}
+	}
+}
+
 // check compares all bytes with what was filled, as they are on the disk.
 func (l *lossy) check(t *testing.T) {
 	t.Helper()
@@ -93,6 +109,7 @@ func TestLostWriteWrittenAgain(t *testing.T) {
 	if _, err := l.ReadAt(make([]byte, lossySize), 0); !errors.Is(err, store.ErrLost) {
 		t.Errorf("first read after the loss: %v", err)
 	}
+	l.drain(t)
 	l.fillAll(t)
 	l.check(t)
 }
@@ -136,6 +153,10 @@ func TestLostAndNotEmptied(t *testing.T) {
 		t.Errorf("Fill over what was lost: %v", err)
 	}
 	keepHoles(t, l.data, false)
+	if err := l.Fill(0, 0, randomBytes(1, 0, lossySize)); err != nil {
+		t.Fatal(err)
+	}
+	l.drain(t)
 	l.fillAll(t)
 	l.check(t)
 }
@@ -165,6 +186,25 @@ func TestLostAndClosed(t *testing.T) {
 	l := newLossy(t)
 	l.lose(t)
 	closeLayer(t, l.Layer)
+	l.free()
+	l.Layer = layer(t, l.store, 1)
+	for n := range lossyChunks {
+		wantState(t, l.Layer, n, store.Absent)
+	}
+	l.fillAll(t)
+	l.check(t)
+}
+
+// TestLostAfterClose lets the kernel write what was filled in only when the layer is
+// closed.
+func TestLostAfterClose(t *testing.T) {
+	l := newLossy(t)
+	l.fillAll(t)
+	closeLayer(t, l.Layer)
+	unix.Sync()
+	// Who is told now opened the file before. That the kernel does not tell the next
+	// one is as if it had evicted the inode.
+	_ = l.data.Sync()
 	l.free()
 	l.Layer = layer(t, l.store, 1)
 	for n := range lossyChunks {

@@ -50,7 +50,7 @@ type Store struct {
 	count    count
 
 	// turns serialises what is done to one layer or one tree image as a
-	// whole: adding, opening, removing. A tree's turn is taken before a
+	// whole: adding, opening, closing, removing. A tree's turn is taken before a
 	// layer's, and both before mu.
 	turns turns
 
