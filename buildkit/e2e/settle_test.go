@@ -156,8 +156,14 @@ func (s stages) copies(root string, least int) (dirs []string) {
 	return dirs
 }
 
-// listing describes the entries of a directory but for their inodes, and has the
-// start of each file.
+// isMark reports whether an extended attribute is overlayfs's own: with xino=on a
+// directory that a step makes is opaque, and one that is made of links is not.
+func isMark(xattr string) bool {
+	return strings.HasPrefix(xattr, "trusted.overlay.") || strings.HasPrefix(xattr, "user.overlay.")
+}
+
+// listing describes the entries of a directory but for their inodes and overlayfs's
+// marks, and has the start of each file.
 func (s stages) listing(dir string) (lines []string) {
 	s.Helper()
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
@@ -168,12 +174,14 @@ func (s stages) listing(dir string) (lines []string) {
 		if err := unix.Lstat(path, &st); err != nil {
 			return err
 		}
-		xattrs, err := unix.Llistxattr(path, nil)
+		names := make([]byte, 64<<10) // XATTR_LIST_MAX
+		n, err := unix.Llistxattr(path, names)
 		if err != nil {
 			return err
 		}
+		xattrs := slices.DeleteFunc(strings.Split(string(names[:n]), "\x00"), isMark)
 		rel, _ := filepath.Rel(dir, path)
-		line := fmt.Sprintf("%s mode %o owner %d:%d size %d time %d.%09d xattrs %d", rel, st.Mode, st.Uid, st.Gid, st.Size, st.Mtim.Sec, st.Mtim.Nsec, xattrs)
+		line := fmt.Sprintf("%s mode %o owner %d:%d size %d time %d.%09d xattrs %q", rel, st.Mode, st.Uid, st.Gid, st.Size, st.Mtim.Sec, st.Mtim.Nsec, xattrs)
 		if e.Type().IsRegular() {
 			f, err := os.Open(path)
 			if err != nil {
