@@ -141,9 +141,10 @@ func (s *Snapshotter) makeCopy(ctx context.Context, parent string, source []lowe
 func isAlone(path string) bool { return wantsOneName(strings.TrimPrefix(path, "/")) }
 
 // sharing returns the members that a snapshot over shown takes files of if it takes
-// links from the lowers from, and their partners, which may have the same files. It returns nil for the latter, and not an empty set, if only files that have
-// no other name may be taken: one may be in a member that is shown, or below what
-// may be running, or in a clean diff that counts as sharing no inode.
+// links from the lowers from, and their partners, which may have the same files. It
+// returns nil for the latter, and not an empty set, if only files that have no other
+// name may be taken: one may be in a member that is shown, or below what may be
+// running, or in a clean diff that counts as sharing no inode.
 func (s *Snapshotter) sharing(from, shown []lower) (src, others sources, err error) {
 	src = membersOf(from)
 	if !src.known() {
