@@ -72,7 +72,7 @@ func TestImageIsPulledForTheOtherSnapshotter(t *testing.T) {
 
 // A node's CRI is given the other snapshotter. CRI says of all images that they are
 // there; from ladle to overlayfs they are not, until they are pulled again, and from
-// overlayfs to ladle they are read lazily at once.
+// overlayfs to ladle they are read lazily at once if CRI says of which image a layer is.
 func TestNodeChangesItsSnapshotter(t *testing.T) {
 	l := newLabOn(t, stack.Containerd{}, stack.Ladle("ladle", ""))
 	l.Push("pause", image.Gzip)
@@ -95,7 +95,7 @@ func TestNodeChangesItsSnapshotter(t *testing.T) {
 	if err := starts(first); err != nil {
 		t.Fatal(err)
 	}
-	l.dropIn("", "\n  snapshotter = \"ladle\"\n", "\n")
+	l.dropIn("", `  snapshotter = "ladle"`+"\n  # discard", "  # discard")
 	l.waitForImage(first)
 	if err := starts(first); err == nil || !strings.Contains(err.Error(), "not found") {
 		t.Errorf("from ladle to overlayfs, without a pull: %v", err)
@@ -106,7 +106,7 @@ func TestNodeChangesItsSnapshotter(t *testing.T) {
 		t.Errorf("from ladle to overlayfs: %v", err)
 	}
 
-	l.dropIn("", "", "")
+	l.dropIn("", "# "+annotate, annotate)
 	l.waitForImage(second)
 	before := l.in("k8s.io").remote("ladle")
 	if err := starts(second); err != nil {

@@ -21,9 +21,9 @@ import (
 // the whole image and, since a differ compares those, for its lower layers.
 func TestViewsEqualOverlayfs(t *testing.T) {
 	l := newLab(t, oneOfEach("")...)
+	began := time.Now() // the images share layers
 	for recipe, lowest := range map[string]int{"hostile-whiteouts": 1, "debian-python": 3, "twice": 7} {
 		ref := l.Push(recipe, image.Gzip)
-		began := time.Now()
 		l.Pull("overlayfs", ref)
 		plain := l.chains(l.image(recipe, image.Gzip))
 		lazyRef := l.Push(recipe, image.EStargz)
