@@ -56,11 +56,16 @@ func (f *File) Close() error {
 }
 
 // Write replaces the content of the file at path.
-func Write(path string, content []byte) (err error) {
+func Write(path string, content []byte) error {
 	f, err := Create(path)
 	if err != nil {
 		return err
 	}
+	return f.replace(content)
+}
+
+// replace commits content, and closes f.
+func (f *File) replace(content []byte) (err error) {
 	defer func() { err = errors.Join(err, f.Close()) }()
 	if _, err := f.Write(content); err != nil {
 		return err

@@ -42,16 +42,12 @@ func SetAside(path string, size int64) error {
 }
 
 // Rewrite is like Write, with a standby.
-func Rewrite(path string, content []byte) (err error) {
+func Rewrite(path string, content []byte) error {
 	f, err := CreateStandby(path, int64(len(content)))
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	if _, err := f.Write(content); err != nil {
-		return err
-	}
-	return f.Commit()
+	return f.replace(content)
 }
 
 // Allocate gives the first size bytes of f, which has no holes, blocks on disk, so

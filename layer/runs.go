@@ -7,10 +7,10 @@ import (
 	"github.com/ladle-dev/ladle/store"
 )
 
-// join returns, for a reader, the run that fetches the n-th chunk, starting one if there is
-// none, or nil if the chunk is no longer absent. A run that is started fetches
-// the chunks before end, too. Who would have to wait for more than a window of
-// other bytes, in a long prefetch, gets a request of his own for what he needs.
+// join returns, for a reader, the run that fetches the n-th chunk, starting one if
+// there is none, or nil if the chunk is no longer absent. A run that is started
+// fetches the chunks before end, too. A reader more than maxWindow bytes of the blob
+// behind the head of a run, such as a long prefetch, gets a run of its own.
 func (l *Layer) join(n, end int) *run {
 	l.mu.Lock()
 	defer l.mu.Unlock()

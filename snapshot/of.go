@@ -63,8 +63,7 @@ func (s *Snapshotter) ofDiff(name string) (sources, error) {
 
 // readDiffs finds the clean diffs on disk that are apart, and deletes those that no
 // merge has and that do not say of which snapshots they have inodes: an earlier version
-// made them.
-// They are made again when they are wanted.
+// made them. They are made again when they are wanted.
 func (s *Snapshotter) readDiffs(ctx context.Context) error {
 	entries, err := os.ReadDir(s.diffDir(""))
 	if err != nil {
