@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/containerd/log"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ladle-dev/ladle/fetch"
@@ -61,8 +60,6 @@ func (s *Snapshotter) openAgain(ctx context.Context, id store.ID, images []strin
 			err = fmt.Errorf("it has the index %s", got.TOC)
 		}
 	}
-	log.G(ctx).WithError(err).WithField("layer", id.Blob).WithField("images", images).
-		Error("a layer that was damaged or lost on disk cannot be fetched again")
 	return fmt.Errorf("layer %s was damaged or lost on disk, and cannot be fetched again from %q, "+
 		"which the next call tries again (or remove the image and pull it): %w", id.Blob, images, causeOf(ctx, err))
 }
