@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -75,9 +76,15 @@ func (l *late) repeats(in *fuse.ReadIn, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.dropLocked(now)
-	off := int64(in.Offset)
+	off, pid := int64(in.Offset), userThread(in.Pid)
 	return slices.ContainsFunc(l.mu.reads, func(r lateRead) bool {
-		return r.node == in.NodeId && r.off <= off && off < r.end && (r.pid == in.Pid && r.pid != 0 || now.Sub(r.ended) <= l.mu.any)
+		if r.node != in.NodeId || off < r.off || off >= r.end {
+			return false
+		}
+		if r.pid == 0 || pid == 0 {
+			return now.Sub(r.ended) <= l.mu.any
+		}
+		return r.pid == pid
 	})
 }
 
@@ -88,9 +95,9 @@ func (l *late) dropLocked(now time.Time) {
 }
 
 // userThread returns pid, or 0 if it is that of a kernel thread, which reads for
-// many: those have no executable (proc_pid_exe(5)).
+// many: those have no executable (proc_pid_exe(5)). Nor does one that has ended.
 func userThread(pid uint32) uint32 {
-	if _, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err != nil {
+	if _, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); errors.Is(err, os.ErrNotExist) {
 		return 0
 	}
 	return pid

@@ -106,12 +106,12 @@ func TestLate(t *testing.T) {
 		return in
 	}
 	l, now := newLate(), time.Now()
-	self := uint32(os.Getpid())
+	self, other, kernel := uint32(os.Getpid()), uint32(1), uint32(2) // kthreadd
 	if l.repeats(read(1, self, 0), now) {
 		t.Error("nothing was late")
 	}
 	l.add(read(1, self, 100), now)
-	l.add(read(3, 2, 100), now)
+	l.add(read(3, kernel, 100), now)
 	for _, c := range []struct {
 		node uint64
 		pid  uint32
@@ -120,8 +120,8 @@ func TestLate(t *testing.T) {
 		want bool
 	}{
 		{1, self, 100, 0, true}, {1, self, 199, sameFor, true}, {1, self, 99, 0, false}, {1, self, 200, 0, false}, {2, self, 100, 0, false},
-		{1, self + 1, 100, anyFor, true}, {1, self + 1, 100, anyFor + 1, false},
-		{3, 2, 100, anyFor, true}, {3, 2, 100, anyFor + 1, false}, // kthreadd
+		{1, other, 100, 0, false}, {1, kernel, 100, anyFor, true}, {1, kernel, 100, anyFor + 1, false},
+		{3, kernel, 100, anyFor, true}, {3, kernel, 100, anyFor + 1, false}, {3, self, 100, anyFor, true},
 		{1, self, 100, sameFor + 1, false}, {1, self, 100, 0, false},
 	} {
 		if got := l.repeats(read(c.node, c.pid, c.off), now.Add(c.at)); got != c.want {
