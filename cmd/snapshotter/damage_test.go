@@ -16,36 +16,43 @@ import (
 	"github.com/ladle-dev/ladle/internal/registrytest"
 )
 
-// damages are what can happen to a file while no daemon runs.
-var damages = map[string]func(path string) error{
-	"flipped": func(path string) error {
-		f, err := os.OpenFile(path, os.O_RDWR, 0)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		info, err := f.Stat()
-		if err != nil {
-			return err
-		}
-		b, off := make([]byte, 1), min(info.Size()/2, 1500) // images are large and sparse
-		if _, err := f.ReadAt(b, off); err != nil {
-			return err
-		}
-		b[0] ^= 4
-		_, err = f.WriteAt(b, off)
-		return err
-	},
-	"truncated": func(path string) error {
+// damages are what can happen to a file while no daemon runs, each also after the one
+// before it if nothing mended that.
+var damages = []struct {
+	name string
+	do   func(path string) error
+}{
+	{"flipped", flip},
+	{"truncated", func(path string) error {
 		info, err := os.Stat(path)
 		if err != nil {
 			return err
 		}
 		return os.Truncate(path, info.Size()-1)
-	},
-	"empty":     func(path string) error { return os.Truncate(path, 0) },
-	"missing":   os.Remove,
-	"directory": func(path string) error { return errors.Join(os.Remove(path), os.Mkdir(path, 0o700)) },
+	}},
+	{"empty", func(path string) error { return os.Truncate(path, 0) }},
+	{"a directory", func(path string) error { return errors.Join(os.Remove(path), os.Mkdir(path, 0o700)) }},
+	{"missing", os.Remove},
+}
+
+// flip changes one bit of the file at path.
+func flip(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	b, off := make([]byte, 1), min(info.Size()/2, 1500) // images are large and sparse
+	if _, err := f.ReadAt(b, off); err != nil {
+		return err
+	}
+	b[0] ^= 4
+	_, err = f.WriteAt(b, off)
+	return err
 }
 
 // Whatever file of a layer or of a tree image is damaged while the daemon is down, the
@@ -63,23 +70,23 @@ func TestDamagedStore(t *testing.T) {
 			if _, err := client.View(t.Context(), "view", "layer"); err != nil {
 				t.Fatal(err)
 			}
-			for name, damage := range damages {
-				if strings.HasSuffix(file, "data") && name == "flipped" {
+			for _, damage := range damages {
+				if strings.HasSuffix(file, "data") && damage.name == "flipped" {
 					continue // bytes are verified before they are stored, and not again
 				}
 				i.check(t, client, "view", 1<<20)
 				d.signal(syscall.SIGKILL)
 				<-d.exited
-				damageFiles(t, filepath.Join(d.root, "store"), file, damage)
+				damageFiles(t, filepath.Join(d.root, "store"), file, damage.do)
 				d = startDaemon(t, daemonOptions{root: d.root, address: d.address, config: quiet})
 				client = connect(t, d.address)
 				i.check(t, client, "view", len(i.large))
-				if _, err := client.Prepare(t.Context(), name, "layer"); err != nil {
-					t.Errorf("%s: %v", name, err)
+				if _, err := client.Prepare(t.Context(), damage.name, "layer"); err != nil {
+					t.Errorf("%s: %v", damage.name, err)
 				}
-				i.check(t, client, name, len(i.large))
+				i.check(t, client, damage.name, len(i.large))
 				if t.Failed() {
-					t.Fatalf("%s is %s", file, name)
+					t.Fatalf("%s is %s", file, damage.name)
 				}
 			}
 			d.stop(t.Context())
@@ -119,7 +126,7 @@ func TestDamagedStoreOffline(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.stop(context.WithoutCancel(t.Context()))
-	damageFiles(t, filepath.Join(d.root, "store"), "layers/*/meta.json", damages["flipped"])
+	damageFiles(t, filepath.Join(d.root, "store"), "layers/*/meta.json", flip)
 	i.SetFault(func(registrytest.Request) registrytest.Fault {
 		return registrytest.Fault{Status: http.StatusServiceUnavailable}
 	})
