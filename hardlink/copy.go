@@ -10,7 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// copy makes path a file like n.From, or a link to the copy that there is.
+// copy creates path as a copy of n.From. If n.From has several links and was copied
+// before, path becomes a link to that copy, unless n is Single.
 func (m *maker) copy(path string, n *Node) error {
 	st, err := lstat(n.From)
 	if err != nil {
@@ -44,8 +45,8 @@ func (m *maker) copyOne(path, from string, st *unix.Stat_t) error {
 	return mirror(path, from, st)
 }
 
-// copyContent makes the file, with default attributes. Within one filesystem
-// extents are shared where it can, and holes stay (continuity, fs.CopyFile).
+// copyContent creates path with the content of from and default attributes. Holes are
+// preserved, and extents are shared if the filesystem can (continuity, fs.CopyFile).
 func copyContent(path, from string, st *unix.Stat_t) error {
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
@@ -61,7 +62,7 @@ func copyContent(path, from string, st *unix.Stat_t) error {
 	}
 }
 
-// mirror gives path the attributes and times of from.
+// mirror sets the attributes and times of from on path.
 func mirror(path, from string, st *unix.Stat_t) error {
 	if err := mirrorAttributes(path, from, st); err != nil {
 		return err
@@ -69,8 +70,8 @@ func mirror(path, from string, st *unix.Stat_t) error {
 	return mirrorTimes(path, st, false)
 }
 
-// mirrorAttributes gives path owner, mode and extended attributes of from, in
-// this order: a change of owner takes capabilities and set-id bits away.
+// mirrorAttributes sets owner, mode and extended attributes of from on path, in this
+// order: chown(2) clears capabilities and the set-id bits.
 func mirrorAttributes(path, from string, st *unix.Stat_t) error {
 	if err := os.Lchown(path, int(st.Uid), int(st.Gid)); err != nil {
 		return err
@@ -83,8 +84,7 @@ func mirrorAttributes(path, from string, st *unix.Stat_t) error {
 	return mirrorXattrs(path, from)
 }
 
-// mirrorTimes gives path the times of st, that of modification only if path was
-// not touched.
+// mirrorTimes sets the times in st on path; mtime only if touched is false.
 func mirrorTimes(path string, st *unix.Stat_t, touched bool) error {
 	times := []unix.Timespec{st.Atim, st.Mtim}
 	if touched {
@@ -96,7 +96,8 @@ func mirrorTimes(path string, st *unix.Stat_t, touched bool) error {
 	return nil
 }
 
-// mirrorXattrs leaves out what path's filesystem does not take, as archivers do.
+// mirrorXattrs sets the extended attributes of from on path, except those of overlayfs
+// and, as archivers do, those that the filesystem of path does not support.
 func mirrorXattrs(path, from string) error {
 	names, err := sysx.LListxattr(from)
 	if err != nil {

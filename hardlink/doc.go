@@ -1,72 +1,73 @@
-// Package hardlink lets directories share what they have in common: one inode,
-// never a second copy of its bytes.
+// Package hardlink builds directories of hard links, and stores equal files of
+// directories once.
 //
 // # Skeletons
 //
-// A skeleton is a directory that mirrors chosen entries of other directories.
-// Directories and whiteouts are its own; a directory has mode, owner, extended
-// attributes and times of the one that it mirrors, and can keep extended ones of
-// others besides (Node.Under). Regular files, symbolic
-// links and devices are hard links to what they mirror, so that names which
-// share an inode there share it here. Pipes and sockets are made anew: two
-// snapshots that share one could talk to each other.
+// A skeleton is a directory tree that mirrors chosen entries of other directory
+// trees, its sources. It has directories and whiteouts of its own; a directory has
+// the mode, owner, extended attributes and times of its source, and optionally the
+// extended attributes of further directories (Node.Under). Regular files, symbolic
+// links and devices are hard links to their sources: two names that share an inode
+// in a source share it in the skeleton. Pipes and sockets are created anew: two
+// snapshots that shared one could communicate through it.
 //
-// Only where no link is possible, on another filesystem or when an inode has
-// as many links as its filesystem allows (65,000 on ext4), or where none is
-// wanted, a file is copied.
+// A file is copied if it cannot be linked (its source is on another filesystem, or
+// its inode has the maximum of links, 65,000 on ext4), or if the caller asks for it.
 //
-// Attributes by which overlayfs speaks to itself (trusted.overlay.*,
-// user.overlay.*) are not mirrored on directories: they are about the place
-// in which the original stood.
+// The extended attributes of overlayfs (trusted.overlay.*, user.overlay.*) of a
+// directory are not mirrored: they describe the layer stack of the source.
 //
 // # Pools
 //
-// A pool stores equal files of its members, directories that nobody writes to,
-// once. A member settles: each of its regular files that is not empty and
-// equals a file of a member that settled before comes to share storage with
-// that. A view is whatever can show several members at once.
+// A pool deduplicates equal files of its members. A member is a directory tree that
+// is immutable but for the pool's own changes. To settle a member means to let each
+// of its non-empty regular files share storage with an equal file of a member that
+// was settled before. A view is anything that can show files of several members at
+// the same time, such as an overlay mount.
 //
-// Where the filesystem can share extents (xfs, btrfs) that is what happens, to
-// files with equal bytes whatever their attributes. The kernel compares and
-// shares in one step, and nothing that can be seen of a file changes, so that
-// no rule is needed.
+// If the filesystem can share extents (xfs, btrfs), files with equal bytes share
+// extents, whatever their attributes. The kernel compares and shares in one step
+// (FIDEDUPERANGE), and no property of a file that a program can read changes, so
+// that this needs no further rule.
 //
-// Elsewhere (ext4) a name is made a name of the other file's inode, if type,
-// mode, owner, time of modification, all extended attributes and all bytes are
-// equal. What changes is the inode's number of links and time of change, of the
-// name its inode number, and of both the time of access. Who looks at names of
-// a shared inode through one view takes them for hard links: cp -a, tar,
-// rsync, BuildKit's copier, containerd's differ. Hence the rule:
+// On other filesystems (ext4) the pool replaces a file by a hard link to the equal
+// one, if type, mode, owner, time of modification, all extended attributes and all
+// bytes are equal. This changes the link count and ctime of the inode that gets the
+// link, the inode number of the replaced name, and possibly atime. A program that
+// sees several names of a shared inode in one view takes them for hard links of the
+// image: cp -a, tar, rsync, BuildKit's copier, containerd's differ. Hence the rules:
 //
-//   - Two names share an inode only in members that no view shows together,
-//     neither the members themselves nor members that share the inode, too. So
-//     no layer, and no view, has a hard link that it had not before. Members
-//     that a later view is to show together after all are known as pairs; the
-//     view must show copies of what one of them has (package snapshot, which
-//     does this for merges).
-//   - A name gives up its inode only if it is the only one, so that names which
-//     shared one still do.
-//   - An inode gets more names only if the pool knows all it has: what somebody
-//     else made links to is left alone.
-//   - Both members are free, so that nobody sees the number of an open file's
-//     inode or its time of change jump, or the time of a directory before it is
-//     restored. A mounted overlay over a lower that changes goes on to show
-//     what it has looked up, by then with no links, until the kernel forgets it,
-//     and then the new inode (Linux 6.18); that is not defined, and not needed.
-//   - Nobody has one of the files open for writing, which the kernel says.
-//   - Some programs refuse files with several names; PoolOptions.Single.
+//   - Two members share an inode only if no view shows both of them, nor one of them
+//     together with another member that shares the inode. So no layer, and no view,
+//     has hard links that it would not have without the pool. The pool reports
+//     members that share an inode as pairs (Members.Pair). A later view of a pair
+//     must contain copies of the files of one of them (package snapshot does this for
+//     merges).
+//   - A file with several names is not replaced: its names must go on to share one
+//     inode.
+//   - An inode gets a link only if the pool knows all of its names: an inode with
+//     links from outside of the pool does not get more.
+//   - A member changes only while no view shows it, so that no process sees the
+//     inode number or ctime of an open file change, or the mtime of a directory
+//     before it is restored. An overlay mount over a lowerdir that changes shows
+//     the old dentries, with a link count of zero, until the kernel drops them, and
+//     then the new inode (Linux 6.18). overlayfs leaves this undefined, and the
+//     pool does not depend on it.
+//   - No process has one of the two files open for writing (F_SETLEASE tells).
+//   - Some programs refuse files with several links: PoolOptions.Single.
 //
-// Two members that are mounted side by side, each by a bind mount of its own, are
-// no view: a program that copies both in one go and keeps hard links makes one.
+// Two members that are mounted at two places, each by its own bind mount, are not a
+// view. A program that copies both in one run and preserves hard links (cp -a) can
+// make hard links of files that are equal.
 //
-// Writing to one of the names cannot reach the other: members are lowers of
-// overlay mounts, and overlayfs copies a lower's file before it is changed in
-// any way, with index=off breaking links by that.
+// A write through one name cannot change the other: members are lowerdirs of
+// overlay mounts, and overlayfs copies a file up before it changes. With index=off
+// this breaks hard links.
 //
-// A link is made beside, and renamed over the old name, so that after a crash
-// the name is one or the other. The times of the directories are on disk before
-// that in a file "times", from which the next OpenPool restores them. The bytes
-// of both files are compared before; the index of contents only tells where to
-// look. It is a cache: an entry counts while the inode's time of change is the
-// same, and an index that cannot be read is thrown away.
+// A link is created in the pool's own directory and renamed over the file, so that
+// after a crash the name refers to one of the two inodes. Before that, the times of
+// the parent directories are written to the file "times"; OpenPool restores them
+// after an interruption. The bytes of both files are compared before the rename; the
+// index of contents only finds candidates. It is a cache: a record is valid while
+// the inode's ctime is the one in the record, and a corrupt index is deleted.
 package hardlink

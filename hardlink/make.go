@@ -21,45 +21,44 @@ type Options struct {
 	// overlay mounts with the option userxattr, in place of
 	// trusted.overlay.opaque.
 	UserXattr bool
-	// Unsynced: the bytes of copies need not be on disk when Make returns.
+	// Unsynced: Make returns before the bytes of copies are on disk.
 	Unsynced bool
-	// Marks are the values of extended attributes that the root gets, by name:
-	// the keys are those of MarkKey.
+	// Marks are further extended attributes of the root: MarkKey(name) is set to
+	// the value.
 	Marks map[string]string
 }
 
-// Made is what a skeleton came to.
+// Made counts what Make created.
 type Made struct {
-	Links  int   // names that are hard links
-	Copies int   // files that could not be linked
-	Bytes  int64 // that were copied
+	Links  int   // hard links
+	Copies int   // files that were copied instead
+	Bytes  int64 // in these copies
 }
 
-// Prefix is what the name of a skeleton that is not whole begins with.
+// Prefix begins the name of a skeleton that is being made, or was interrupted.
 const Prefix = "new-"
 
-// Make makes the skeleton root at path, which must not exist. It is made as
-// Prefix and a random number beside path and then renamed, so what has the name
-// path is whole, also if the process is killed; what was begun and not renamed
-// is for the caller to delete at its next start. What is mirrored must not
-// change meanwhile.
+// Make creates the skeleton of root at path, which must not exist. It creates a directory
+// with Prefix and a random number as its name beside path, and renames it when it is
+// complete; path is therefore complete even if the process is killed. The caller deletes
+// directories with Prefix at its next start. The sources must not change during the call.
 //
-// Errors are of type *os.PathError, *os.LinkError or *os.SyscallError, and
-// say in their path on which side it failed.
+// Errors are of type *os.PathError, *os.LinkError or *os.SyscallError; their path says
+// whether a source or the skeleton is concerned.
 func Make(ctx context.Context, path string, root *Node, opts Options) (Made, error) {
 	dir, err := os.MkdirTemp(filepath.Dir(path), Prefix)
 	if err != nil {
 		return Made{}, err
 	}
-	m := maker{ctx: ctx, opts: opts, others: make(chan struct{}, min(runtime.GOMAXPROCS(0), mostAtOnce)-1)}
+	m := maker{ctx: ctx, opts: opts, workers: make(chan struct{}, min(runtime.GOMAXPROCS(0), maxWorkers)-1)}
 	m.mu.copied = map[inode]string{}
 	err = m.fill(dir, root)
 	for name, value := range opts.Marks {
 		err = errors.Join(err, m.setMark(dir, name, value))
 	}
 	if err == nil && m.bytes.Load() > 0 && !opts.Unsynced {
-		// Links are metadata, which filesystems order in their journals.
-		// Bytes of a new file they do not.
+		// Links are metadata, which the filesystem's journal orders before the
+		// rename. The bytes of a new file are not ordered.
 		err = syncAll(dir)
 	}
 	if err == nil {
@@ -71,7 +70,7 @@ func Make(ctx context.Context, path string, root *Node, opts Options) (Made, err
 	return Made{int(m.links.Load()), int(m.copies.Load()), m.bytes.Load()}, nil
 }
 
-// syncAll writes the filesystem of dir to disk.
+// syncAll writes all dirty data of the filesystem of dir to disk (syncfs).
 func syncAll(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {
@@ -81,33 +80,32 @@ func syncAll(dir string) error {
 	return os.NewSyscallError("syncfs", unix.Syncfs(int(f.Fd())))
 }
 
-// inode is what names a file on this machine.
+// inode identifies a file on this host.
 type inode struct{ dev, ino uint64 }
 
 func inodeOf(st *unix.Stat_t) inode { return inode{st.Dev, st.Ino} }
 
-// mostAtOnce bounds the directories that are filled at the same time: a link is
-// work for the processor.
-const mostAtOnce = 4
+// maxWorkers bounds the directories that are filled concurrently: creating links is bound
+// by the CPU.
+const maxWorkers = 4
 
 // maker makes one skeleton.
 type maker struct {
-	ctx    context.Context
-	opts   Options
-	others chan struct{} // has room for those that fill directories, but one
-	// What was made: see Made.
+	ctx     context.Context
+	opts    Options
+	workers chan struct{} // semaphore of the goroutines beside the caller's
+	// See Made.
 	links, copies, bytes atomic.Int64
 
 	mu struct {
 		sync.Mutex
-		// copied are the copies of files that have several names, by what
-		// they are copies of. Each is whole.
+		// copied maps the inode of a source with several links to the path of
+		// its copy, which is complete.
 		copied map[inode]string
 	}
 }
 
-// fill makes the entries of n in dir, which is empty, and then gives dir its
-// attributes.
+// fill creates the entries of n in dir, which is empty, and then sets dir's attributes.
 func (m *maker) fill(dir string, n *Node) error {
 	var group errgroup.Group
 	var err error
@@ -116,10 +114,10 @@ func (m *maker) fill(dir string, n *Node) error {
 			break
 		}
 		path, entry := filepath.Join(dir, name), n.Dir.entries[name]
-		if entry.Dir != nil && m.passOn(&group, path, entry) {
+		if entry.Dir != nil && m.fillConcurrently(&group, path, entry) {
 			continue
 		}
-		if err = m.place(path, entry); err != nil {
+		if err = m.create(path, entry); err != nil {
 			break
 		}
 	}
@@ -129,16 +127,17 @@ func (m *maker) fill(dir string, n *Node) error {
 	if err := m.mark(dir, n.Dir); err != nil {
 		return err
 	}
-	return dress(dir, n)
+	return setAttributes(dir, n)
 }
 
-// passOn has a directory placed by somebody else, if there is one.
-func (m *maker) passOn(group *errgroup.Group, path string, n *Node) bool {
+// fillConcurrently creates a directory in another goroutine. It returns false, and does
+// nothing, if maxWorkers goroutines run.
+func (m *maker) fillConcurrently(group *errgroup.Group, path string, n *Node) bool {
 	select {
-	case m.others <- struct{}{}:
+	case m.workers <- struct{}{}:
 		group.Go(func() error {
-			defer func() { <-m.others }()
-			return m.place(path, n)
+			defer func() { <-m.workers }()
+			return m.create(path, n)
 		})
 		return true
 	default:
@@ -146,8 +145,8 @@ func (m *maker) passOn(group *errgroup.Group, path string, n *Node) bool {
 	}
 }
 
-// dress gives dir the attributes of the directory n.
-func dress(dir string, n *Node) error {
+// setAttributes sets the attributes of n on dir.
+func setAttributes(dir string, n *Node) error {
 	if n.From == "" {
 		if err := os.Chmod(dir, 0o755); err != nil {
 			return err
@@ -176,10 +175,10 @@ func dress(dir string, n *Node) error {
 	return mirrorTimes(dir, st, n.Touched)
 }
 
-// mark writes what overlayfs reads at a directory. One with whiteouts gets the
-// mark of a copied-up directory whose origin is not known: without it the kernel
-// lists the whiteouts where nothing lies below the directory (Linux 6.18,
-// fs/overlayfs/inode.c, ovl_get_inode: OVL_WHITEOUTS).
+// mark sets the extended attributes of overlayfs on dir. A directory with whiteouts gets
+// the one of a copied-up directory of unknown origin: without it the kernel lists the
+// whiteouts if no lowerdir has the directory (Linux 6.18, fs/overlayfs/inode.c,
+// ovl_get_inode: OVL_WHITEOUTS).
 func (m *maker) mark(dir string, d *Dir) error {
 	if d.Opaque {
 		if err := m.setMark(dir, "opaque", "y"); err != nil {
@@ -202,8 +201,9 @@ func (m *maker) setMark(dir, name, value string) error {
 	return nil
 }
 
-// MarkKey returns the extended attribute that a mark of overlayfs is: of user.*
-// for mounts with the option userxattr.
+// MarkKey returns the name of the extended attribute for an overlayfs mark such as
+// "opaque": in user.overlay. for mounts with the option userxattr, else in
+// trusted.overlay.
 func MarkKey(name string, userXattr bool) string {
 	if userXattr {
 		return userMarks + name
@@ -211,13 +211,13 @@ func MarkKey(name string, userXattr bool) string {
 	return trustedMarks + name
 }
 
-// What the names of overlayfs's marks begin with (Linux fs/overlayfs/overlayfs.h).
+// Prefixes of the extended attributes of overlayfs (Linux fs/overlayfs/overlayfs.h).
 const (
 	trustedMarks = "trusted.overlay."
 	userMarks    = "user.overlay."
 )
 
-func (m *maker) place(path string, n *Node) error {
+func (m *maker) create(path string, n *Node) error {
 	switch {
 	case n.Dir != nil:
 		if err := os.Mkdir(path, 0o700); err != nil {

@@ -6,40 +6,40 @@ import (
 	"slices"
 )
 
-// Node is one entry of a skeleton that is to be made.
+// Node is one entry of a skeleton: a whiteout, a directory, or a link or copy.
 type Node struct {
-	// From is the path of what is mirrored. Nothing and no Dir: a whiteout.
-	// Nothing and a Dir: a directory with default attributes (0755, owned by
-	// the process).
+	// From is the path of the source. If it is empty, the node is a whiteout, or,
+	// with Dir, a directory with default attributes (0755, owned by the process).
 	From string
-	Dir  *Dir // of a directory; else nil
-	// Under are directories whose attributes a directory gets before those
-	// of From, the lowest first: extended ones that From has not stay.
+	Dir  *Dir // the entries of a directory; else nil
+	// Under are paths of directories, the lowest first, that are mirrored before From:
+	// the directory has their extended attributes where From has none of the name.
 	Under []string
-	// Anew asks for a file of its own in place of a link: for pipes and
-	// sockets. Names that share an inode in what is mirrored share one here,
-	// too, unless they are Single.
+	// Anew asks for a copy in place of a link; pipes and sockets need it. Names that
+	// share an inode among the sources share one among the copies, unless they are
+	// Single.
 	Anew, Single bool
-	// Times is the path of what a directory has its times from; nothing: From.
-	// One that is Touched has the time of modification of being made.
+	// Times is the path of the directory that the times are mirrored from; empty: From.
+	// If Touched, mtime is the time of creation instead.
 	Times   string
 	Touched bool
 }
 
-// Dir is what a directory of a skeleton has.
+// Dir is the content of a directory of a skeleton.
 type Dir struct {
 	// Opaque hides directories of the same path in lower layers.
 	Opaque  bool
 	entries map[string]*Node
 }
 
-// Whiteout returns a node that hides what has the same name below.
+// Whiteout returns the node of a whiteout: it hides the entry of that name in lower
+// layers.
 func Whiteout() *Node { return &Node{} }
 
-// IsWhiteout reports whether n hides what has the same name below.
+// IsWhiteout reports whether n is a whiteout.
 func (n *Node) IsWhiteout() bool { return n.From == "" && n.Dir == nil }
 
-// Add lets name stand for n.
+// Add adds the entry name, or replaces it.
 func (d *Dir) Add(name string, n *Node) {
 	if d.entries == nil {
 		d.entries = map[string]*Node{}
@@ -47,7 +47,7 @@ func (d *Dir) Add(name string, n *Node) {
 	d.entries[name] = n
 }
 
-// All iterates over the entries, in no order.
+// All iterates over the entries, in random order.
 func (d *Dir) All() iter.Seq2[string, *Node] { return maps.All(d.entries) }
 
 // Len returns the number of entries.

@@ -11,61 +11,57 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// Members are the directories of a pool, each by a number that is never used
-// twice, and what is known of who looks at them. A view is whatever can show
-// files of several members at once, as an overlay mount over them does.
+// Members gives a pool access to its members, directories with numbers that are never
+// reused, and to the state of views.
 type Members interface {
-	// Dir returns the directory of a member. Nothing below it is written in
-	// place or renamed, but by the pool.
+	// Dir returns the directory of a member. Only the pool changes its content.
 	Dir(id uint64) string
-	// Free reports whether no view shows the member now.
+	// Free reports whether no view shows the member at the moment.
 	Free(id uint64) bool
-	// Apart reports whether there is no view, mounted or not, that shows
-	// both members, and there will be none but after a call of Pair for them.
+	// Apart reports whether no view, mounted or not, shows both members, and none will
+	// before Pair is called for them.
 	Apart(a, b uint64) bool
-	// Pair is called before a comes to have an inode that all of others
-	// have, each once. When it has returned nil, that a and each of others
-	// are a pair must be known for as long as both exist. It may be called
-	// again for the same members.
+	// Pair is called before a gets a name of an inode that each of others has a name of;
+	// others has no duplicates. When Pair has returned nil, a and each of others must be
+	// known as a pair as long as both exist. It can be called again for the same members.
 	Pair(a uint64, others []uint64) error
-	// Hold runs do while no view comes to be. It is short.
+	// Hold calls do, and lets no view be created meanwhile. do is short.
 	Hold(do func() error) error
 }
 
-// PoolOptions say what a pool is made of. Members is needed.
+// PoolOptions configure a pool. Members is required.
 type PoolOptions struct {
 	Members Members
-	// Single reports whether the file at path, below the directory of a
-	// member, must have one name only. Nil: none.
+	// Single reports whether the file at path, relative to the directory of its
+	// member, must not have several links. Nil: no file.
 	Single func(path string) bool
-	// Link makes hard links also where the filesystem could share extents.
+	// Link makes hard links even if the filesystem can share extents.
 	Link bool
 }
 
-// Pool stores equal files of its members once. It is used by one goroutine at
-// a time.
+// Pool deduplicates the files of its members. It must not be called concurrently.
 type Pool struct {
 	opts   PoolOptions
 	dir    string
-	shares bool     // by extents, else by links
-	db     *bolt.DB // nil until it is needed
+	shares bool     // extents; else links
+	db     *bolt.DB // nil before the first transaction
 }
 
-// OpenPool opens or makes the pool that keeps its own files in dir, on the
-// filesystem of all members. Directories that an interrupted Settle left with
-// another time of modification get theirs back before it returns.
+// OpenPool opens or creates the pool that stores its own files in dir, which is on the
+// filesystem of all members. If a Settle was interrupted, OpenPool restores the times of
+// modification of the directories that it was changing.
 func OpenPool(dir string, opts PoolOptions) (*Pool, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
 	p := &Pool{opts: opts, dir: dir}
-	if err := p.mend(); err != nil {
-		return nil, fmt.Errorf("mend times after an interruption: %w", err)
+	if err := p.restoreTimes(); err != nil {
+		return nil, fmt.Errorf("restore directory times after an interruption: %w", err)
 	}
 	if err := os.Remove(filepath.Join(dir, oldIndexName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	// Names of links that were made and not renamed.
+	// An interrupted Settle leaves links in there that it had not renamed yet.
 	if err := errors.Join(os.RemoveAll(p.scratch()), os.Mkdir(p.scratch(), 0o700)); err != nil {
 		return nil, err
 	}
@@ -77,11 +73,11 @@ func OpenPool(dir string, opts PoolOptions) (*Pool, error) {
 	return p, nil
 }
 
-// Shares reports whether the pool shares extents, which nobody can see, and not
-// inodes.
+// Shares reports whether the pool shares extents (FIDEDUPERANGE) and not inodes (hard
+// links). Sharing extents changes nothing about a file that a program can read.
 func (p *Pool) Shares() bool { return p.shares }
 
-// Close closes the pool. What is shared stays shared.
+// Close closes the pool. Files that share storage continue to share it.
 func (p *Pool) Close() error {
 	if p.db == nil {
 		return nil
@@ -93,16 +89,16 @@ func (p *Pool) scratch() string   { return filepath.Join(p.dir, "new") }
 func (p *Pool) indexFile() string { return filepath.Join(p.dir, indexName) }
 func (p *Pool) timesFile() string { return filepath.Join(p.dir, "times") }
 
-// Keep forgets all members for which there is false, and reports of the others
-// which are settled. It writes only if there is something to forget.
-func (p *Pool) Keep(there func(id uint64) bool) (settled map[uint64]bool, err error) {
+// Keep deletes every member for which exists(id) is false from the index. It returns the
+// remaining ones, and whether they are settled. It writes only if a member is deleted.
+func (p *Pool) Keep(exists func(id uint64) bool) (settled map[uint64]bool, err error) {
 	var gone []uint64
 	err = p.view(func(x index) error {
 		settled = x.members()
 		return nil
 	})
 	for id := range settled {
-		if !there(id) {
+		if !exists(id) {
 			gone = append(gone, id)
 			delete(settled, id)
 		}
@@ -120,11 +116,12 @@ func (p *Pool) Keep(there func(id uint64) bool) (settled map[uint64]bool, err er
 	})
 }
 
-// Reached is what Settle came to.
+// Reached is the result of Settle.
 type Reached struct {
 	Linked, Shared Amount
-	// Blocked are members with equal files that some view showed. Settle may
-	// be called again when one of them is free; else the member is settled.
+	// Blocked are members that have equal files, but are shown by a view. When one
+	// of them is free, Settle can be called again. If Blocked is empty, the member
+	// is settled.
 	Blocked []uint64
 }
 
@@ -133,12 +130,11 @@ type Amount struct{ Files, Bytes int64 }
 
 func (a *Amount) add(size int64) { a.Files++; a.Bytes += size }
 
-// ErrInUse says that a view came to show the member that is being settled.
-var ErrInUse = errors.New("in use")
+// ErrInUse is the error of Settle if a view of the member was created meanwhile.
+var ErrInUse = errors.New("a view shows the member")
 
-// Settle makes the files of a member share storage with equal files of members
-// that were settled before. It can be interrupted at any time, and called
-// again.
+// Settle lets files of a member share storage with equal files of members that were
+// settled before. It can be interrupted at any time, and repeated.
 func (p *Pool) Settle(ctx context.Context, id uint64) (Reached, error) {
 	s := settling{Pool: p, id: id, root: p.opts.Members.Dir(id), last: map[contentKey]uint64{}, blocked: map[uint64]bool{}}
 	err := s.run(ctx)

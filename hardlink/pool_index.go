@@ -14,8 +14,8 @@ import (
 )
 
 // The index of a pool is a cache in a bbolt database. Integers are big-endian. A name
-// is a key of its own, so that an inode with many names costs no more to give another
-// one than an inode with few.
+// is a key of its own: to add a name costs the same for an inode with many names as for
+// an inode with few.
 //
 //	files    inode → record without names
 //	names    inode, member, path → nothing
@@ -23,7 +23,7 @@ import (
 //	members  member → 1 if it is settled, else 0
 //	inodes   member, inode → nothing
 //
-// indexName has the version of this format, and oldIndexName is of the one before.
+// indexName contains the version of this format; oldIndexName is that of version 1.
 const (
 	indexName    = "index-2.db"
 	oldIndexName = "index.db"
@@ -39,10 +39,10 @@ var (
 	bucketInodes  = []byte("inodes")
 )
 
-// index is the index within a transaction.
+// index is a transaction on the index.
 type index struct{ *bolt.Tx }
 
-// update runs do in a transaction. Only the caller writes.
+// update calls do in a writable transaction.
 func (p *Pool) update(do func(index) error) error {
 	if err := p.needIndex(); err != nil {
 		return err
@@ -50,7 +50,7 @@ func (p *Pool) update(do func(index) error) error {
 	return p.db.Update(func(tx *bolt.Tx) error { return do(index{tx}) })
 }
 
-// view runs do in a transaction that does not write.
+// view calls do in a read-only transaction.
 func (p *Pool) view(do func(index) error) error {
 	if err := p.needIndex(); err != nil {
 		return err
@@ -65,12 +65,11 @@ func (p *Pool) needIndex() (err error) {
 	return err
 }
 
-// indexTimeout is how long another process may hold the index.
+// indexTimeout bounds the wait for the lock of the index, which another process can have.
 const indexTimeout = 10 * time.Second
 
-// openIndex opens the database at path. One that is corrupt is thrown away. After
-// other errors, such as a lock that another process holds for longer than timeout,
-// it is left as it is.
+// openIndex opens the database at path. A corrupt one is deleted and created again. After
+// any other error, such as a timeout for the lock, the file is unchanged.
 func openIndex(path string, timeout time.Duration) (*bolt.DB, error) {
 	db, err := durable.OpenDB(path, timeout, buckets...)
 	if !errors.Is(err, durable.ErrCorrupt) {
@@ -90,7 +89,7 @@ func key(numbers ...uint64) []byte {
 	return k
 }
 
-// file returns the record of an inode, or nil.
+// file returns the record of an inode, or nil if there is none.
 func (x index) file(ino uint64) *record {
 	r := parseRecord(x.Bucket(bucketFiles).Get(key(ino)))
 	if r == nil {
@@ -105,8 +104,8 @@ func (x index) file(ino uint64) *record {
 	return r
 }
 
-// put writes the record of an inode in place of old, which is the one that file
-// returns: nil if there is none.
+// put replaces the record old of an inode, as returned by file, by r. A record without
+// names is deleted.
 func (x index) put(ino uint64, old, r *record) error {
 	if old == nil {
 		old = &record{}
@@ -128,7 +127,7 @@ func (x index) put(ino uint64, old, r *record) error {
 	return x.Bucket(bucketFiles).Put(key(ino), r.marshal())
 }
 
-// putNames writes in what the names of an inode differ from those that it had.
+// putNames updates the buckets names and inodes from the names old to the names now.
 func (x index) putNames(ino uint64, old, now []name) error {
 	had, has := map[name]bool{}, map[name]bool{}
 	members := map[uint64]bool{}
@@ -175,8 +174,8 @@ func (x index) drop(ino uint64, old *record) error {
 	return x.put(ino, old, &record{})
 }
 
-// equals yields the inodes whose content key begins with prefix, those after
-// the inode last of that key only.
+// equals yields the inodes that have a content key with the given prefix. If prefix is a
+// whole key, it yields only inodes greater than last.
 func (x index) equals(prefix []byte, last uint64) iter.Seq[uint64] {
 	return func(yield func(uint64) bool) {
 		c := x.Bucket(bucketContent).Cursor()
@@ -192,7 +191,7 @@ func (x index) equals(prefix []byte, last uint64) iter.Seq[uint64] {
 	}
 }
 
-// members yields all members, and whether they are settled.
+// members returns all members, and whether they are settled.
 func (x index) members() map[uint64]bool {
 	all := map[uint64]bool{}
 	c := x.Bucket(bucketMembers).Cursor()
@@ -210,7 +209,7 @@ func (x index) putMember(id uint64, settled bool) error {
 	return x.Bucket(bucketMembers).Put(key(id), state)
 }
 
-// forget takes a member out of the index.
+// forget deletes a member, and its names, from the index.
 func (x index) forget(id uint64) error {
 	var inodes []uint64
 	c := x.Bucket(bucketInodes).Cursor()

@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// contentKey is equal for files that may share storage. The first half, the
-// group, is what costs nothing to find out; the second is the first half of the
-// SHA-256 of the bytes, or zero as long as the file is alone in its group.
+// contentKey is equal for files that may share storage. The first half, the group, is
+// computed from attributes; the second half is the first half of the SHA-256 of the
+// bytes, or zero before they are hashed.
 type contentKey [2 * half]byte
 
 const half = 16
@@ -15,15 +15,15 @@ const half = 16
 func (k *contentKey) group() []byte { return k[:half] }
 func (k *contentKey) hashed() bool  { return [half]byte(k[half:]) != [half]byte{} }
 
-// record is what the index knows of an inode. It is believed only while the
-// inode's time of change is the same.
+// record is the index's entry of an inode. It is valid only while the inode's ctime
+// equals changed.
 type record struct {
 	changed int64 // ctime in nanoseconds
 	content contentKey
 	names   []name // of the inode, in members
 }
 
-// name is a path below the directory of a member.
+// name is a path, relative to the directory of a member.
 type name struct {
 	member uint64
 	path   string
@@ -44,7 +44,7 @@ func (r *record) members() []uint64 {
 	return slices.Compact(all)
 }
 
-// with returns a record that has n, too.
+// with returns a copy of the record that has the name n.
 func (r *record) with(n name) *record {
 	to := *r
 	if !slices.Contains(r.names, n) {
@@ -53,7 +53,7 @@ func (r *record) with(n name) *record {
 	return &to
 }
 
-// without returns a record without names in a member.
+// without returns a copy of the record without its names in a member.
 func (r *record) without(member uint64) *record {
 	if r == nil {
 		return &record{}
@@ -63,13 +63,14 @@ func (r *record) without(member uint64) *record {
 	return &to
 }
 
-// marshal is without the names, which are keys of the index.
+// marshal encodes the record without the names, which are keys of the index.
 func (r *record) marshal() []byte {
 	b := binary.BigEndian.AppendUint64(nil, uint64(r.changed))
 	return append(b, r.content[:]...)
 }
 
-// parseRecord returns nil for what is no record. It has no names yet.
+// parseRecord decodes what marshal returns, without names. It returns nil for other
+// input.
 func parseRecord(b []byte) *record {
 	var r record
 	if len(b) != 8+len(r.content) {

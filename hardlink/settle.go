@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// chunkFiles is how many files are looked at within one transaction of the
-// index. Two descriptors are open for each that is about to be linked.
+// chunkFiles is the number of files that are settled within one transaction of the index.
+// Two file descriptors are open for each of them that is to be linked.
 const chunkFiles = 256
 
 // settling is one run of Settle.
@@ -20,8 +20,8 @@ type settling struct {
 	root    string
 	pace    pace
 	reached Reached
-	// last is, of each content, the inode to which a name of this member
-	// was linked last: those before need not be looked at again.
+	// last maps a content to the last inode that was tried for it. Inodes with
+	// smaller numbers were tried before, and are skipped.
 	last    map[contentKey]uint64
 	blocked map[uint64]bool
 }
@@ -36,7 +36,7 @@ func (s *settling) run(ctx context.Context) error {
 			return err
 		}
 		path, err = filepath.Rel(s.root, path)
-		if err != nil || s.leaveAlone(path) {
+		if err != nil || s.excluded(path) {
 			return err
 		}
 		if chunk = append(chunk, path); len(chunk) < chunkFiles {
@@ -55,26 +55,27 @@ func (s *settling) run(ctx context.Context) error {
 	return s.update(func(x index) error { return x.putMember(s.id, len(s.blocked) == 0) })
 }
 
-func (s *settling) leaveAlone(path string) bool {
+func (s *settling) excluded(path string) bool {
 	return !s.shares && s.opts.Single != nil && s.opts.Single(path)
 }
 
-// chunk settles some files. What is in the index is kept also if that fails.
+// chunk settles the files at paths. Records that were written to the index before an
+// error are committed.
 func (s *settling) chunk(ctx context.Context, paths []string) (err error) {
-	kept := s.update(func(x index) error {
+	committed := s.update(func(x index) error {
 		b := batch{settling: s, index: x}
 		defer b.close()
 		err = b.settle(ctx, paths)
 		return nil
 	})
-	return errors.Join(err, kept)
+	return errors.Join(err, committed)
 }
 
-// batch is the files of a chunk.
+// batch settles the files of one chunk.
 type batch struct {
 	*settling
 	index
-	links []*pair // that are to be made, by directory
+	links []*pair // to be created, ordered by directory
 }
 
 func (b *batch) settle(ctx context.Context, paths []string) error {
@@ -82,26 +83,26 @@ func (b *batch) settle(ctx context.Context, paths []string) error {
 		if err := b.pace.rest(ctx); err != nil {
 			return err
 		}
-		if err := b.look(ctx, path); err != nil {
+		if err := b.settleFile(ctx, path); err != nil {
 			return err
 		}
 	}
 	return b.link()
 }
 
-// look finds out whether path has an equal in another member, and shares
-// extents with it or notes the link that is to be made.
-func (b *batch) look(ctx context.Context, path string) error {
+// settleFile searches an equal of the file at path in other members. It shares the
+// extents of the equal file, or adds the pair to b.links.
+func (b *batch) settleFile(ctx context.Context, path string) error {
 	f, err := openFile(b.root, name{b.id, path})
 	if err != nil {
 		return err
 	}
-	mine, err := b.known(f)
+	mine, err := b.candidate(f)
 	if err != nil || mine == nil {
 		return f.closeWith(err)
 	}
-	if b.alone(f, mine) || f.st.Nlink > 1 && !b.shares {
-		return f.closeWith(nil) // one of several names would have to leave the others
+	if b.soleInGroup(f, mine) || f.st.Nlink > 1 && !b.shares {
+		return f.closeWith(nil) // its names must go on to share one inode
 	}
 	equal, err := b.findEqual(ctx, f, mine)
 	if err != nil || equal == nil {
@@ -120,9 +121,9 @@ func (b *batch) look(ctx context.Context, path string) error {
 	return nil
 }
 
-// known makes the record of f true and returns it. It returns nil for a file
-// that needs no more attention: it is empty, or shares its inode already.
-func (b *batch) known(f *file) (*record, error) {
+// candidate returns the record of f after bringing it up to date. It returns nil for a
+// file that need not be settled: it is empty, or shares its inode with another member.
+func (b *batch) candidate(f *file) (*record, error) {
 	if f.st.Size == 0 {
 		return nil, nil
 	}
@@ -138,7 +139,7 @@ func (b *batch) known(f *file) (*record, error) {
 	return r, nil
 }
 
-// refresh makes the record of f true, of which f.name is a name.
+// refresh brings the record of the inode of f up to date and returns it.
 func (b *batch) refresh(f *file) (*record, error) {
 	old := b.file(f.st.Ino)
 	if old != nil && old.changed == f.changed() {
@@ -155,7 +156,7 @@ func (b *batch) refresh(f *file) (*record, error) {
 	r := &record{changed: f.changed(), content: content, names: []name{f.at}}
 	if old != nil {
 		for _, n := range old.names {
-			if n != f.at && b.stands(n, f.st.Ino) {
+			if n != f.at && b.isNameOf(n, f.st.Ino) {
 				r.names = append(r.names, n)
 			}
 		}
@@ -163,15 +164,15 @@ func (b *batch) refresh(f *file) (*record, error) {
 	return r, b.put(f.st.Ino, old, r)
 }
 
-// stands reports whether n is still a name of an inode.
-func (b *batch) stands(n name, ino uint64) bool {
+// isNameOf reports whether n still refers to the inode.
+func (b *batch) isNameOf(n name, ino uint64) bool {
 	var st unix.Stat_t
 	err := unix.Lstat(filepath.Join(b.opts.Members.Dir(n.member), n.path), &st)
 	return err == nil && st.Ino == ino
 }
 
-// alone reports whether no other file is in the group of f.
-func (b *batch) alone(f *file, r *record) bool {
+// soleInGroup reports whether no other file is in the group of f.
+func (b *batch) soleInGroup(f *file, r *record) bool {
 	for ino := range b.equals(r.content.group(), 0) {
 		if ino != f.st.Ino {
 			return false

@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// findEqual returns a file of another member that f may share storage with, or
-// nil. Those of f's group whose bytes were never read are read for that.
+// findEqual returns a file of another member that f may share storage with, or nil. It
+// first hashes the files of f's group that were not hashed before.
 func (b *batch) findEqual(ctx context.Context, f *file, r *record) (*file, error) {
-	if equal, is, err := b.only(f, r); is || err != nil {
+	if equal, decided, err := b.soleCandidate(f, r); decided || err != nil {
 		return equal, err
 	}
 	r, err := b.hash(ctx, f, r)
@@ -58,10 +58,11 @@ func (b *batch) findEqual(ctx context.Context, f *file, r *record) (*file, error
 	return nil, nil
 }
 
-// only reports whether f's group is f and one other file, the bytes of neither
-// were ever read, and there is no need to: whoever shares storage compares them.
-// It returns the other one, or nil if f may not share storage with that.
-func (b *batch) only(f *file, r *record) (equal *file, is bool, err error) {
+// soleCandidate avoids hashing: if exactly one other file is in f's group and neither was
+// hashed, it returns that file, since comparing the two reads less than hashing both.
+// equal is nil if f may not share storage with it. decided is false if there are more
+// candidates or a hash is known.
+func (b *batch) soleCandidate(f *file, r *record) (equal *file, decided bool, err error) {
 	if r.content.hashed() {
 		return nil, false, nil
 	}
@@ -90,21 +91,22 @@ func (b *batch) only(f *file, r *record) (equal *file, is bool, err error) {
 	return other, true, nil
 }
 
-// mostEquals bounds how many inodes of one content are looked at for a file.
-const mostEquals = 64
+// maxEquals bounds the inodes of equal content that are tried for one file.
+const maxEquals = 64
 
-// inodes returns equals as a list, so that records may be written meanwhile.
+// inodes returns at most maxEquals inodes of equals. It collects them before the caller
+// writes records.
 func (b *batch) inodes(prefix []byte, last uint64) (all []uint64) {
 	for ino := range b.equals(prefix, last) {
-		if all = append(all, ino); len(all) == mostEquals {
+		if all = append(all, ino); len(all) == maxEquals {
 			break
 		}
 	}
 	return all
 }
 
-// open opens an inode by one of its names, and makes its record true. It
-// returns nil if none of its names stands.
+// open opens an inode by one of its names, and brings its record up to date. If no name
+// refers to the inode any more, it deletes the record and returns nil.
 func (b *batch) open(ino uint64) (*file, *record, error) {
 	old := b.file(ino)
 	if old == nil {
@@ -131,12 +133,12 @@ func (b *batch) open(ino uint64) (*file, *record, error) {
 	return nil, nil, b.drop(ino, old)
 }
 
-// mayShare reports whether a name of this member may come to share storage with
-// equal. Inodes are shared only if all names of equal are known, and if no view
-// shows two members that have one.
+// mayShare reports whether a file of this member may share storage with equal. An inode
+// may be shared only if all of its names are known and no view shows two members that
+// have it.
 func (b *batch) mayShare(equal *file, known, want *record) bool {
 	if known.content != want.content {
-		return false // its record was not true
+		return false // the record was out of date
 	}
 	if b.shares {
 		return true
@@ -159,7 +161,7 @@ func (b *batch) mayShare(equal *file, known, want *record) bool {
 	return free
 }
 
-// hash completes the content key of f's record.
+// hash adds the hash of the bytes to f's record, unless it has one.
 func (b *batch) hash(ctx context.Context, f *file, r *record) (*record, error) {
 	if r.content.hashed() {
 		return r, nil

@@ -24,8 +24,8 @@ type file struct {
 	st unix.Stat_t
 }
 
-// openFile opens the regular file at n below dir for reading, and nothing that
-// a symbolic link leads to.
+// openFile opens the regular file n below dir for reading. It does not follow symbolic
+// links.
 func openFile(dir string, n name) (*file, error) {
 	root, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -37,7 +37,7 @@ func openFile(dir string, n name) (*file, error) {
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_XDEV,
 	}
 	fd, err := unix.Openat2(root, n.path, &how)
-	if errors.Is(err, unix.EPERM) { // O_NOATIME is for owners
+	if errors.Is(err, unix.EPERM) { // only the owner may use O_NOATIME
 		how.Flags &^= unix.O_NOATIME
 		fd, err = unix.Openat2(root, n.path, &how)
 	}
@@ -55,7 +55,7 @@ func openFile(dir string, n name) (*file, error) {
 	return f, nil
 }
 
-// close closes a file that was only read.
+// close closes a file that was open for reading only, which cannot lose data.
 func (f *file) close() { _ = f.File.Close() }
 
 func (f *file) closeWith(err error) error {
@@ -67,8 +67,8 @@ func (f *file) fd() int { return int(f.Fd()) }
 
 func (f *file) changed() int64 { return unix.TimespecToNsec(f.st.Ctim) }
 
-// groupOf returns the content key of f without what its bytes say: of its size
-// for sharing extents, and of its size and all attributes for links.
+// groupOf returns the content key of f without the hash. The group is computed from the
+// size, and, for hard links, from all attributes that must be equal.
 func (p *Pool) groupOf(f *file) (contentKey, error) {
 	var k contentKey
 	if p.shares {
@@ -85,7 +85,7 @@ func (p *Pool) groupOf(f *file) (contentKey, error) {
 	return k, nil
 }
 
-// xattrs returns names and values of all extended attributes, in order.
+// xattrs returns the names and values of all extended attributes, sorted by name.
 func (f *file) xattrs() ([]string, error) {
 	list, err := sized(func(b []byte) (int, error) { return unix.Flistxattr(f.fd(), b) })
 	if errors.Is(err, unix.ENOTSUP) {
@@ -107,7 +107,7 @@ func (f *file) xattrs() ([]string, error) {
 	return all, nil
 }
 
-// sized calls get with room for what it returns.
+// sized calls get twice: for the size, and with a buffer of that size.
 func sized(get func([]byte) (int, error)) ([]byte, error) {
 	n, err := get(nil)
 	if err != nil || n == 0 {
@@ -118,13 +118,13 @@ func sized(get func([]byte) (int, error)) ([]byte, error) {
 	return b[:max(n, 0)], err
 }
 
-// piece is how much is read between two looks at the context.
-const piece = 256 << 10
+// readSize is the number of bytes per read; the context is checked in between.
+const readSize = 256 << 10
 
 // sum returns the SHA-256 of f's bytes.
 func (f *file) sum(ctx context.Context, pace *pace) ([]byte, error) {
 	h := sha256.New()
-	b := make([]byte, min(piece, f.st.Size))
+	b := make([]byte, min(readSize, f.st.Size))
 	for off := int64(0); off < f.st.Size; off += int64(len(b)) {
 		if err := pace.rest(ctx); err != nil {
 			return nil, err
@@ -138,7 +138,7 @@ func (f *file) sum(ctx context.Context, pace *pace) ([]byte, error) {
 	return h.Sum(nil), nil
 }
 
-// pair is a name and the inode that it is to be a name of.
+// pair is a file of the member, and the equal file that is to replace it.
 type pair struct {
 	name, equal *file
 	linked      bool
@@ -154,7 +154,7 @@ func (p *pair) compare(ctx context.Context, pace *pace) (bool, error) {
 	if p.name.st.Size != p.equal.st.Size {
 		return false, nil
 	}
-	size := min(piece, p.name.st.Size)
+	size := min(readSize, p.name.st.Size)
 	a, b := make([]byte, size), make([]byte, size)
 	for off := int64(0); off < p.name.st.Size; off += size {
 		if err := pace.rest(ctx); err != nil {
@@ -175,19 +175,20 @@ func (p *pair) compare(ctx context.Context, pace *pace) (bool, error) {
 	return true, nil
 }
 
-// pace makes work take at most half of the time.
+// pace throttles Settle to at most half of the time.
 type pace struct{ since time.Time }
 
-// stint is how long is worked before a rest of the same length.
-const stint = 20 * time.Millisecond
+// workTime is the time of work after which rest sleeps for the same time.
+const workTime = 20 * time.Millisecond
 
-// rest is called between pieces of work.
+// rest is called regularly between reads and files. It sleeps if workTime has passed, at
+// most a second.
 func (p *pace) rest(ctx context.Context) error {
 	if p.since.IsZero() {
 		p.since = time.Now()
 	}
 	worked := time.Since(p.since)
-	if worked < stint {
+	if worked < workTime {
 		return ctx.Err()
 	}
 	t := time.NewTimer(min(worked, time.Second))

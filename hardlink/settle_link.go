@@ -9,13 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// heldLinks bounds how many links are made while no view can come to be.
-const heldLinks = 32
+// linksPerHold bounds the links that are created within one call of Members.Hold.
+const linksPerHold = 32
 
-// link makes all links of the batch, directory by directory. The times of the
-// directories are noted on disk before and restored afterwards.
+// link creates all links of the batch. Before, it writes the times of the directories
+// concerned to disk; afterwards it restores them.
 func (b *batch) link() error {
-	if err := b.ready(); err != nil || len(b.links) == 0 {
+	if err := b.prepareLinks(); err != nil || len(b.links) == 0 {
 		return err
 	}
 	dirs, err := openDirs(b.root, b.links)
@@ -23,43 +23,42 @@ func (b *batch) link() error {
 		return err
 	}
 	defer dirs.close()
-	if err := b.noteTimes(b.id, dirs); err != nil {
+	if err := b.saveTimes(b.id, dirs); err != nil {
 		return err
 	}
 	for left := b.links; len(left) > 0 && err == nil; {
-		n := min(len(left), heldLinks)
+		n := min(len(left), linksPerHold)
 		err = b.opts.Members.Hold(func() error { return b.linkHeld(dirs, left[:n]) })
 		left = left[n:]
 	}
-	// Also after an error: what was linked is to be known as that.
+	// Links that were created before an error must be in the index, too.
 	return errors.Join(err, b.indexLinks(), b.dropTimes(dirs))
 }
 
-// ready does for all links of the batch what takes time: Members is told which
-// members come to share an inode, and the bytes of the inode, which may have been
-// written a moment ago, go to disk. Filesystems order what they write about names,
-// but not the bytes of files before it. Links to inodes that have no record any
-// more are dropped: a member can be deleted at any time, and the record of an
-// inode goes when none of its names is found.
-func (b *batch) ready() error {
-	kept := b.links[:0]
+// prepareLinks does the slow steps before Members.Hold for all links of the batch: it
+// calls Members.Pair, and flushes the inode's bytes, which can have been written
+// recently: filesystems order metadata, but not a file's bytes before it. It drops links
+// to inodes that have no record any more: a member can be deleted at any time, and the
+// record of an inode is deleted when none of its names is found.
+func (b *batch) prepareLinks() error {
+	remaining := b.links[:0]
 	for i, p := range b.links {
 		r := b.file(p.equal.st.Ino)
 		if r == nil {
 			p.close()
 			continue
 		}
-		kept = append(kept, p)
-		if err := b.readyLink(p, r); err != nil {
-			b.links = append(kept, b.links[i+1:]...)
+		remaining = append(remaining, p)
+		if err := b.prepareLink(p, r); err != nil {
+			b.links = append(remaining, b.links[i+1:]...)
 			return err
 		}
 	}
-	b.links = kept
+	b.links = remaining
 	return nil
 }
 
-func (b *batch) readyLink(p *pair, equal *record) error {
+func (b *batch) prepareLink(p *pair, equal *record) error {
 	if err := b.opts.Members.Pair(b.id, equal.members()); err != nil {
 		return err
 	}
@@ -67,8 +66,8 @@ func (b *batch) readyLink(p *pair, equal *record) error {
 	return os.NewSyscallError("sync_file_range", unix.SyncFileRange(p.equal.fd(), 0, 0, whole))
 }
 
-// linkHeld makes links while no view can come to be, and restores the times of
-// their directories before one can.
+// linkHeld creates links within Members.Hold, and restores the times of their directories
+// before it returns.
 func (b *batch) linkHeld(dirs openedDirs, links []*pair) (err error) {
 	defer func() {
 		for _, dir := range dirs {
@@ -79,7 +78,7 @@ func (b *batch) linkHeld(dirs openedDirs, links []*pair) (err error) {
 		if !b.opts.Members.Free(b.id) {
 			return ErrInUse
 		}
-		ok, err := b.stillMay(p)
+		ok, err := b.recheck(p)
 		if err != nil {
 			return err
 		}
@@ -93,10 +92,10 @@ func (b *batch) linkHeld(dirs openedDirs, links []*pair) (err error) {
 	return nil
 }
 
-// stillMay asks again what was found out before nobody could interfere, and
-// whether somebody has one of the files open for writing, as may be if a client
-// committed a snapshot that it still writes to.
-func (b *batch) stillMay(p *pair) (bool, error) {
+// recheck repeats, within Members.Hold, the checks that found the pair, and checks that
+// no process has one of the files open for writing, which is possible if a client commits
+// a snapshot while a process still writes to it.
+func (b *batch) recheck(p *pair) (bool, error) {
 	var name, equal unix.Stat_t
 	if err := unix.Lstat(p.name.Name(), &name); err != nil {
 		return false, &os.PathError{Op: "lstat", Path: p.name.Name(), Err: err}
@@ -108,13 +107,12 @@ func (b *batch) stillMay(p *pair) (bool, error) {
 		return false, nil
 	}
 	r := b.file(p.equal.st.Ino)
-	return r != nil && b.mayShare(p.equal, r, r) && p.name.quiet() && p.equal.quiet(), nil
+	return r != nil && b.mayShare(p.equal, r, r) && p.name.noWriters() && p.equal.noWriters(), nil
 }
 
-// quiet reports whether nobody has f open for writing: then, and only then, the
-// kernel grants a read lease (fcntl(2), F_SETLEASE). Who may have none is told
-// that somebody has.
-func (f *file) quiet() bool {
+// noWriters reports whether no process has f open for writing: the kernel grants a read
+// lease only then (fcntl(2), F_SETLEASE). Without the permission for leases it is false.
+func (f *file) noWriters() bool {
 	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_RDLCK); err != nil {
 		return false
 	}
@@ -122,13 +120,13 @@ func (f *file) quiet() bool {
 	return err == nil
 }
 
-// replace makes p.name a name of the inode p.equal, that which was read. It is
-// done by rename(2), so that there is one or the other at any time.
+// replace makes p.name a name of the inode of p.equal, which is open, by linkat(2) to a
+// temporary name and rename(2): at any time the name refers to one of the two inodes.
 func (b *batch) replace(p *pair, dir *openedDir) error {
 	made := filepath.Join(b.scratch(), "link")
 	if err := unix.Linkat(unix.AT_FDCWD, procPath(p.equal), unix.AT_FDCWD, made, unix.AT_SYMLINK_FOLLOW); err != nil {
 		if errors.Is(err, unix.EMLINK) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOENT) && p.equal.isGone() {
-			return nil // it has 65,000 links (ext4), is immutable (chattr(1)), or was deleted a moment ago
+			return nil // the maximum of links (65,000 on ext4), immutable (chattr(1)), or just deleted
 		}
 		return &os.LinkError{Op: "link", Old: p.equal.Name(), New: made, Err: err}
 	}
@@ -147,7 +145,7 @@ func (f *file) isGone() bool {
 	return unix.Fstat(f.fd(), &st) == nil && st.Nlink == 0
 }
 
-// indexLinks tells the index of the links that were made.
+// indexLinks writes the links that were created to the index.
 func (b *batch) indexLinks() error {
 	for _, p := range b.links {
 		if !p.linked {
@@ -160,7 +158,7 @@ func (b *batch) indexLinks() error {
 		}
 		old := b.file(p.equal.st.Ino)
 		if old == nil {
-			continue // an inode that the index does not know is left alone
+			continue // no record of the inode: its names are not all known
 		}
 		if err := unix.Fstat(p.equal.fd(), &p.equal.st); err != nil {
 			return &os.PathError{Op: "fstat", Path: p.equal.Name(), Err: err}
@@ -180,17 +178,17 @@ func (b *batch) close() {
 	}
 }
 
-// openedDirs are directories of a member, by path below it.
+// openedDirs are open directories of a member, by their path relative to its directory.
 type openedDirs map[string]*openedDir
 
 type openedDir struct {
 	fd    int
 	path  string
 	st    unix.Stat_t
-	dirty bool // its time of modification is not st's
+	dirty bool // its mtime is not that of st
 }
 
-// openDirs opens the directories of the names of links.
+// openDirs opens the parent directories of the files that links replace.
 func openDirs(root string, links []*pair) (openedDirs, error) {
 	dirs := openedDirs{}
 	for _, p := range links {
@@ -215,11 +213,11 @@ func openDirs(root string, links []*pair) (openedDirs, error) {
 
 func (d openedDirs) close() {
 	for _, dir := range d {
-		_ = unix.Close(dir.fd) // it was only read
+		_ = unix.Close(dir.fd) // open for reading
 	}
 }
 
-// restore gives a directory the time of modification that it had.
+// restore sets the mtime that the directory had when it was opened.
 func (d *openedDir) restore() error {
 	if !d.dirty {
 		return nil

@@ -9,21 +9,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sharePiece is how much is shared at a time; btrfs takes no more (Linux
+// dedupeSize is the number of bytes per ioctl; it is the maximum of btrfs (Linux
 // fs/btrfs/reflink.c, BTRFS_MAX_DEDUPE_LEN).
-const sharePiece = 16 << 20
+const dedupeSize = 16 << 20
 
-// share lets f share the extents of equal, and closes both. The kernel compares
-// the bytes and shares them in one step, and what can be seen of the files does
-// not change (ioctl_fideduperange(2)), so that it is no matter who uses them.
+// share lets f share the extents of equal, and closes both. The kernel compares the bytes
+// and shares the extents in one step; nothing that a program can read of the files
+// changes (ioctl_fideduperange(2)), so the files may be in use.
 func (b *batch) share(ctx context.Context, f, equal *file) error {
 	p := &pair{name: f, equal: equal}
 	defer p.close()
-	for off := int64(0); off < f.st.Size; off += sharePiece {
+	for off := int64(0); off < f.st.Size; off += dedupeSize {
 		if err := b.pace.rest(ctx); err != nil {
 			return err
 		}
-		same, err := dedupe(equal, f, off, min(sharePiece, f.st.Size-off))
+		same, err := dedupe(equal, f, off, min(dedupeSize, f.st.Size-off))
 		if err != nil || !same {
 			return err
 		}
@@ -32,9 +32,8 @@ func (b *batch) share(ctx context.Context, f, equal *file) error {
 	return nil
 }
 
-// dedupe lets to share with from what both have at off. It reports false if
-// that is not the same, or cannot be shared: btrfs keeps short files with their
-// inodes.
+// dedupe lets to share the extents of from in the range of length bytes at off. It
+// returns false if the bytes differ or cannot be shared: btrfs stores short files inline.
 func dedupe(from, to *file, off, length int64) (bool, error) {
 	r := unix.FileDedupeRange{
 		Src_offset: uint64(off), Src_length: uint64(length),
@@ -53,7 +52,7 @@ func dedupe(from, to *file, off, length int64) (bool, error) {
 	return r.Info[0].Status == unix.FILE_DEDUPE_RANGE_SAME && int64(r.Info[0].Bytes_deduped) == length, nil
 }
 
-// sharesExtents tries whether files below dir can share extents.
+// sharesExtents probes whether files in dir can share extents.
 func sharesExtents(dir string) (bool, error) {
 	var files []*file
 	defer func() {

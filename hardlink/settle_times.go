@@ -12,23 +12,23 @@ import (
 	"github.com/ladle-dev/ladle/durable"
 )
 
-// noted are the times of directories whose entries are being replaced, in a
-// file that lasts until they have these times again.
-type noted struct {
+// savedTimes is the content of the file "times": the mtimes of directories with entries
+// that are being replaced. The file exists until the directories have these times again.
+type savedTimes struct {
 	Member uint64      `json:"member"`
-	Dirs   []notedTime `json:"dirs"`
+	Dirs   []savedTime `json:"dirs"`
 }
 
-type notedTime struct {
-	Path     []byte `json:"path"`     // below the directory of the member; not always UTF-8
+type savedTime struct {
+	Path     []byte `json:"path"`     // relative to the directory of the member; not always UTF-8
 	Modified int64  `json:"modified"` // nanoseconds since 1970
 }
 
-// noteTimes writes the times of dirs to disk.
-func (p *Pool) noteTimes(member uint64, dirs openedDirs) error {
-	n := noted{Member: member}
+// saveTimes writes the mtimes of dirs to the file "times".
+func (p *Pool) saveTimes(member uint64, dirs openedDirs) error {
+	n := savedTimes{Member: member}
 	for path, d := range dirs {
-		n.Dirs = append(n.Dirs, notedTime{[]byte(path), unix.TimespecToNsec(d.st.Mtim)})
+		n.Dirs = append(n.Dirs, savedTime{[]byte(path), unix.TimespecToNsec(d.st.Mtim)})
 	}
 	b, err := json.Marshal(n)
 	if err != nil {
@@ -37,7 +37,7 @@ func (p *Pool) noteTimes(member uint64, dirs openedDirs) error {
 	return durable.Write(p.timesFile(), b)
 }
 
-// dropTimes removes the note if all directories have their times again.
+// dropTimes removes the file "times" if all directories have their mtimes again.
 func (p *Pool) dropTimes(dirs openedDirs) error {
 	for _, d := range dirs {
 		if d.dirty {
@@ -50,8 +50,8 @@ func (p *Pool) dropTimes(dirs openedDirs) error {
 	return os.Remove(p.timesFile())
 }
 
-// mend gives directories the times that an interrupted process has noted.
-func (p *Pool) mend() error {
+// restoreTimes sets the mtimes that an interrupted process saved.
+func (p *Pool) restoreTimes() error {
 	b, err := os.ReadFile(p.timesFile())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -59,20 +59,20 @@ func (p *Pool) mend() error {
 	if err != nil {
 		return err
 	}
-	var n noted
+	var n savedTimes
 	if err := json.Unmarshal(b, &n); err != nil {
-		return err // it was renamed when it was whole and on disk
+		return err // the file was complete and on disk before it got its name
 	}
 	for _, d := range n.Dirs {
-		if err := mendDir(filepath.Join(p.opts.Members.Dir(n.Member), string(d.Path)), d.Modified); err != nil {
+		if err := restoreTime(filepath.Join(p.opts.Members.Dir(n.Member), string(d.Path)), d.Modified); err != nil {
 			return err
 		}
 	}
 	return os.Remove(p.timesFile())
 }
 
-// mendDir does nothing if the directory was removed meanwhile.
-func mendDir(path string, modified int64) error {
+// restoreTime does nothing if the directory does not exist any more.
+func restoreTime(path string, modified int64) error {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if errors.Is(err, unix.ENOENT) {
 		return nil
@@ -87,8 +87,7 @@ func mendDir(path string, modified int64) error {
 	return os.NewSyscallError("fsync", unix.Fsync(fd))
 }
 
-// setModified sets the time of modification of an open directory, in
-// nanoseconds since 1970.
+// setModified sets the mtime of an open directory, in nanoseconds since 1970.
 func setModified(fd int, nsec int64) error {
 	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, unix.NsecToTimespec(nsec)}
 	return os.NewSyscallError("utimensat", unix.UtimesNanoAt(fd, ".", times, 0))

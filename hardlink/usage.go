@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Usage returns the bytes and inodes that the directory dir alone takes on
-// disk: those of files that also have names elsewhere are not among them.
+// Usage returns the bytes and inodes on disk that would be freed with the directory dir:
+// files that have further names outside of dir are not counted.
 func Usage(ctx context.Context, dir string) (bytes, inodes int64, err error) {
-	seen := map[inode]uint64{} // names of files with several
+	seen := map[inode]uint64{} // number of names found, of files with several links
 	err = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -30,7 +30,7 @@ func Usage(ctx context.Context, dir string) (bytes, inodes int64, err error) {
 				return nil
 			}
 		}
-		bytes += st.Blocks * 512 // whatever st_blksize is: see stat(2)
+		bytes += st.Blocks * 512 // st_blocks is in units of 512 bytes: stat(2)
 		inodes++
 		return nil
 	})
