@@ -20,15 +20,20 @@ import (
 // Shown is one clean diff of a stack.
 type Shown struct {
 	Dir string
-	// Attributed are its directories with extended attributes: see Attributed.
+	// Attributed lists its directories with extended attributes: see Attributed.
 	Attributed []string
 }
 
-// Accumulate returns what a stack of clean diffs, the lowest first, needs on top
-// for its directories to have what BuildKit's merge gives them. That sets the
-// attributes of each diff's directory on the one that diffs before it made, and
-// takes none away; what lies below the stack has no part in it. It is Empty
-// for a stack that shows as much as it is, which most do.
+// Accumulate returns the directory-only diff that a stack of clean diffs, the lowest
+// first, needs on top for its directories to have the attributes that BuildKit's merge
+// gives them: BuildKit sets the attributes of each diff's directory on the directory that
+// the earlier diffs made, and removes none. Lowerdirs below the stack have no influence.
+// The result is Empty if the stack shows these attributes by itself, as most do.
+//
+// The directories must not be written to during the call and until Diff.Make has
+// returned; a hardlink.Pool may replace files in them. The error wraps ErrRedirect if a
+// directory has a redirect or a file has no contents, else it is an *os.PathError or that
+// of ctx.
 func Accumulate(ctx context.Context, stack []Shown, opts Options) (*Diff, error) {
 	s := newScan(ctx, opts)
 	wanted := map[string]bool{}
@@ -36,7 +41,7 @@ func Accumulate(ctx context.Context, stack []Shown, opts Options) (*Diff, error)
 	for i, shown := range stack {
 		dirs = append(dirs, shown.Dir)
 		if i == len(stack)-1 {
-			break // nothing is above it
+			break // no diff is above the last one
 		}
 		for _, name := range shown.Attributed {
 			for dir := name; dir != "."; dir = path.Dir(dir) {
@@ -55,54 +60,55 @@ func Accumulate(ctx context.Context, stack []Shown, opts Options) (*Diff, error)
 	return s.diff(root, false)
 }
 
-// accumulation finds which directories of a stack have too few attributes.
+// accumulation finds the directories of a stack that show too few attributes.
 type accumulation struct {
 	*scan
-	children map[string][]string // paths to look at, by the directory they are in
-	wanted   map[string]bool     // of these paths, whether a diff has attributes there
+	children map[string][]string // paths to check, by their parent
+	wanted   map[string]bool     // by path to check: whether a diff has attributes there
 }
 
-// below returns what is needed in the directory name, which is dirs, the lowest
-// first, in those diffs that still have a part in it.
+// below returns the entries that the directory name needs. dirs are the directories of
+// that path, the lowest first, that the merge is made of: see contributors.
 func (a *accumulation) below(name string, dirs []string) (*hardlink.Dir, error) {
 	if err := a.ctx.Err(); err != nil {
 		return nil, err
 	}
-	kept := &hardlink.Dir{}
+	needed := &hardlink.Dir{}
 	for _, child := range a.children[name] {
-		parts, err := a.parts(dirs, path.Base(child))
+		contributors, err := a.contributors(dirs, path.Base(child))
 		if err != nil {
 			return nil, err
 		}
-		if len(parts) < 2 {
-			continue // one diff has all that there is
+		if len(contributors) < 2 {
+			continue // one diff alone has this directory
 		}
-		dir, err := a.below(child, parts)
+		dir, err := a.below(child, contributors)
 		if err != nil {
 			return nil, err
 		}
-		top := len(parts) - 1
-		node := &hardlink.Node{From: parts[top], Dir: dir}
+		top := len(contributors) - 1
+		node := &hardlink.Node{From: contributors[top], Dir: dir}
 		if a.wanted[child] {
-			more, err := hasMore(parts[:top], parts[top])
+			more, err := hasMore(contributors[:top], contributors[top])
 			if err != nil {
 				return nil, err
 			}
 			if more {
-				node.Under = parts[:top]
+				node.Under = contributors[:top]
 			}
 		}
 		if len(node.Under) > 0 || dir.Len() > 0 {
-			kept.Add(path.Base(child), node)
+			needed.Add(path.Base(child), node)
 		}
 	}
-	return kept, nil
+	return needed, nil
 }
 
-// parts returns the directories called name in dirs that are one directory of
-// the merge: those above the last thing that is none.
-func (a *accumulation) parts(dirs []string, name string) ([]string, error) {
-	var parts []string
+// contributors returns the directories called name in dirs that together are one
+// directory of the merge: those above the topmost file or whiteout of that name,
+// beginning with the topmost opaque one if there is one.
+func (a *accumulation) contributors(dirs []string, name string) ([]string, error) {
+	var contributors []string
 	for _, dir := range dirs {
 		e, err := a.lookup(union{dir}, name)
 		switch {
@@ -110,20 +116,20 @@ func (a *accumulation) parts(dirs []string, name string) ([]string, error) {
 			return nil, err
 		case e == nil:
 		case e.isDir():
-			if e.cut {
-				parts = nil
+			if e.opaque {
+				contributors = nil
 			}
-			parts = append(parts, e.path)
+			contributors = append(contributors, e.path)
 		default:
-			parts = nil
+			contributors = nil
 		}
 	}
-	return parts, nil
+	return contributors, nil
 }
 
-// hasMore reports whether one of under has an attribute that top has not.
+// hasMore reports whether one of under has an extended attribute that top does not have.
 func hasMore(under []string, top string) (bool, error) {
-	there, err := attributes(top)
+	present, err := attributes(top)
 	if err != nil {
 		return false, err
 	}
@@ -133,7 +139,7 @@ func hasMore(under []string, top string) (bool, error) {
 			return false, err
 		}
 		for _, name := range names {
-			if isOwn(name) && !slices.Contains(there, name) {
+			if isAccumulated(name) && !slices.Contains(present, name) {
 				return true, nil
 			}
 		}
@@ -150,18 +156,17 @@ func attributes(dir string) ([]string, error) {
 	return names, nil
 }
 
-// isOwn reports whether an extended attribute says something about a directory
-// that others have not: it is no mark of overlayfs, and no label of SELinux,
-// which all directories have or none.
-func isOwn(name string) bool {
+// isAccumulated reports whether an extended attribute counts for Accumulate: those of
+// overlayfs do not, nor does security.selinux, which either all directories have or none.
+func isAccumulated(name string) bool {
 	return !strings.HasPrefix(name, hardlink.MarkKey("", false)) &&
 		!strings.HasPrefix(name, hardlink.MarkKey("", true)) && name != "security.selinux"
 }
 
-// Attributed returns the paths of the directories of a clean diff that have
-// extended attributes, but for those that have no part in Accumulate. Its root
-// is none. The tree of a diff says itself which they are (tree.AttributedXattr).
-// Other directories are walked: Diff.Attributed knows without.
+// Attributed returns the paths of the directories of a clean diff that have extended
+// attributes which count for Accumulate, without the root. A tree of layers lists them in
+// its root (tree.AttributedXattr); another directory is walked. Diff.Attributed has the
+// same list without a walk.
 func Attributed(ctx context.Context, dir string, opts Options) ([]string, error) {
 	key := hardlink.MarkKey(strings.TrimPrefix(tree.AttributedXattr, hardlink.MarkKey("", false)), opts.UserXattr)
 	value, err := sysx.LGetxattr(dir, key)
@@ -177,7 +182,7 @@ func Attributed(ctx context.Context, dir string, opts Options) ([]string, error)
 			return errors.Join(err, ctx.Err())
 		}
 		names, err := attributes(path)
-		if slices.ContainsFunc(names, isOwn) {
+		if slices.ContainsFunc(names, isAccumulated) {
 			found = append(found, strings.TrimPrefix(path, dir+"/"))
 		}
 		return err
@@ -185,7 +190,7 @@ func Attributed(ctx context.Context, dir string, opts Options) ([]string, error)
 	return found, err
 }
 
-// attributedIn adds the directories below dir, which has the path name, that
+// attributedIn appends to found the directories below dir, which has the path name, that
 // have extended attributes.
 func (s *scan) attributedIn(dir *hardlink.Dir, name string, found []string) ([]string, error) {
 	for base, n := range dir.All() {

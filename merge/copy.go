@@ -15,42 +15,45 @@ import (
 	"github.com/ladle-dev/ladle/hardlink"
 )
 
-// ErrCopy says that a copy cannot be made of links, or would not be what a
-// copier makes. The client can still copy.
-var ErrCopy = errors.New("not a copy that links can make")
+// ErrCopy is the error of a copy that cannot be made of hard links, or would differ from
+// what BuildKit's copier makes. The client can still copy.
+var ErrCopy = errors.New("the copy cannot be made of hard links")
 
 func refuse(format string, args ...any) error {
 	return fmt.Errorf(format+": %w", append(args, ErrCopy)...)
 }
 
-// Copying says where a copy is made from and what is below it.
+// Copying is the request of a copy with the lowerdirs of the snapshots concerned.
 type Copying struct {
 	CopyRequest
-	// Stack is the directories that show the snapshot From, and Below those
-	// over which the copy will lie, the topmost first.
+	// Stack are the lowerdirs of the snapshot From, and Below the lowerdirs that
+	// the copy will be stacked over, the topmost first.
 	Stack, Below []string
-	// Lazy reports whether files of Stack[i] cannot be linked.
+	// Lazy reports whether Stack[i] is a lazy layer: its files cannot be linked.
 	Lazy func(i int) bool
 }
 
-// Copy is a copy of which source and target were found.
+// Copy is a copy with its source and target looked up.
 type Copy struct {
 	*scan
 	Copying
 	source entry
-	place  place
+	dest   dest
 }
 
-// FindCopy looks up the source and the target of a copy. The error is ErrCopy if
-// a link is in the way of either, if the source is not there, or is neither a
-// directory nor a regular file or not in directories alone, and if a copier
-// would fail.
+// FindCopy looks up source and target of a copy. The error wraps ErrCopy if:
+//
+//   - a symbolic link is on the path of the source or the target,
+//   - the source does not exist, is neither a directory nor a regular file, or has files
+//     in a lazy layer,
+//   - a copier would fail,
+//   - an entry would inherit an access control list or a group from its parent directory.
 func FindCopy(ctx context.Context, c Copying, opts Options) (*Copy, error) {
 	f := &Copy{scan: newScan(ctx, opts), Copying: c}
 	if err := f.findSource(); err != nil {
 		return nil, err
 	}
-	return f, f.findPlace()
+	return f, f.findDest()
 }
 
 func (c *Copy) findSource() error {
@@ -90,7 +93,7 @@ func rootOf(u union) (entry, error) {
 	return root, nil
 }
 
-// Sources returns which directories of the stack have what is copied.
+// Sources returns the indexes in Stack of the directories that have the source.
 func (c *Copy) Sources() (at []int) {
 	paths := c.source.dirs
 	if !c.source.isDir() {
@@ -109,18 +112,18 @@ func components(p string) func(func(string) bool) {
 	return strings.FieldsFuncSeq(p, func(r rune) bool { return r == '/' })
 }
 
-// place is where a copy goes.
-type place struct {
-	// path is of the entry that is copied, and parents are the directories
-	// above it that are there, the topmost first, without the root.
+// dest is the target of a copy.
+type dest struct {
+	// path is the path of the copied entry. parents are its existing parent
+	// directories in Below, beginning with the one in the root.
 	path    string
 	parents []*entry
-	root    string // what shows the root below; empty: there is none
-	below   *entry // what is at path; nil: nothing
+	root    string // directory of the root in Below; empty: Below is empty
+	below   *entry // existing entry at path; nil: none
 }
 
-// findPlace looks up what is at the target.
-func (c *Copy) findPlace() error {
+// findDest looks up the target.
+func (c *Copy) findDest() error {
 	target := path.Clean(c.Target)
 	into := !c.source.isDir() && strings.HasSuffix(c.Target, "/")
 	if into {
@@ -129,8 +132,8 @@ func (c *Copy) findPlace() error {
 	if err := c.walk(target); err != nil {
 		return err
 	}
-	if c.source.isDir() || c.place.below == nil || !c.place.below.isDir() {
-		return c.checkPlace()
+	if c.source.isDir() || c.dest.below == nil || !c.dest.below.isDir() {
+		return c.checkDest()
 	}
 	if into {
 		return refuse("directory %s in place of a file", target)
@@ -138,12 +141,12 @@ func (c *Copy) findPlace() error {
 	if err := c.walk(path.Join(target, path.Base(c.Source))); err != nil {
 		return err
 	}
-	return c.checkPlace()
+	return c.checkDest()
 }
 
-// walk follows a path below, and notes what is there.
+// walk looks up a path in Below.
 func (c *Copy) walk(target string) error {
-	p := place{path: target}
+	p := dest{path: target}
 	u := union(c.Below)
 	names := slices.Collect(components(target))
 	if len(u) > 0 {
@@ -173,14 +176,14 @@ func (c *Copy) walk(target string) error {
 		}
 		p.parents, u = append(p.parents, e), e.dirs
 	}
-	c.place = p
+	c.dest = p
 	return nil
 }
 
-// checkPlace refuses what a copier would refuse, and what would give entries
-// other attributes than they have in the source.
-func (c *Copy) checkPlace() error {
-	p := c.place
+// checkDest refuses a target for which a copier fails, and one that would give the copied
+// entries other attributes than in the source.
+func (c *Copy) checkDest() error {
+	p := c.dest
 	if p.path == "/" && !c.source.isDir() {
 		return refuse("a file in place of the root")
 	}
@@ -198,16 +201,16 @@ func (c *Copy) checkPlace() error {
 	if err := unix.Lstat(last, &st); err != nil {
 		return &os.PathError{Op: "lstat", Path: last, Err: err}
 	}
-	// What is made in such a directory gets its group.
+	// An entry that is created in such a directory gets the directory's group.
 	if st.Mode&unix.S_ISGID != 0 && p.below == nil {
 		return refuse("%s is below a set-gid directory", p.path)
 	}
-	return c.inheritsNothing(last)
+	return c.checkNoDefaultACL(last)
 }
 
-// inheritsNothing refuses a directory whose entries get access control lists
-// from it when they are made.
-func (c *Copy) inheritsNothing(dir string) error {
+// checkNoDefaultACL refuses a directory with a default access control list, which new
+// entries inherit.
+func (c *Copy) checkNoDefaultACL(dir string) error {
 	_, err := unix.Lgetxattr(dir, "system.posix_acl_default", nil)
 	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) {
 		return nil
@@ -218,16 +221,16 @@ func (c *Copy) inheritsNothing(dir string) error {
 	return refuse("%s has a default access control list", dir)
 }
 
-// Make makes the directory at path, which must not exist, that has the copy and
-// the directories above it: over Below it shows what BuildKit's copier makes
-// there. Nothing is on disk for sure when it returns.
+// Make creates the directory path, which must not exist, with the copy and its parent
+// directories: as a lowerdir over Below it shows what BuildKit's copier makes. It does
+// not wait for the disk.
 func (c *Copy) Make(ctx context.Context, path string, links Links) (hardlink.Made, error) {
-	w := copier{Copy: c, links: links, several: map[inode][]*hardlink.Node{}, apart: map[inode]bool{}}
-	node, err := w.node(&c.source, c.place.below, c.place.path, c.Source)
+	w := copier{Copy: c, links: links, linked: map[inode][]*hardlink.Node{}, unlinkable: map[inode]bool{}}
+	node, err := w.node(&c.source, c.dest.below, c.dest.path, c.Source)
 	if err != nil {
 		return hardlink.Made{}, err
 	}
-	w.keepTogether()
+	w.copyWhole()
 	if c.source.isDir() {
 		node = c.top(node)
 	}
@@ -235,31 +238,31 @@ func (c *Copy) Make(ctx context.Context, path string, links Links) (hardlink.Mad
 	return hardlink.Make(ctx, path, c.parents(node), opts)
 }
 
-// top returns the node of the directory at the target itself, which has of the
-// source's attributes only the times.
+// top returns the node of the target directory itself, which gets only the times of the
+// source.
 func (c *Copy) top(node *hardlink.Node) *hardlink.Node {
 	top := &hardlink.Node{Dir: node.Dir, Times: c.source.path}
-	if below := c.place.below; below != nil {
+	if below := c.dest.below; below != nil {
 		top.From = below.path
 	}
 	return top
 }
 
-// parents returns the root above node. Parents that are there are copied up;
-// the lowest of them is touched if an entry of it is made.
+// parents returns the root, with node at the path of the target. Existing parents are
+// copied up; the lowest gets a new time of modification if an entry is added to it.
 func (c *Copy) parents(node *hardlink.Node) *hardlink.Node {
-	names := slices.Collect(components(c.place.path))
-	made := !c.source.isDir() || c.place.below == nil
+	names := slices.Collect(components(c.dest.path))
+	made := !c.source.isDir() || c.dest.below == nil
 	for i := len(names) - 1; i >= 0; i-- {
 		dir := &hardlink.Dir{}
 		dir.Add(names[i], node)
 		node = &hardlink.Node{Dir: dir}
-		if i > 0 && i <= len(c.place.parents) {
-			node.From = c.place.parents[i-1].path
-			node.Touched = made && i == len(c.place.parents)
+		if i > 0 && i <= len(c.dest.parents) {
+			node.From = c.dest.parents[i-1].path
+			node.Touched = made && i == len(c.dest.parents)
 		}
 	}
-	// The root's own attributes are for whoever makes snapshots.
+	// Package snapshot sets the attributes of the root.
 	node.From, node.Under = "", nil
 	return node
 }

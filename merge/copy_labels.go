@@ -6,25 +6,24 @@ import (
 	"strings"
 )
 
-// CopyPrefix begins the labels by which a client asks for a copy: from, source
-// and target follow.
+// CopyPrefix begins the labels that request a copy; "from", "source" or "target" follows.
 const CopyPrefix = "containerd.io/snapshot/ladle.copy."
 
-// CopiedLabel is on every snapshot that was prepared as a copy, as long as it is
-// active. No client can set it, and its value says nothing to clients.
+// CopiedLabel is on a snapshot that was prepared as a copy, as long as it is active. No
+// client can set it; its value has no meaning for clients.
 const CopiedLabel = "containerd.io/snapshot/ladle.copied"
 
-// CopyRequest is a copy that a client asks for: see the package's documentation.
+// CopyRequest is a client's request of a copy: docs/protocol.md.
 type CopyRequest struct {
-	From   string // the client's name of the snapshot that has the source
+	From   string // the client's key of the snapshot with the source
 	Source string // absolute and clean
 	Target string // absolute and clean, but for a slash at the end
 }
 
-// maxPath is in bytes (PATH_MAX, less the directories of snapshots).
+// maxPath is in bytes: PATH_MAX, less the directory of a snapshot.
 const maxPath = 3500
 
-// ParseCopy returns the copy that labels ask for, and whether they ask for one.
+// ParseCopy returns the copy that the labels request, and whether they request one.
 func ParseCopy(labels map[string]string) (r CopyRequest, asked bool, err error) {
 	for key, value := range labels {
 		name, ok := strings.CutPrefix(key, CopyPrefix)
@@ -61,7 +60,7 @@ func ParseCopy(labels map[string]string) (r CopyRequest, asked bool, err error) 
 	return r, true, nil
 }
 
-// Labels returns the labels that ask for r.
+// Labels returns the labels that request r.
 func (r CopyRequest) Labels() map[string]string {
 	return map[string]string{CopyPrefix + "from": r.From, CopyPrefix + "source": r.Source, CopyPrefix + "target": r.Target}
 }

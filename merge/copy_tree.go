@@ -8,35 +8,35 @@ import (
 	"github.com/ladle-dev/ladle/hardlink"
 )
 
-// Links say which files of a copy are links; others are copied.
+// Links says which files of a copy may be links; the others are copied.
 type Links struct {
-	// Single: only files that have no other name.
+	// Single: only files with a single name.
 	Single bool
-	// Alone reports whether the file at a path of the root file system must
-	// have one name only. Nil: none.
+	// Alone reports whether the file at an absolute path must not have several
+	// links. Nil: no file.
 	Alone func(path string) bool
 }
 
-// inode is what names a file on this machine.
+// inode identifies a file on this host.
 type inode struct{ dev, ino uint64 }
 
-// copier finds what a copy consists of.
+// copier builds the nodes of a copy.
 type copier struct {
 	*Copy
 	links Links
-	// several are the nodes of files with several names, and apart those of
-	// them that must not be linked.
-	several map[inode][]*hardlink.Node
-	apart   map[inode]bool
-	bytes   int64 // that are copied
+	// linked are the nodes of files with several names, and unlinkable the
+	// inodes of those that must be copied.
+	linked     map[inode][]*hardlink.Node
+	unlinkable map[inode]bool
+	bytes      int64 // in files that are copied
 }
 
-// mostCopied is in bytes. Who asks for a copy waits for it, and others may wait
-// for the end of that call: what is mostly not links is better left to a copier.
-const mostCopied = 64 << 20
+// maxCopied bounds the bytes in files that are copied. The client waits for the Prepare,
+// and so may other clients: a copy with more of them is left to the client's copier.
+const maxCopied = 64 << 20
 
-// node returns the node of a copy of e at target, where below is now: nil is
-// nothing.
+// node returns the node of a copy of e at target. below is the existing entry at target;
+// nil: none.
 func (c *copier) node(e, below *entry, target, source string) (*hardlink.Node, error) {
 	if below != nil && below.isDir() != e.isDir() {
 		return nil, refuse("%s is of another type than the source", target)
@@ -47,7 +47,7 @@ func (c *copier) node(e, below *entry, target, source string) (*hardlink.Node, e
 	node := &hardlink.Node{From: e.path}
 	var over union
 	if below != nil {
-		if err := c.inheritsNothing(below.path); err != nil {
+		if err := c.checkNoDefaultACL(below.path); err != nil {
 			return nil, err
 		}
 		node.Under, over = []string{below.path}, below.dirs
@@ -86,9 +86,9 @@ func (c *copier) dir(from, over union, target, source string) (*hardlink.Dir, er
 	return dir, nil
 }
 
-// file returns the node of what is no directory. BuildKit's copier makes files
-// of sockets and character devices of block devices, and of two names of a
-// symbolic link or a device two of them.
+// file returns the node of a copy of e, which is not a directory. BuildKit's copier makes
+// regular files of sockets, character devices of block devices, and two files of two
+// names of one symbolic link or device.
 func (c *copier) file(e *entry, target, source string) (*hardlink.Node, error) {
 	node := &hardlink.Node{From: e.path}
 	switch e.st.Mode & unix.S_IFMT {
@@ -102,23 +102,24 @@ func (c *copier) file(e *entry, target, source string) (*hardlink.Node, error) {
 	alone := c.links.Alone != nil && (c.links.Alone(target) || c.links.Alone(source))
 	node.Anew = alone || c.links.Single && e.st.Nlink > 1
 	ino := inode{e.st.Dev, e.st.Ino}
-	if node.Anew && !c.apart[ino] {
-		if c.bytes += e.st.Size; c.bytes > mostCopied {
-			return nil, refuse("more than %d bytes of %s cannot be links", mostCopied, c.Source)
+	if node.Anew && !c.unlinkable[ino] {
+		if c.bytes += e.st.Size; c.bytes > maxCopied {
+			return nil, refuse("more than %d bytes of %s cannot be links", maxCopied, c.Source)
 		}
 	}
 	if e.st.Nlink > 1 {
-		c.several[ino] = append(c.several[ino], node)
-		c.apart[ino] = c.apart[ino] || node.Anew
+		c.linked[ino] = append(c.linked[ino], node)
+		c.unlinkable[ino] = c.unlinkable[ino] || node.Anew
 	}
 	return node, nil
 }
 
-// keepTogether has all names of a file copied if one of them is.
-func (c *copier) keepTogether() {
-	for ino, nodes := range c.several {
+// copyWhole makes copies of all names of a file if one of them must be copied, so that
+// they go on to share an inode.
+func (c *copier) copyWhole() {
+	for ino, nodes := range c.linked {
 		for _, node := range nodes {
-			node.Anew = c.apart[ino]
+			node.Anew = c.unlinkable[ino]
 		}
 	}
 }

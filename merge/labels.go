@@ -6,25 +6,25 @@ import (
 	"strings"
 )
 
-// LabelPrefix begins the labels by which a client asks for a merge; a number
-// and ".lower" or ".upper" follow.
+// LabelPrefix begins the labels that request a merge; the number of a pair and ".lower"
+// or ".upper" follow.
 const LabelPrefix = "containerd.io/snapshot/ladle.merge."
 
-// AnswerLabel is on every snapshot that was prepared as a merge, active or
-// committed. No client can set it.
+// AnswerLabel is on every snapshot that was prepared as a merge, active or committed. No
+// client can set it.
 const AnswerLabel = "containerd.io/snapshot/ladle.merged"
 
-// Keys is one pair of a request, by the client's names of its snapshots.
+// Keys is one requested pair, by the client's keys of its snapshots.
 type Keys struct {
-	Lower string // empty: from nothing
-	Upper string // empty: to nothing
+	Lower string // empty: the empty snapshot
+	Upper string // empty: the empty snapshot
 }
 
-// maxPairs bounds what one request can ask for.
+// maxPairs bounds the pairs of one request.
 const maxPairs = 4096
 
-// ParseLabels returns the pairs that labels ask for, in order, and none if they
-// ask for no merge. Numbers begin with 0 and leave none out.
+// ParseLabels returns the pairs that the labels request, in order; none if they request
+// no merge. Pairs are numbered from 0 without a gap.
 func ParseLabels(labels map[string]string) ([]Keys, error) {
 	found := map[int]Keys{}
 	for key, value := range labels {
@@ -35,7 +35,7 @@ func ParseLabels(labels map[string]string) ([]Keys, error) {
 		number, side, _ := strings.Cut(rest, ".")
 		n, err := strconv.Atoi(number)
 		if err != nil || n < 0 || n >= maxPairs || strconv.Itoa(n) != number {
-			return nil, fmt.Errorf("label %s: no number of a pair", key)
+			return nil, fmt.Errorf("label %s: not the number of a pair", key)
 		}
 		pair := found[n]
 		switch side {
@@ -44,7 +44,7 @@ func ParseLabels(labels map[string]string) ([]Keys, error) {
 		case "upper":
 			pair.Upper = value
 		default:
-			return nil, fmt.Errorf("label %s: neither lower nor upper", key)
+			return nil, fmt.Errorf("label %s: ends neither in lower nor in upper", key)
 		}
 		found[n] = pair
 	}
@@ -52,14 +52,14 @@ func ParseLabels(labels map[string]string) ([]Keys, error) {
 	for n := range pairs {
 		pair, ok := found[n]
 		if !ok {
-			return nil, fmt.Errorf("labels %s*: %d pairs, but none has the number %d", LabelPrefix, len(found), n)
+			return nil, fmt.Errorf("labels %s*: %d pairs, but number %d is missing", LabelPrefix, len(found), n)
 		}
 		pairs[n] = pair
 	}
 	return pairs, nil
 }
 
-// Labels returns the labels that ask for pairs.
+// Labels returns the labels that request pairs.
 func Labels(pairs []Keys) map[string]string {
 	labels := map[string]string{}
 	for n, pair := range pairs {

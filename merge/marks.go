@@ -13,22 +13,22 @@ import (
 	"github.com/ladle-dev/ladle/hardlink"
 )
 
-// ErrRedirect says that a layer has a directory that points elsewhere
-// (overlayfs's redirect_dir=on), or a file without its contents (metacopy=on).
-// No snapshot is mounted with such options.
+// ErrRedirect is the error of a layer with a redirected directory (overlayfs's
+// redirect_dir=on) or a file without contents (metacopy=on). Snapshots are not mounted
+// with these options, but the kernel's defaults can set them.
 var ErrRedirect = errors.New("a layer that needs redirect_dir or metacopy cannot be merged")
 
-// marks is what overlayfs wrote at a directory.
+// marks are the extended attributes of overlayfs on a directory.
 type marks struct {
 	opaque bool
-	// xwhiteouts: empty files with a mark may be whiteouts (Linux 6.7,
-	// overlay.opaque=x).
+	// xwhiteouts: empty files with the attribute overlay.whiteout are whiteouts
+	// (Linux 6.7, overlay.opaque=x).
 	xwhiteouts bool
-	// attributed: it has extended attributes that are no marks.
+	// attributed: it has extended attributes that count for Accumulate.
 	attributed bool
 }
 
-// marks reads the marks of a directory, once for each.
+// marks returns the marks of a directory, from a cache after the first call.
 func (s *scan) marks(dir string) (marks, error) {
 	if m, ok := s.marked[dir]; ok {
 		return m, nil
@@ -37,7 +37,7 @@ func (s *scan) marks(dir string) (marks, error) {
 	if err != nil {
 		return marks{}, err
 	}
-	m := marks{attributed: slices.ContainsFunc(names, isOwn)}
+	m := marks{attributed: slices.ContainsFunc(names, isAccumulated)}
 	if slices.Contains(names, hardlink.MarkKey("opaque", s.opts.UserXattr)) {
 		value, err := s.mark(dir, "opaque")
 		if err != nil {
@@ -52,7 +52,7 @@ func (s *scan) marks(dir string) (marks, error) {
 	return m, nil
 }
 
-// mark returns an attribute of overlayfs, in the namespace that its mounts use.
+// mark returns the value of an extended attribute of overlayfs, or "" if there is none.
 func (s *scan) mark(path, name string) (string, error) {
 	key := hardlink.MarkKey(name, s.opts.UserXattr)
 	value, err := sysx.LGetxattr(path, key)
@@ -62,8 +62,8 @@ func (s *scan) mark(path, name string) (string, error) {
 	return string(value), nil
 }
 
-// isWhiteout reports whether e hides what has its name below: a character
-// device 0:0, or an empty file that is marked, in a directory that is.
+// isWhiteout reports whether e is a whiteout: a character device 0:0, or, in a directory
+// with xwhiteouts, an empty file with the attribute overlay.whiteout.
 func (s *scan) isWhiteout(e *entry) (bool, error) {
 	switch e.st.Mode & unix.S_IFMT {
 	case unix.S_IFCHR:
@@ -76,13 +76,13 @@ func (s *scan) isWhiteout(e *entry) (bool, error) {
 		if err != nil || !m.xwhiteouts {
 			return false, err
 		}
-		return s.has(e.path, "whiteout")
+		return s.hasMark(e.path, "whiteout")
 	default:
 		return false, nil
 	}
 }
 
-func (s *scan) has(path, name string) (bool, error) {
+func (s *scan) hasMark(path, name string) (bool, error) {
 	key := hardlink.MarkKey(name, s.opts.UserXattr)
 	_, err := unix.Lgetxattr(path, key, nil)
 	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) {
@@ -94,21 +94,20 @@ func (s *scan) has(path, name string) (bool, error) {
 	return true, nil
 }
 
-// checkMetacopy refuses a file whose contents are elsewhere, if there can be
-// one: it asks the kernel for the default of overlay mounts once.
+// checkMetacopy returns ErrRedirect for a file without contents. It looks only if the
+// kernel's default for overlay mounts can make such files.
 func (s *scan) checkMetacopy(path string) error {
 	if !s.metacopy {
 		return nil
 	}
-	there, err := s.has(path, "metacopy")
-	if there {
+	found, err := s.hasMark(path, "metacopy")
+	if found {
 		err = fmt.Errorf("%s: %w", path, ErrRedirect)
 	}
 	return err
 }
 
-// metacopyDefault reports whether overlay mounts without that option may make
-// files that have no contents of their own.
+// metacopyDefault reports whether overlay mounts have metacopy=on by default.
 func metacopyDefault() bool {
 	b, err := os.ReadFile("/sys/module/overlay/parameters/metacopy")
 	return err == nil && len(b) > 0 && b[0] == 'Y'

@@ -15,20 +15,20 @@ import (
 	"github.com/ladle-dev/ladle/hardlink"
 )
 
-// ofMark is an extended attribute of the root of a directory that Make made: of
-// which snapshots it has inodes. It is none of overlayfs's, but has a name of those
-// that overlay mounts do not show.
+// ofMark is the extended attribute of the root of a directory that Diff.Make made: the
+// numbers of the snapshots that it has inodes of. overlayfs does not know it, but hides
+// it, since it has the prefix of overlayfs's attributes.
 const ofMark = "ladle.of"
 
-// ofFormat begins each value of ofMark. The numbers follow, sorted, each as an
-// unsigned varint of what it is above the one before.
+// ofFormat is the first byte of the value of ofMark, its version. The numbers follow in
+// ascending order, each as an unsigned varint of the difference to the one before.
 const ofFormat = 1
 
-// maxOf is in bytes. The extended attributes of an inode have 4 KiB on ext4, where
-// this is more than a thousand numbers.
+// maxOf is in bytes. ext4 stores at most 4 KiB of extended attributes for an inode; maxOf
+// is sufficient for more than a thousand numbers.
 const maxOf = 2 << 10
 
-// encodeOf returns the value of the mark, or false if there is none for so many.
+// encodeOf returns the value of ofMark, or false if it would exceed maxOf.
 func encodeOf(ids []uint64) (string, bool) {
 	b := []byte{ofFormat}
 	var last uint64
@@ -39,9 +39,9 @@ func encodeOf(ids []uint64) (string, bool) {
 	return string(b), len(b) <= maxOf
 }
 
-// Of returns the numbers that were in Diff.Of when the directory dir was made, and
-// whether they are known: an earlier version kept none. The error is an
-// *os.PathError.
+// Of returns the numbers in Diff.Of when the directory dir was made. known is false if
+// they were not stored: an earlier version made dir, or Diff.Of was nil or too long. The
+// error is an *os.PathError.
 func Of(dir string, opts Options) (ids []uint64, known bool, err error) {
 	key := hardlink.MarkKey(ofMark, opts.UserXattr)
 	b, err := sysx.LGetxattr(dir, key)
@@ -63,8 +63,8 @@ func Of(dir string, opts Options) (ids []uint64, known bool, err error) {
 	return ids, true, nil
 }
 
-// linkedFrom returns the directories in which the nodes below root are found that
-// are made as links. Whatever has a path there has the same path in its directory.
+// linkedFrom returns the source directories of the links below root. A link has the same
+// path in its source directory as below root.
 func linkedFrom(root *hardlink.Dir) []string {
 	found := map[string]bool{}
 	addLinkedFrom(root, "", found)

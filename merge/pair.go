@@ -6,8 +6,7 @@ import (
 	"github.com/ladle-dev/ladle/store"
 )
 
-// Lower is one lowerdir: the tree of a Spec if that has layers, else a
-// directory.
+// Lower is one lowerdir: the tree of a Spec if that has layers, else a directory.
 type Lower struct {
 	Dir  string
 	Tree store.Spec
@@ -20,16 +19,16 @@ func (l Lower) equal(m Lower) bool {
 	return l.Dir == m.Dir && l.Tree.Equal(m.Tree)
 }
 
-// Side is one side of a pair: the lowers that a view of the snapshot has, the
-// lowest first. No lowers: nothing.
+// Side is one side of a pair: the lowerdirs of a view of the snapshot, the lowest first.
+// An empty snapshot has none.
 type Side []Lower
 
-// Pair is what a clean diff is made from.
+// Pair is the input of a clean diff.
 type Pair struct{ Lower, Upper Side }
 
-// Index returns the tree that is the clean diff, if both sides are trees of
-// whole layers: it is made from their indexes, and nothing is read. lowest says
-// that nothing will lie below it.
+// Index returns the tree that is the clean diff, if both sides are trees of whole layers:
+// it is made from their indexes, without reading files. lowest says that the merge has no
+// lowerdir below the diff.
 func (p Pair) Index(lowest bool) (spec store.Spec, ok bool) {
 	upper, ok := layersOf(p.Upper)
 	if !ok || len(upper) == 0 {
@@ -45,8 +44,8 @@ func (p Pair) Index(lowest bool) (spec store.Spec, ok bool) {
 	return store.Spec{Kind: store.Diff, Layers: upper, Lower: lower}, true
 }
 
-// layersOf returns the layers that a side stacks, if it stacks nothing else.
-// Each but the lowest must be as it is.
+// layersOf returns the layers of a side that consists of unmodified layers only. Each but
+// the lowest must be of kind store.AsIs.
 func layersOf(side Side) (layers []store.ID, ok bool) {
 	for i, l := range side {
 		switch {
@@ -60,8 +59,8 @@ func layersOf(side Side) (layers []store.ID, ok bool) {
 	return layers, true
 }
 
-// Own returns the one lower that the upper side has above the lower side, if
-// that is how the two differ: the sides are adjacent.
+// Own returns the lowerdir that upper has above lower, and whether the sides are
+// adjacent: upper is lower and that one lowerdir.
 func (p Pair) Own() (own Lower, ok bool) {
 	n := len(p.Lower)
 	if len(p.Upper) != n+1 || !slices.EqualFunc(p.Lower, p.Upper[:n], Lower.equal) {

@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// same reports whether a differ of BuildKit and containerd would take a and b
-// for unchanged (buildkit util/overlay, sameDirent; continuity fs, sameFile):
-// type, permissions, owner, device number and capabilities are equal, and of
-// what is no directory, size and time. Where both times have no fraction of a
-// second, which an archive may have taken from them, contents count, too.
-// The times and other extended attributes of directories do not.
+// same reports whether the differs of BuildKit and containerd take a and b for unchanged
+// (buildkit util/overlay, sameDirent; continuity fs, sameFile): type, permissions, owner,
+// device number and capabilities are equal, and, except for directories, size and time of
+// modification. If that time has no fraction of a second, an archive may have truncated
+// it, and contents are compared, too. Times and further extended attributes of
+// directories are not compared.
 func same(a, b *entry) (bool, error) {
 	if a.st.Dev == b.st.Dev && a.st.Ino == b.st.Ino {
 		return true, nil

@@ -12,43 +12,41 @@ import (
 	"github.com/ladle-dev/ladle/hardlink"
 )
 
-// Options say how layers are read.
+// Options configure how lowerdirs are read.
 type Options struct {
-	// UserXattr: overlayfs's marks are in user.overlay.*, as with the mount
-	// option userxattr, and not in trusted.overlay.*.
+	// UserXattr: the extended attributes of overlayfs are user.overlay.*, as with
+	// the mount option userxattr, and not trusted.overlay.*.
 	UserXattr bool
-	// Apart: regular files with several names are copied, since some of the
-	// names may be where the diff is shown, too.
+	// Apart: regular files with several names are copied, since another name may
+	// be in a lowerdir that is mounted together with the diff.
 	Apart bool
 }
 
-// Diff is a clean diff between two sides: what BuildKit's differ would emit, as
-// a directory that can be a lowerdir over anything.
+// Diff is a clean diff between two sides: a directory that, as a lowerdir over any other,
+// has the effect of the changes that BuildKit's differ would emit.
 type Diff struct {
-	// AsIs: the directory that was scanned is the clean diff already.
+	// AsIs: the scanned directory itself is the clean diff.
 	AsIs bool
-	// Whiteouts: it has some.
+	// Whiteouts: the diff has whiteouts.
 	Whiteouts bool
-	// Attributed are the paths of its directories with extended attributes:
-	// see Accumulate.
+	// Attributed are the paths of its directories with extended attributes that
+	// count for Accumulate.
 	Attributed []string
-	// From are those of the directories that it was found in of which it has
-	// files, as links.
+	// From are the input directories that files of the diff are links to.
 	From []string
-	// Of are the numbers of the snapshots that these files are of, if the caller
-	// says so. Make keeps them with the directory: see the function Of. Nil:
-	// they are not known.
+	// Of are the numbers of the snapshots that have these files. The caller may set
+	// them before Make, which stores them with the directory: see the function Of.
+	// Nil: unknown.
 	Of []uint64
 
 	root *hardlink.Node
 	opts Options
 }
 
-// Empty: there is no difference.
+// Empty reports whether the sides do not differ.
 func (d *Diff) Empty() bool { return d.root.Dir.Len() == 0 }
 
-// Make makes the directory path of a diff, which must not exist: see
-// hardlink.Make.
+// Make creates the directory path with the diff; path must not exist. See hardlink.Make.
 func (d *Diff) Make(ctx context.Context, path string) (hardlink.Made, error) {
 	opts := hardlink.Options{UserXattr: d.opts.UserXattr}
 	if value, ok := encodeOf(d.Of); ok && d.Of != nil {
@@ -57,11 +55,16 @@ func (d *Diff) Make(ctx context.Context, path string) (hardlink.Made, error) {
 	return hardlink.Make(ctx, path, d.root, opts)
 }
 
-// Scan finds the clean diff that is in own, the directory of the one layer
-// that one side has above the other. lower is the directories of the other
-// side, the topmost first. Only if they have what own has is there anything to
-// look up, and contents are compared only where attributes cannot tell: see
-// same. The attributes of the root are no part of a diff.
+// Scan finds the clean diff in own, the directory of the layer that the upper of two
+// adjacent sides has above the lower one. lower are the directories of the lower side,
+// the topmost first. An entry is looked up in lower only if own has it; contents are
+// compared only where attributes do not decide: see same. The attributes of the root are
+// not part of a diff.
+//
+// The directories must not be written to during the call and until Diff.Make has
+// returned; a hardlink.Pool may replace files in them, except with Options.Apart. The
+// error wraps ErrRedirect if a directory has a redirect or a file has no contents, else
+// it is an *os.PathError (ESTALE if an entry vanished) or that of ctx.
 func Scan(ctx context.Context, own string, lower []string, opts Options) (*Diff, error) {
 	s := newScan(ctx, opts)
 	m, err := s.marks(own)
@@ -81,9 +84,9 @@ func Scan(ctx context.Context, own string, lower []string, opts Options) (*Diff,
 	return s.diff(root, s.clean)
 }
 
-// Compare finds the clean diff between two sides, each the directories of a
-// stack, the topmost first. Directories that both stack in the same way are
-// not looked into.
+// Compare finds the clean diff between two sides, each given as the directories of its
+// stack, the topmost first. A directory that both sides stack in the same way is not
+// read. The conditions and errors are those of Scan.
 func Compare(ctx context.Context, lower, upper []string, opts Options) (*Diff, error) {
 	s := newScan(ctx, opts)
 	root, err := s.full(upper, lower)
@@ -93,13 +96,13 @@ func Compare(ctx context.Context, lower, upper []string, opts Options) (*Diff, e
 	return s.diff(root, false)
 }
 
-// scan finds one diff.
+// scan is the state of one call of Scan, Compare, Squash, Accumulate or FindCopy.
 type scan struct {
 	ctx       context.Context
 	opts      Options
-	marked    map[string]marks // by directory
-	metacopy  bool             // files may have no contents of their own
-	clean     bool             // nothing had to be left out or made
+	marked    map[string]marks // cache, by directory
+	metacopy  bool             // files may be without contents: see metacopyDefault
+	clean     bool             // so far, the scanned layer equals its clean diff
 	whiteouts bool
 }
 
@@ -116,8 +119,8 @@ func (s *scan) diff(root *hardlink.Dir, asIs bool) (*Diff, error) {
 	return d, nil
 }
 
-// layer returns what of the directory dir of a layer differs from lower, where
-// a name that dir has not is one that has not changed.
+// layer returns the changes that the directory dir of a layer makes to lower. An entry
+// that dir does not have is unchanged.
 func (s *scan) layer(dir string, lower union) (*hardlink.Dir, error) {
 	if err := s.ctx.Err(); err != nil {
 		return nil, err
@@ -130,11 +133,11 @@ func (s *scan) layer(dir string, lower union) (*hardlink.Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	kept := &hardlink.Dir{}
+	changes := &hardlink.Dir{}
 	for _, d := range list {
 		path := filepath.Join(dir, d.Name())
 		if len(lower) == 0 && !m.xwhiteouts && isPlain(d.Type()) && !s.metacopy && !s.opts.Apart {
-			kept.Add(d.Name(), &hardlink.Node{From: path})
+			changes.Add(d.Name(), &hardlink.Node{From: path})
 			continue
 		}
 		e, err := s.lookup(union{dir}, d.Name())
@@ -156,23 +159,23 @@ func (s *scan) layer(dir string, lower union) (*hardlink.Dir, error) {
 			s.clean = false
 			continue
 		}
-		kept.Add(d.Name(), node)
+		changes.Add(d.Name(), node)
 		if node.IsWhiteout() && s.clean {
-			// Else the kernel would list it: see hardlink.
-			if s.clean, err = s.has(dir, "origin"); err != nil {
+			// Without it the kernel lists the whiteout: see hardlink.
+			if s.clean, err = s.hasMark(dir, "origin"); err != nil {
 				return nil, err
 			}
 		}
 	}
-	return kept, nil
+	return changes, nil
 }
 
-// isPlain reports whether a name of that type, over nothing, is part of a diff
-// as it is.
+// isPlain reports whether an entry of that type is part of a diff as it is, if lower has
+// no entry of the name.
 func isPlain(t fs.FileMode) bool { return t.IsRegular() || t == fs.ModeSymlink }
 
-// changed returns the node of an entry of a layer over below, which is nil for
-// nothing; it returns nil for what is no part of the clean diff.
+// changed returns the node of an entry of a layer, or nil if it is not part of the clean
+// diff. below is the entry of the lower side; nil: none.
 func (s *scan) changed(e, below *entry) (*hardlink.Node, error) {
 	if below != nil && below.whiteout {
 		below = nil
@@ -190,10 +193,10 @@ func (s *scan) changed(e, below *entry) (*hardlink.Node, error) {
 	case !e.isDir():
 		return s.changedFile(e, below)
 	case below == nil || !below.isDir():
-		s.clean = s.clean && !e.cut
+		s.clean = s.clean && !e.opaque
 		dir, err := s.layer(e.path, nil)
 		return &hardlink.Node{From: e.path, Dir: dir}, err
-	case e.cut:
+	case e.opaque:
 		s.clean = false
 		dir, err := s.full(e.dirs, below.dirs)
 		return s.changedDir(e, below, dir, err)
@@ -215,8 +218,8 @@ func (s *scan) changedFile(e, below *entry) (*hardlink.Node, error) {
 	return &hardlink.Node{From: e.path, Anew: e.isAnew() || copied}, nil
 }
 
-// changedDir returns the node of a directory that both sides have, with what
-// of it has changed.
+// changedDir returns the node of a directory that both sides have; dir are its changed
+// entries.
 func (s *scan) changedDir(e, below *entry, dir *hardlink.Dir, err error) (*hardlink.Node, error) {
 	if err != nil {
 		return nil, err
@@ -230,8 +233,8 @@ func (s *scan) changedDir(e, below *entry, dir *hardlink.Dir, err error) (*hardl
 	return &hardlink.Node{From: e.path, Dir: dir}, nil
 }
 
-// full returns how upper differs from lower, where a name that upper has not
-// is gone.
+// full returns the difference of upper and lower. An entry that upper does not have is
+// deleted.
 func (s *scan) full(upper, lower union) (*hardlink.Dir, error) {
 	if err := s.ctx.Err(); err != nil {
 		return nil, err

@@ -7,10 +7,11 @@ import (
 	"github.com/ladle-dev/ladle/hardlink"
 )
 
-// Squash makes one directory of several that are stacked, the topmost first:
-// over anything it shows what they show. Their whiteouts stay, and a directory
-// that stands where one of them has a file or a whiteout is opaque. Directories
-// of several have the extended attributes of all: see Accumulate.
+// Squash makes one diff of several stacked directories, the topmost first: over any
+// lowerdir it shows what they show. It has their whiteouts; a directory above a file,
+// whiteout or opaque directory of the same name is opaque. A directory that several of
+// them have gets the extended attributes of all: see Accumulate. The conditions and
+// errors are those of Scan.
 func Squash(ctx context.Context, dirs []string, opts Options) (*Diff, error) {
 	s := newScan(ctx, opts)
 	root, err := s.squash(dirs)
@@ -41,7 +42,7 @@ func (s *scan) squash(u union) (*hardlink.Dir, error) {
 			if err != nil {
 				return nil, err
 			}
-			below.Opaque = e.cut
+			below.Opaque = e.opaque
 			under, err := s.under(e.dirs)
 			if err != nil {
 				return nil, err
@@ -52,8 +53,9 @@ func (s *scan) squash(u union) (*hardlink.Dir, error) {
 	return dir, nil
 }
 
-// under returns those of dirs, but for the topmost, which is the first, if they
-// have attributes that it has not; the lowest comes first.
+// under returns dirs without the topmost, the first, as the Under of a node: the lowest
+// first. It returns nil if none of them has an extended attribute that the topmost does
+// not have.
 func (s *scan) under(dirs union) ([]string, error) {
 	for _, dir := range dirs[1:] {
 		m, err := s.marks(dir)

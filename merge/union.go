@@ -9,28 +9,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// union is a directory as overlayfs shows it: directories of the same path in
-// several lowers, the topmost first. An empty union is no directory.
+// union is a directory as overlayfs shows it: the directories of one path in several
+// lowerdirs, the topmost first. If it is empty, there is no directory.
 type union []string
 
-// entry is what a name of a union stands for.
+// entry is an entry of a union.
 type entry struct {
-	path     string // where it is; of a directory, where the topmost one is
+	path     string // in the topmost lowerdir that has it
 	st       unix.Stat_t
 	dirs     union // of a directory
-	whiteout bool  // only of the topmost lower that has the name
-	cut      bool  // of a directory: what lies below dirs is hidden
+	whiteout bool  // the topmost lowerdir that has the name has a whiteout
+	opaque   bool  // of a directory: hides the lowerdirs below dirs
 }
 
 func (e *entry) isDir() bool { return e.st.Mode&unix.S_IFMT == unix.S_IFDIR }
 
-// isAnew reports whether e is of a type that directories do not share.
+// isAnew reports whether e is a pipe or a socket, which are created anew: see
+// hardlink.Node.
 func (e *entry) isAnew() bool {
 	t := e.st.Mode & unix.S_IFMT
 	return t == unix.S_IFIFO || t == unix.S_IFSOCK
 }
 
-// lookup returns the entry of that name, or nil. A whiteout is an entry.
+// lookup returns the entry of that name, which can be a whiteout, or nil.
 func (s *scan) lookup(u union, name string) (*entry, error) {
 	var found *entry
 	for _, dir := range u {
@@ -50,7 +51,7 @@ func (s *scan) lookup(u union, name string) (*entry, error) {
 			if found == nil {
 				return e, nil
 			}
-			found.cut = true
+			found.opaque = true
 			return found, nil
 		}
 		if found == nil {
@@ -62,14 +63,14 @@ func (s *scan) lookup(u union, name string) (*entry, error) {
 			return nil, err
 		}
 		if m.opaque {
-			found.cut = true
+			found.opaque = true
 			return found, nil
 		}
 	}
 	return found, nil
 }
 
-// entries returns all entries of u.
+// entries returns all entries of u, whiteouts included.
 func (s *scan) entries(u union) (map[string]*entry, error) {
 	all := map[string]*entry{}
 	for _, dir := range u {
