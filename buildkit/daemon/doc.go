@@ -1,11 +1,11 @@
-// Package daemon has no code: the go.mod beside it says which BuildKit the
-// tests run, and script/buildkit.sh builds buildkitd and buildctl with it.
+// Package daemon has no code. Its go.mod pins the BuildKit that the tests run;
+// script/buildkit.sh builds buildkitd and buildctl of it.
 //
-//	ladle        what bin/ladle-buildkitd does differently
-//	_buildkitd   the files that put it into BuildKit's command; see there
+//	ladle        the extensions of bin/ladle-buildkitd
+//	_buildkitd   files that add them to BuildKit's command buildkitd; see there
 //	_cache       a file for BuildKit's package cache, and the patch that calls it
-//	graphs       a program that makes build graphs for tests
+//	graphs       a program that writes build graphs for tests
 //
-// It is a module of its own so that the daemon has the dependencies that its
-// release was made with, and not those that the tests want.
+// It is a module of its own so that the daemon is built with the dependencies of its
+// release, and not with those of the tests.
 package daemon

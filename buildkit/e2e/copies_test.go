@@ -91,8 +91,8 @@ func (l lab) linked(kind string) int {
 	if err != nil {
 		l.Fatal(err)
 	}
-	if warning := regexp.MustCompile(`.*level=warning msg="BuildKit makes the copy.*`).Find(log); warning != nil {
+	if warning := regexp.MustCompile(`.*level=warning msg="ladle: copy failed.*`).Find(log); warning != nil {
 		l.Errorf("on the %s worker: %s", kind, warning)
 	}
-	return bytes.Count(log, []byte("ladle makes the copy"))
+	return bytes.Count(log, []byte("ladle: copy made of links"))
 }

@@ -1,9 +1,9 @@
 package main
 
-// This file is not part of a package of its own: script/buildkit.sh adds it to
-// BuildKit's command buildkitd, by the Go toolchain's overlay, and vets it
-// there. Its name sorts last, so that init runs when the workers have registered
-// themselves. What is changed of BuildKit itself is in _cache.
+// This file has no package of its own: script/buildkit.sh adds it to BuildKit's command
+// buildkitd, by the Go toolchain's overlay, and vets it there. Its name sorts last, so that
+// init runs after the workers have registered themselves. Changes to BuildKit's own files
+// are in _cache.
 
 import (
 	"context"
@@ -48,12 +48,12 @@ func init() {
 	}
 }
 
-// lend is the lender of the process, once there is one. Workers are made one
-// after the other.
+// lend is the lender of the process; nil before the first worker is initialized. Workers
+// are initialized sequentially.
 var lend *ladle.Lender
 
-// lender returns what lends the credentials of clients, and what is configured
-// of registries. Without it, ladle uses its own.
+// lender returns the lender of the process, and starts it at the first call. It returns
+// nil if that fails: ladle then uses its own credentials and settings.
 func lender(o workerInitializerOpt) *ladle.Lender {
 	if lend != nil {
 		return lend
@@ -63,15 +63,15 @@ func lender(o workerInitializerOpt) *ladle.Lender {
 		Dir: o.config.Root, Sessions: o.sessionManager, Registries: o.config.Registries,
 	})
 	if err != nil {
-		bklog.G(ctx).WithError(err).Warn("ladle is told neither of clients' credentials nor of registries")
+		bklog.G(ctx).WithError(err).Warn("ladle: lender not started: credentials and registry settings are unavailable to ladle")
 		return nil
 	}
 	lend = l
 	return l
 }
 
-// useLadle gives merges and layers of a worker to ladle, if its snapshotter is
-// ladle, and lends it what it needs to read them.
+// useLadle lets a worker use ladle for merges, copies and layers, if its snapshotter is
+// ladle, and l for credentials; l may be nil.
 func useLadle(w worker.Worker, l *ladle.Lender) (worker.Worker, error) {
 	b, ok := w.(*base.Worker)
 	if !ok {
@@ -99,7 +99,7 @@ func useLadle(w worker.Worker, l *ladle.Lender) (worker.Worker, error) {
 		return nil, err
 	}
 	all := []source.Source{files, blobs, b.HTTPSource, b.OCILayoutSource}
-	if b.GitSource != nil { // else there is no git, and BuildKit says so
+	if b.GitSource != nil { // nil if git is not installed, which BuildKit logs
 		all = append(all, b.GitSource)
 	}
 	for _, s := range all {
@@ -109,8 +109,8 @@ func useLadle(w worker.Worker, l *ladle.Lender) (worker.Worker, error) {
 	return linking{lending{b, l}, b, s}, nil
 }
 
-// lending is a worker that says what is lent for. It ends the lending when it is
-// closed.
+// lending is a worker that records admissions of clients, and closes the lender with
+// itself.
 type lending struct {
 	*base.Worker
 	lender *ladle.Lender
@@ -118,9 +118,9 @@ type lending struct {
 
 func (l lending) Close() error { return errors.Join(l.lender.Close(), l.Worker.Close()) }
 
-// FromRemote is called with what --cache-from names, for the layers that are in
-// the place of a step's result. The images were resolved for some of the clients
-// that the step's sources were noted with.
+// FromRemote is called with a result of --cache-from, for the layers that replace the
+// execution of a step. The images were resolved for some of the clients that the step's
+// sources were noted with.
 func (l lending) FromRemote(ctx context.Context, remote *solver.Remote) (cache.ImmutableRef, error) {
 	if noted := solver.CacheOptGetterOf(ctx); noted != nil && remote != nil {
 		clients, _ := noted(true, clientsKey{})[clientsKey{}].(session.Group)
@@ -133,8 +133,8 @@ func (l lending) FromRemote(ctx context.Context, remote *solver.Remote) (cache.I
 	return l.Worker.FromRemote(ctx, remote)
 }
 
-// sources returns the digests of remote's layers by the image in which they are,
-// which BuildKit's importer notes in their descriptors (cache/remotecache/registry).
+// sources returns the digests of remote's layers by the reference of their image, which
+// BuildKit's importer adds to the descriptors (cache/remotecache/registry).
 func sources(remote *solver.Remote) map[string][]string {
 	blobs := map[string][]string{}
 	for _, layer := range remote.Descriptors {
@@ -145,11 +145,11 @@ func sources(remote *solver.Remote) map[string][]string {
 	return blobs
 }
 
-// clientsKey is under which what depends on a source finds the clients that the
-// source is for.
+// clientsKey is the key of the clients of a source in solver.CacheOpts: steps that depend
+// on the source find them there.
 type clientsKey struct{}
 
-// noting is a source that notes whom it is for.
+// noting is a source that adds the clients of the build to its CacheOpts.
 type noting struct{ source.Source }
 
 func (n noting) Resolve(ctx context.Context, id source.Identifier, sm *session.Manager, v solver.Vertex) (source.SourceInstance, error) {
@@ -173,8 +173,8 @@ func (n noted) CacheKey(ctx context.Context, job solver.JobContext, index int) (
 	return key, pin, opts, done, err
 }
 
-// images is BuildKit's source of images in registries. It tells the lender who
-// was let read which.
+// images is BuildKit's source of images in registries. It records in the lender which
+// clients are admitted to an image.
 type images struct {
 	source.Source
 	lender *ladle.Lender
@@ -194,8 +194,8 @@ type admitting struct {
 	image  reference.Spec
 }
 
-// CacheKey reads the manifest from the registry, with the credentials of the
-// clients that the job is for.
+// CacheKey reads the manifest from the registry with the credentials of the clients of
+// the job, and records that they are admitted.
 func (a admitting) CacheKey(ctx context.Context, job solver.JobContext, index int) (key, pin string, opts solver.CacheOpts, done bool, err error) {
 	key, pin, opts, done, err = a.SourceInstance.CacheKey(ctx, job, index)
 	if err == nil && job != nil {
@@ -210,7 +210,7 @@ func (a admitting) CacheKey(ctx context.Context, job solver.JobContext, index in
 	return key, pin, opts, done, err
 }
 
-// announcer is BuildKit's cache, which announces the layers that it learns of.
+// announcer is BuildKit's cache manager; it announces the layers of descriptors to ladle.
 type announcer struct {
 	cache.Manager
 	to       *ladle.Snapshotter
@@ -233,9 +233,9 @@ func (a announcer) GetByBlob(ctx context.Context, desc ocispecs.Descriptor, pare
 	return ref, nil
 }
 
-// New returns references that are committed in full: BuildKit itself commits a
-// snapshot only when something is built on it or exported, and until then ladle
-// must take it for one that is written to. Local sources do change again.
+// New returns references that Commit finalizes: BuildKit itself commits a snapshot only
+// when another one is built on it or it is exported, and until then ladle must assume
+// that it is written to. Local sources are excluded, since they change again.
 func (a announcer) New(ctx context.Context, parent cache.ImmutableRef, s session.Group, opts ...cache.RefOption) (cache.MutableRef, error) {
 	ref, err := a.Manager.New(ctx, parent, s, opts...)
 	if err != nil || ref.GetRecordType() == client.UsageRecordTypeLocalSource {
@@ -257,8 +257,8 @@ func (c committed) Commit(ctx context.Context) (cache.ImmutableRef, error) {
 	return ref, nil
 }
 
-// key is the key of a reference's snapshot, by the name that BuildKit's cache
-// keeps it under (cache/metadata.go, keySnapshot).
+// key returns the key of a reference's snapshot from the metadata of BuildKit's cache
+// (cache/metadata.go, keySnapshot).
 func key(ref cache.ImmutableRef) string {
 	if ref == nil {
 		return ""

@@ -1,6 +1,6 @@
 package main
 
-// As zz_ladle.go, this file is added to BuildKit's command buildkitd.
+// Like zz_ladle.go, this file is added to BuildKit's command buildkitd.
 
 import (
 	"context"
@@ -22,14 +22,14 @@ import (
 	"github.com/moby/buildkit/worker/base"
 )
 
-// linking is a worker whose copies from stage to stage are ladle's.
+// linking is a worker that requests copies between stages from ladle.
 type linking struct {
 	worker.Worker
 	base *base.Worker
 	to   *ladle.Snapshotter
 }
 
-// ResolveOp is BuildKit's, but for how a simple copy is done.
+// ResolveOp replaces the file operation of a simple copy.
 func (l linking) ResolveOp(v solver.Vertex, s frontend.FrontendLLBBridge, sm *session.Manager, o worker.ProxyOpt) (solver.Op, error) {
 	op, err := l.Worker.ResolveOp(v, s, sm, o)
 	if err != nil {
@@ -43,9 +43,8 @@ func (l linking) ResolveOp(v solver.Vertex, s frontend.FrontendLLBBridge, sm *se
 	return op, nil
 }
 
-// simple reports whether an operation is one copy of one path from another
-// snapshot, which changes nothing but where it is: what COPY --from with one
-// source is.
+// simple reports whether an operation is a copy of one path from another snapshot that
+// changes nothing but the path: COPY --from with one source and no options.
 func simple(op *pb.FileOp, inputs int) bool {
 	if len(op.Actions) != 1 {
 		return false
@@ -60,7 +59,7 @@ func simple(op *pb.FileOp, inputs int) bool {
 		!strings.ContainsAny(c.Src, `*?[\`) && path.Base(c.Src) != "."
 }
 
-// linkOp is BuildKit's operation on files, which is asked of ladle first.
+// linkOp is BuildKit's file operation. It requests the copy from ladle first.
 type linkOp struct {
 	solver.Op
 	linking
@@ -68,8 +67,8 @@ type linkOp struct {
 	name   string
 }
 
-// CacheMap is BuildKit's. Before it finds out the digest of what is copied, which
-// is the key of its cache, the digests of files are found out on all processors.
+// CacheMap is BuildKit's, but the digests of the copied files, which are part of the
+// cache key, are computed on all CPUs.
 func (l linkOp) CacheMap(ctx context.Context, job solver.JobContext, index int) (*solver.CacheMap, bool, error) {
 	m, done, err := l.Op.CacheMap(ctx, job, index)
 	if err != nil || m == nil || int(l.action.SecondaryInput) >= len(m.Deps) {
@@ -83,7 +82,7 @@ func (l linkOp) CacheMap(ctx context.Context, job solver.JobContext, index int) 
 	dep.ComputeDigestFunc = func(ctx context.Context, r solver.Result, g session.Group) (digest.Digest, error) {
 		if ref := input([]solver.Result{r}, 0); ref != nil && l.to.IsLocal(ctx, key(ref)) {
 			if err := ladle.Digests(ctx, ref, l.action.GetCopy().Src, g); err != nil && ctx.Err() == nil {
-				bklog.G(ctx).WithError(err).Debug("BuildKit finds out digests itself")
+				bklog.G(ctx).WithError(err).Debug("ladle: computing digests failed, BuildKit computes them")
 			}
 		}
 		return own(ctx, r, g)
@@ -91,33 +90,34 @@ func (l linkOp) CacheMap(ctx context.Context, job solver.JobContext, index int) 
 	return m, done, err
 }
 
-// Exec is BuildKit's if ladle does not make the copy, for whatever reason.
+// Exec requests the copy from ladle, and calls BuildKit's own Exec if that fails for any
+// reason.
 func (l linkOp) Exec(ctx context.Context, job solver.JobContext, inputs []solver.Result) ([]solver.Result, error) {
 	ref, err := l.link(ctx, job.Session(), inputs)
 	if err == nil {
-		bklog.G(ctx).Debugf("ladle makes the copy %s", l.name)
+		bklog.G(ctx).WithField("copy", l.name).Debug("ladle: copy made of links")
 		return []solver.Result{worker.NewWorkerRefResult(ref, l.base)}, nil
 	}
 	if ctx.Err() != nil {
 		return nil, err
 	}
 	if errdefs.IsNotImplemented(err) || errdefs.IsFailedPrecondition(err) {
-		bklog.G(ctx).WithError(err).Debugf("BuildKit makes the copy %s", l.name)
+		bklog.G(ctx).WithError(err).WithField("copy", l.name).Debug("ladle: copy refused, BuildKit copies")
 	} else {
-		bklog.G(ctx).WithError(err).Warnf("BuildKit makes the copy %s", l.name)
+		bklog.G(ctx).WithError(err).WithField("copy", l.name).Warn("ladle: copy failed, BuildKit copies")
 	}
 	return l.Op.Exec(ctx, job, inputs)
 }
 
-// link makes the result of the operation as BuildKit's does, by the same calls
-// of its cache.
+// link makes the result of the operation with the same calls of the cache manager as
+// BuildKit's own operation.
 func (l linkOp) link(ctx context.Context, g session.Group, inputs []solver.Result) (cache.ImmutableRef, error) {
 	from, parent := input(inputs, l.action.SecondaryInput), input(inputs, l.action.Input)
 	if from == nil || !l.to.Copies(ctx) {
 		return nil, errdefs.ErrNotImplemented
 	}
-	// What is not committed by now, as a local source that the next build changes,
-	// is not for links.
+	// A source that is not committed can change, as a local source does with the next
+	// build, and must not be linked.
 	if _, ok := from.GetEqualMutable(); ok {
 		return nil, fmt.Errorf("the source is not committed: %w", errdefs.ErrFailedPrecondition)
 	}
@@ -142,16 +142,16 @@ func (l linkOp) link(ctx context.Context, g session.Group, inputs []solver.Resul
 	if err != nil {
 		ctx := context.WithoutCancel(ctx)
 		if err := ref.SetCachePolicyDefault(); err != nil {
-			bklog.G(ctx).WithError(err).Warn("a reference stays in the cache")
+			bklog.G(ctx).WithError(err).Warn("ladle: reference of a failed copy cannot be removed from the cache")
 		}
 		if err := ref.Release(ctx); err != nil {
-			bklog.G(ctx).WithError(err).Warn("a reference is not released")
+			bklog.G(ctx).WithError(err).Warn("ladle: reference of a failed copy is not released")
 		}
 	}
 	return made, err
 }
 
-// input returns what an operation has as its i-th input; nil is nothing.
+// input returns the i-th input of an operation; nil if it is empty.
 func input(inputs []solver.Result, i int64) cache.ImmutableRef {
 	if i < 0 {
 		return nil
@@ -163,8 +163,8 @@ func input(inputs []solver.Result, i int64) cache.ImmutableRef {
 	return ref.ImmutableRef
 }
 
-// target returns a destination as ladle takes it: with a slash at the end if it
-// is to be a directory.
+// target returns a destination in the form of ladle's protocol: it ends in a slash if it
+// must be a directory.
 func target(dest string) string {
 	clean := path.Clean("/" + dest)
 	if clean != "/" && (strings.HasSuffix(dest, "/") || strings.HasSuffix(dest, "/.")) {

@@ -1,6 +1,6 @@
 package main
 
-// As zz_ladle.go, this file is added to BuildKit's command buildkitd.
+// Like zz_ladle.go, this file is added to BuildKit's command buildkitd.
 
 import (
 	"context"
@@ -17,8 +17,8 @@ import (
 	"github.com/moby/buildkit/worker"
 )
 
-// The caches of workers load their records when the workers are made, and need
-// handlers for lazy layers then.
+// The cache of a worker loads its records when the worker is initialized, and needs
+// descriptor handlers for lazy layers at that time.
 func init() {
 	for i := range workerInitializers {
 		start := workerInitializers[i].fn
@@ -35,9 +35,9 @@ func init() {
 	}
 }
 
-// Get returns a record with the descriptor handlers that the build has from its own
-// sources, where it has them: those say from where this build may read a layer, and
-// show its progress. BuildKit asks for them only if it misses any.
+// Get adds the descriptor handlers of the build's own sources to opts, if the build has
+// some for the record: they read with the credentials of the build, and show progress.
+// BuildKit itself looks for them only if handlers are missing.
 func (a announcer) Get(ctx context.Context, id string, pg progress.Controller, opts ...cache.RefOption) (cache.ImmutableRef, error) {
 	getter := solver.CacheOptGetterOf(ctx)
 	if getter == nil {
@@ -61,6 +61,6 @@ func (a announcer) Get(ctx context.Context, id string, pg progress.Controller, o
 			maps.Copy(handlers, given)
 		}
 	}
-	all := []cache.RefOption{handlers} // the first one counts
+	all := []cache.RefOption{handlers} // BuildKit uses the first one
 	return a.Manager.Get(ctx, id, pg, append(all, opts...)...)
 }

@@ -1,15 +1,14 @@
 package cache
 
-// This file is not part of a package of its own: script/buildkit.sh adds it to
-// BuildKit's package cache, by the Go toolchain's overlay, for bin/ladle-buildkitd,
-// and applies lazy.patch there, which calls what is here.
+// This file has no package of its own: for bin/ladle-buildkitd, script/buildkit.sh adds it to
+// BuildKit's package cache, by the Go toolchain's overlay, and applies lazy.patch there,
+// which calls the functions of this file.
 //
-// BuildKit takes a layer for lazy if a snapshotter reads it remotely, and then
-// needs a descriptor handler to get any record that lies above it. Whoever asks
-// for a record without one gets an error, which most callers drop with the record:
-// the export of caches, disk usage, cache mounts, and the start of the daemon. A
-// layer that a remote snapshotter has is as usable as one that was unpacked. So a
-// handler is made for it of what is stored with its record.
+// BuildKit treats a layer of a remote snapshotter as lazy, and needs a descriptor handler
+// for it to get any record above it. Get without a handler returns an error, and most
+// callers then drop the record: the export of caches, disk usage, cache mounts, and the
+// start of the daemon. But a layer of a remote snapshotter is as usable as an unpacked one.
+// Therefore a handler is made from the information that is stored with its record.
 
 import (
 	"context"
@@ -24,14 +23,13 @@ import (
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// SourceOf makes a handler for the layer that is the snapshot of this key, of the
-// external metadata (RefMetadata.GetExternal) of its record. It returns nil if it
-// cannot. It is set before the first worker is made, and called with the lock of
-// the cache held.
+// SourceOf makes a descriptor handler for the layer of the snapshot key from the external
+// metadata (RefMetadata.GetExternal) of its record. It returns nil if it cannot. It is
+// set before the first worker is initialized, and called with the manager's lock held.
 var SourceOf func(ctx context.Context, s snapshot.Snapshotter, key string, external func(key string) ([]byte, error)) *DescHandler
 
-// withSources returns opts with handlers for the lazy layers of a record, and of
-// those below it, for which opts has none. Requires the manager's lock.
+// withSources returns opts with handlers for the lazy layers of a record and of its
+// ancestors for which opts has none. It requires the manager's lock.
 func (cm *cacheManager) withSources(ctx context.Context, id string, opts []RefOption) []RefOption {
 	if SourceOf == nil {
 		return opts
@@ -50,12 +48,12 @@ func (cm *cacheManager) withSources(ctx context.Context, id string, opts []RefOp
 	for blob, h := range given {
 		made[blob] = h
 	}
-	all := []RefOption{made} // the first one counts
+	all := []RefOption{made} // BuildKit uses the first one
 	return append(all, opts...)
 }
 
-// walkPacked calls f for the layers of a record, and of those below it, that BuildKit
-// did not unpack. Requires the manager's lock.
+// walkPacked calls f for the layers of a record and of its ancestors that BuildKit did
+// not unpack. It requires the manager's lock.
 func (cm *cacheManager) walkPacked(id string, f func(*cacheMetadata)) {
 	seen := map[string]bool{"": true}
 	for ids := []string{id}; len(ids) > 0; {
@@ -77,8 +75,8 @@ func (cm *cacheManager) walkPacked(id string, f func(*cacheMetadata)) {
 	}
 }
 
-// Packed returns the digests of the layers of a record of m, and of those below it,
-// that BuildKit did not unpack.
+// Packed returns the digests of the layers of a record of m, and of its ancestors, that
+// BuildKit did not unpack.
 func Packed(m Manager, id string) (blobs []digest.Digest) {
 	cm, ok := m.(*cacheManager)
 	if !ok {
@@ -90,15 +88,15 @@ func Packed(m Manager, id string) (blobs []digest.Digest) {
 	return blobs
 }
 
-// isLocal reports whether the blob that p provides is in the content store: of a
-// lazy layer, it may be one that the layer was converted to.
+// isLocal reports whether the content store has the blob that p provides. For a lazy
+// layer that can be a blob that the layer was converted to.
 func (p lazyRefProvider) isLocal(ctx context.Context) bool {
 	_, err := p.ref.cm.ContentStore.Info(ctx, p.desc.Digest)
 	return err == nil
 }
 
-// localBlobs returns those of blobs that the content store has. BuildKit takes the blob
-// of a lazy layer, which it does not have, for one of its own variants.
+// localBlobs returns the blobs that the content store has. For a lazy layer, BuildKit
+// lists the layer's own blob, which the content store does not have, among its variants.
 func localBlobs(ctx context.Context, cs content.Store, blobs []ocispecs.Descriptor) []ocispecs.Descriptor {
 	return slices.DeleteFunc(blobs, func(d ocispecs.Descriptor) bool {
 		_, err := cs.Info(ctx, d.Digest)
@@ -106,8 +104,8 @@ func localBlobs(ctx context.Context, cs content.Store, blobs []ocispecs.Descript
 	})
 }
 
-// localBlobWithCompression is getBlobWithCompression for a blob that the content store
-// has, or a variant of it.
+// localBlobWithCompression is getBlobWithCompression restricted to blobs that the content
+// store has.
 func localBlobWithCompression(ctx context.Context, cs content.Store, desc ocispecs.Descriptor, t compression.Type) (ocispecs.Descriptor, error) {
 	found, err := getBlobWithCompression(ctx, cs, desc, t)
 	if err != nil || len(localBlobs(ctx, cs, []ocispecs.Descriptor{found})) == 0 {
@@ -116,21 +114,22 @@ func localBlobWithCompression(ctx context.Context, cs content.Store, desc ocispe
 	return found, nil
 }
 
-// knowing is comp, for the layer of sr. BuildKit finds out whether a blob is
-// eStargz by reading it, and takes a blob that it does not have for none. A layer
-// that the snapshotter reads remotely was proved to be what its annotation says.
-func (sr *immutableRef) knowing(comp compression.Config) compression.Config {
+// withLazyType returns comp with a type that recognizes the lazy layer of sr. BuildKit
+// reads a blob to find out whether it is eStargz, and assumes that a blob it does not
+// have is not. The annotation of a layer that the snapshotter reads remotely was
+// verified.
+func (sr *immutableRef) withLazyType(comp compression.Config) compression.Config {
 	comp.Type = lazyType{comp.Type, sr}
 	return comp
 }
 
-// lazyType is a compression type that knows lazy layers.
+// lazyType is a compression type that recognizes lazy layers in eStargz.
 type lazyType struct {
 	compression.Type
 	of *immutableRef
 }
 
-// NeedsConversion reports whether a blob has to be converted to be of this type.
+// NeedsConversion reports whether a blob must be converted to have this type.
 func (t lazyType) NeedsConversion(ctx context.Context, cs content.Store, desc ocispecs.Descriptor) (bool, error) {
 	needs, err := t.Type.NeedsConversion(ctx, cs, desc)
 	if err != nil || t.Type != compression.EStargz && t.Type != compression.Gzip || !t.isLazyEStargz(ctx, desc) {

@@ -1,7 +1,7 @@
 package main
 
-// local are changes to the files of a Debian root filesystem, each of which
-// has once been done wrong by somebody who stacks layers.
+// local are changes to the files of a Debian root filesystem, by name. Each is a known
+// pitfall of programs that stack layers.
 var local = map[string]string{
 	"whiteouts": "rm -r usr/share/doc/bash usr/share/doc/dpkg etc/issue etc/cron.daily && rm etc/passwd etc/shells",
 	"opaque":    "rm -r etc/apt etc/pam.d && mkdir etc/apt && mkdir -m 0711 etc/pam.d && echo only >etc/pam.d/only",
@@ -18,7 +18,7 @@ var local = map[string]string{
 	"nodes":     "mkfifo fifo && mknod null c 1 3 && mknod opt/block b 7 200 && python3 -c \"import socket; socket.socket(socket.AF_UNIX).bind('etc/socket')\" && rm -r opt/edits",
 }
 
-// onTree are the same on tree.
+// onTree are the same changes to the files of tree.
 var onTree = map[string]string{
 	"whiteouts":    "rm -r dir/sub gone && rm file",
 	"opaque":       "rm -r dir gone && mkdir dir && mkdir -m 0711 gone && echo only >dir/only",

@@ -71,7 +71,7 @@ var graphs = map[string]func(s sources) llb.State{
 	},
 }
 
-// runs are graphs on which a program runs.
+// runs are graphs in which a program runs.
 var runs = map[string]func(s sources) llb.State{
 	"run-merge": func(s sources) llb.State { return merge(s.image("lowest"), s.image("base")) },
 	"run-merge-diff": func(s sources) llb.State {
@@ -80,7 +80,7 @@ var runs = map[string]func(s sources) llb.State{
 	"run-merge-wide": func(s sources) llb.State { return merge(s.image("base"), s.image("wide")) },
 }
 
-// walks are graphs of images whose contents nothing reads.
+// walks are graphs in which nothing reads file contents.
 var walks = map[string]func(s sources) llb.State{
 	"walk-merge":          func(s sources) llb.State { return merge(s.image("base"), s.image("other")) },
 	"walk-wide":           func(s sources) llb.State { return merge(s.image("base"), s.image("wide")) },
@@ -105,16 +105,16 @@ func init() {
 	}
 }
 
-// moved is what a script changes in an image, as a diff on two others: on
-// "other", which has some of the files, and on a tree that has none.
+// moved returns the changes of a script to an image, as a diff on two other states:
+// "other", which has some of the files, and a tree that has none.
 func (s sources) moved(image, script string) llb.State {
 	lower := s.image(image)
 	diff := llb.Diff(lower, s.edit(lower, script))
 	return merge(s.made(tree), s.image("other"), diff)
 }
 
-// tree makes a tree with some of everything, and neighbour another one that
-// has some of its names.
+// tree is a script that creates files of every type. neighbour creates another tree with
+// some of the names.
 const (
 	tree = `umask 022
 mkdir -p dir/sub/deep gone empty && echo one >file && echo one >dir/file && echo two >dir/sub/file && echo three >dir/sub/deep/file && echo gone >gone/file

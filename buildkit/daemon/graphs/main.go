@@ -48,7 +48,7 @@ func run(ctx context.Context, args []string) error {
 	return llb.WriteTo(definition, os.Stdout)
 }
 
-// state is what is built of a graph.
+// state returns the result of the graph name.
 func (s sources) state(name string) (llb.State, error) {
 	if graph, ok := graphs[name]; ok {
 		return s.shown(graph(s)), nil
@@ -62,17 +62,17 @@ func (s sources) state(name string) (llb.State, error) {
 	return llb.State{}, fmt.Errorf("no graph %q", name)
 }
 
-// unread is for mounts: without it BuildKit reads all that is in them, for the
-// key of the cache.
+// unread is for mounts: without it BuildKit reads the whole mount for the key of its
+// cache.
 var unread = llb.ContentCache(llb.MountContentCacheOff)
 
-// sources are references of images by name.
+// sources are image references by name.
 type sources map[string]string
 
 func (s sources) image(name string) llb.State { return llb.Image(s[name]) }
 
-// in is a command, run in the tools with the state mounted at /x. What it
-// changes there gets the same time on every run.
+// in runs a command in the image "tools", in the state mounted at /x. The files that it
+// changes there get the same time in every run.
 func (s sources) in(command string, options ...llb.RunOption) llb.ExecState {
 	if os.Getenv("GRAPHS_ROOTLESS") != "" {
 		command = setuid.ReplaceAllString(device.ReplaceAllString(command, "mkfifo $1"), "chmod 0$1")
@@ -81,16 +81,16 @@ func (s sources) in(command string, options ...llb.RunOption) llb.ExecState {
 	return s.image("tools").Run(append(options, llb.Args([]string{"sh", "-euc", script}), llb.Dir("/x"))...)
 }
 
-// What commands do that comes to something else in a user namespace: nobody may
-// make devices there, and a file that is written to loses its set-id bits, also
-// if root writes (Linux 6.18, fs/attr.c, setattr_should_drop_suidgid). With
-// GRAPHS_ROOTLESS in the environment they make pipes, and files without.
+// Commands with other results in a user namespace: mknod of a device fails, and a write
+// clears the set-id bits, even by root (Linux 6.18, fs/attr.c,
+// setattr_should_drop_suidgid). With GRAPHS_ROOTLESS in the environment they are replaced
+// by pipes and by modes without set-id bits.
 var (
 	device = regexp.MustCompile(`mknod (\S+) [bc] \d+ \d+`)
 	setuid = regexp.MustCompile(`chmod 4(\d{3})`)
 )
 
-// changed is the time of what was changed, in seconds since 1970.
+// changed is the time of changed files, in seconds since 1970.
 const changed = "1700000000"
 
 // edit is a state after a command that ran in it as working directory.
@@ -101,23 +101,22 @@ func (s sources) edit(on llb.State, command string) llb.State {
 // made is a layer of what a command makes in an empty directory.
 func (s sources) made(command string) llb.State { return s.edit(llb.Scratch(), command) }
 
-// shown is the state, with changes on it and a listing of it (see doc.go).
+// shown returns the state with further changes and a listing of it: see doc.go.
 func (s sources) shown(of llb.State) llb.State {
 	exec := s.in("python3 -c \"$LISTING\" >/out/listing && touch -d @"+changed+" /out/listing /out\n"+changes, llb.AddEnv("LISTING", listing), llb.AddEnv("PYTHONDONTWRITEBYTECODE", "1"))
 	out := exec.AddMount("/out", llb.Scratch())
 	return llb.Merge([]llb.State{exec.AddMount("/x", of, unread), out})
 }
 
-// changes are made on every graph.
+// changes is a script that runs on every graph.
 const changes = `
 mkdir -p etc new/dir && echo new >new/dir/file && echo more >>etc/more
 rm -rf gone usr/share/doc/bash
 for f in *; do test ! -f "$f" || { echo changed >>"$f"; break; }; done
 `
 
-// listing prints a line for each file of the working directory. Contents are of
-// what is small and where the graphs make changes: reading everything would
-// take long.
+// listing prints a line for each file of the working directory. It reads only small files
+// and those in directories that the graphs change: reading all would take long.
 const listing = `
 import hashlib, os, stat
 inodes = {}

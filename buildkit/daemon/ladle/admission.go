@@ -12,34 +12,35 @@ import (
 )
 
 const (
-	// maxAdmissions bounds the builds that are remembered of one repository.
+	// maxAdmissions bounds the admissions of one repository; the newest are kept.
 	maxAdmissions = 64
 
-	// maxImages bounds the images that are named for one blob.
+	// maxImages bounds the images in an answer for one blob.
 	maxImages = 8
 )
 
-// Image is what clients were let read.
+// Image is an image that clients were admitted to.
 type Image struct {
 	Ref        string   // "docker.io/library/debian:12"
 	Repository string   // "docker.io/library/debian"
 	Blobs      []string // digests of its layers
 }
 
-// admission says that the registry let clients read the manifest of an image.
-// When their build has ended, the group has no sessions.
+// admission records that the registry let clients read the manifest of an image. When
+// their build has ended, the group has no sessions.
 type admission struct {
 	Image
 	clients session.Group
-	proof   *proof // nil: all of them were; else each is admitted that it holds for
+	proof   *proof // nil: all clients are admitted; else those in it
 }
 
+// over reports whether no client of the admission is connected.
 func (a admission) over() bool {
 	i := a.clients.SessionIterator()
 	return i == nil || i.NextSession() == ""
 }
 
-// proof is which sessions the registry lets read an image.
+// proof are the sessions of a group that the registry is known to let read an image.
 type proof struct {
 	mu struct {
 		sync.Mutex
@@ -47,11 +48,11 @@ type proof struct {
 	}
 }
 
-// Admit says that the registry let the clients g read the manifest of an image.
+// Admit records that the registry let all clients of g read the manifest of an image.
 func (l *Lender) Admit(image Image, g session.Group) { l.admit(admission{image, g, nil}) }
 
-// Suppose says that the registry let some of the clients g read the manifest of
-// an image. Whom, it is asked when ladle wants to know.
+// Suppose records that the registry let some of the clients of g read the manifest of an
+// image. The registry is asked which ones when ladle requests credentials.
 func (l *Lender) Suppose(image Image, g session.Group) {
 	p := &proof{}
 	p.mu.known = map[string]bool{}
@@ -65,8 +66,8 @@ func (l *Lender) admit(fresh admission) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for repository, all := range l.mu.admitted {
-		// Also those of other repositories: BuildKit's groups hold much of a
-		// build that ended.
+		// Admissions of other repositories are removed, too: a group references
+		// much memory of a build that has ended.
 		all = slices.DeleteFunc(all, func(a admission) bool {
 			same := a.clients == fresh.clients && a.Ref == fresh.Ref && (a.proof == nil) == (fresh.proof == nil)
 			if same {
@@ -88,8 +89,7 @@ func union(a, b []string) []string {
 	return slices.Compact(all)
 }
 
-// proved reports whether it is known that the registry lets a session read the
-// image of a.
+// proved reports whether the registry is known to let a session read the image.
 func (a admission) proved(id string) bool {
 	if a.proof == nil {
 		return true
@@ -99,9 +99,8 @@ func (a admission) proved(id string) bool {
 	return a.proof.mu.known[id]
 }
 
-// lets reports whether the registry lets a session read the image of a, by
-// asking for its manifest if that is not known. What is not proved is asked for
-// again: a login may come later.
+// lets reports whether the registry lets a session read the image of a; if that is not
+// known, it requests the manifest. A refusal is not cached: the client can log in later.
 func (l *Lender) lets(ctx context.Context, a admission, id string) bool {
 	if a.proved(id) {
 		return true
@@ -110,7 +109,7 @@ func (l *Lender) lets(ctx context.Context, a admission, id string) bool {
 	defer cancel()
 	manifests := resolver.DefaultPool.GetResolver(l.hosts, a.Ref, resolver.ScopeType{}, l.sessions, session.NewGroup(id))
 	if _, _, err := manifests.Resolve(ctx, a.Ref); err != nil {
-		bklog.G(ctx).WithError(err).Debugf("ladle: a client of a build may not read %s", a.Ref)
+		bklog.G(ctx).WithError(err).WithField("image", a.Ref).Debug("ladle: client may not read the image")
 		return false
 	}
 	a.proof.mu.Lock()
@@ -119,9 +118,9 @@ func (l *Lender) lets(ctx context.Context, a admission, id string) bool {
 	return true
 }
 
-// clients returns the sessions of the clients admitted to repository that are
-// there. Those who are only supposed to be come last, and the registry is not
-// asked about one before it is its turn.
+// clients yields the connected clients that are admitted to repository. Those that are
+// only supposed to be admitted come last, and the registry is not asked about one before
+// the caller wants it.
 func (l *Lender) clients(ctx context.Context, repository string) iter.Seq[session.Caller] {
 	l.mu.Lock()
 	all := slices.Clone(l.mu.admitted[repository])
@@ -151,8 +150,8 @@ func (l *Lender) clients(ctx context.Context, repository string) iter.Seq[sessio
 	}
 }
 
-// Admitted returns the references of images that have a blob and that clients of g
-// are known to be let read, the newest first for each repository.
+// Admitted returns the references of images that have a blob and that clients of g are
+// known to be admitted to, the newest first for each repository.
 func (l *Lender) Admitted(g session.Group, blob string) (refs []string) {
 	if g == nil {
 		return nil
@@ -177,9 +176,8 @@ func (l *Lender) Admitted(g session.Group, blob string) (refs []string) {
 	return refs[:min(len(refs), maxImages)]
 }
 
-// images returns the references of some images that have a blob and that somebody
-// was let read who is there. The registries have no longer than one client has to
-// say who was.
+// images returns the references of images that have a blob and that a connected client is
+// admitted to. Registries that must be asked first have sessionTimeout together.
 func (l *Lender) images(ctx context.Context, blob string) (refs []string) {
 	l.mu.Lock()
 	var have []admission

@@ -21,26 +21,26 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Directories with fewer files and fewer bytes than these are left to BuildKit:
-// it reads them as fast.
+// For directories with fewer files and fewer bytes, BuildKit's own sequential hashing is
+// as fast.
 const (
 	manyFiles = 1000
 	manyBytes = 64 << 20
 )
 
-// digesting is locked for a reference while its digests are found out.
+// digesting is locked for a reference while its digests are computed.
 var digesting = locker.New()
 
-// Digests finds out the digests of the files below a path of ref on all
-// processors, and tells them to BuildKit's cache, which would find them out one
-// after the other (its cache/contenthash). It does nothing where that is not
-// worthwhile or was done before.
+// Digests computes the digests of the files below a path of ref on all CPUs and stores
+// them in BuildKit's cache of digests, which would compute them sequentially
+// (cache/contenthash). It does nothing for small directories and if the cache has the
+// digests.
 func Digests(ctx context.Context, ref cache.ImmutableRef, path string, g session.Group) error {
 	if _, ok := ref.GetEqualMutable(); ok {
-		return nil // the cache has digests under another name
+		return nil // the cache has the digests under the key of the mutable reference
 	}
 	digesting.Lock(ref.ID())
-	defer func() { _ = digesting.Unlock(ref.ID()) }() // it fails only for what is not locked
+	defer func() { _ = digesting.Unlock(ref.ID()) }() // fails only for a name that is not locked
 	if _, err := ref.GetExternal("buildkit.contenthash.v0"); err == nil {
 		return nil
 	}
@@ -55,7 +55,7 @@ func Digests(ctx context.Context, ref cache.ImmutableRef, path string, g session
 	}
 	defer func() {
 		if err := mounter.Unmount(); err != nil {
-			bklog.G(ctx).WithError(err).Warn("a mount stays")
+			bklog.G(ctx).WithError(err).Warn("ladle: mount for computing digests is not removed")
 		}
 	}()
 	dir, err := fs.RootPath(root, path)
@@ -69,21 +69,21 @@ func Digests(ctx context.Context, ref cache.ImmutableRef, path string, g session
 	if err := hashAll(ctx, files); err != nil {
 		return err
 	}
-	return tell(ctx, ref, root, path, files, g)
+	return store(ctx, ref, root, path, files, g)
 }
 
-// file is one that has a digest.
+// file is a regular file with its digest.
 type file struct {
 	path   string
 	info   os.FileInfo
 	digest digest.Digest
 }
 
-// mostReaders bounds the files that are read at once.
-const mostReaders = 8
+// maxReaders bounds the files that are read concurrently.
+const maxReaders = 8
 
-// large returns the files below dir in the order of a walk, as layers have them,
-// or nothing if they are few.
+// large returns the regular files below dir in the order of filepath.Walk, which is that
+// of layers; nil if they are few and small.
 func large(dir string) ([]*file, error) {
 	var files []*file
 	var bytes int64
@@ -114,7 +114,7 @@ func hashAll(ctx context.Context, files []*file) error {
 		}
 		return nil
 	})
-	for range min(runtime.GOMAXPROCS(0), mostReaders) {
+	for range min(runtime.GOMAXPROCS(0), maxReaders) {
 		group.Go(func() error {
 			buf := make([]byte, 64<<10)
 			for f := range left {
@@ -128,8 +128,7 @@ func hashAll(ctx context.Context, files []*file) error {
 	return group.Wait()
 }
 
-// hash finds out the digest of a file as BuildKit does (cache/contenthash,
-// prepareDigest).
+// hash computes the digest of a file as BuildKit does (cache/contenthash, prepareDigest).
 func (f *file) hash(buf []byte) error {
 	h, err := contenthash.NewFileHash(f.path, f.info)
 	if err != nil {
@@ -141,7 +140,7 @@ func (f *file) hash(buf []byte) error {
 			return err
 		}
 		defer r.Close()
-		// Without the file's own method: it would allocate another buffer.
+		// Hide os.File.WriteTo, which would allocate another buffer.
 		if _, err := io.CopyBuffer(struct{ io.Writer }{h}, struct{ io.Reader }{r}, buf); err != nil {
 			return err
 		}
@@ -150,17 +149,17 @@ func (f *file) hash(buf []byte) error {
 	return nil
 }
 
-// tell gives the cache all names below root, as it would find them itself, with
-// the digests of files. It is given them as a whole: what has the root is taken
-// for complete.
-func tell(ctx context.Context, ref cache.ImmutableRef, root, path string, files []*file, g session.Group) error {
+// store adds all names below root, with the digests of files, to BuildKit's cache of
+// digests in the form that the cache itself computes. It adds the whole of root: the
+// cache takes a tree that has a root for complete.
+func store(ctx context.Context, ref cache.ImmutableRef, root, path string, files []*file, g session.Group) error {
 	digests := map[string]digest.Digest{}
 	for _, f := range files {
 		digests[f.path] = f.digest
 	}
-	mine := apart{ref}
-	defer contenthash.ClearCacheContext(mine)
-	names, err := contenthash.GetCacheContext(ctx, mine)
+	temporary := separate{ref}
+	defer contenthash.ClearCacheContext(temporary)
+	names, err := contenthash.GetCacheContext(ctx, temporary)
 	if err != nil {
 		return err
 	}
@@ -189,7 +188,8 @@ func tell(ctx context.Context, ref cache.ImmutableRef, root, path string, files 
 	if err := contenthash.SetCacheContext(ctx, ref, names); err != nil {
 		return err
 	}
-	// What is set for another reference is not kept on disk, but now it is its own.
+	// A cache context of another reference is not written to disk. After it was set once,
+	// the reference has a context of its own, which is written.
 	names, err = contenthash.GetCacheContext(ctx, ref)
 	if err != nil {
 		return err
@@ -197,18 +197,18 @@ func tell(ctx context.Context, ref cache.ImmutableRef, root, path string, files 
 	return contenthash.SetCacheContext(ctx, ref, names)
 }
 
-// apart is a reference as the cache of digests sees it, with a name of its own
-// and without what is known of it.
-type apart struct{ cache.RefMetadata }
+// separate is a reference with another ID and no stored digests, for the cache of
+// digests.
+type separate struct{ cache.RefMetadata }
 
-func (a apart) ID() string { return a.RefMetadata.ID() + "-ladle" }
+func (s separate) ID() string { return s.RefMetadata.ID() + "-ladle" }
 
-func (apart) GetExternal(string) ([]byte, error) { return nil, os.ErrNotExist }
+func (separate) GetExternal(string) ([]byte, error) { return nil, os.ErrNotExist }
 
-func (apart) SetExternal(string, []byte) error { return nil }
+func (separate) SetExternal(string, []byte) error { return nil }
 
-// entry is a name as the cache of digests takes it. Without a digest, it finds it
-// out when it is needed.
+// entry is a name in the form that the cache of digests wants. If it has no digest, the
+// cache computes it on demand.
 type entry struct {
 	os.FileInfo
 	stat   *fstypes.Stat

@@ -14,27 +14,28 @@ import (
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// tocLabel is the annotation of a layer's descriptor, and the label of a Prepare,
-// that names the layer's table of contents (eStargz specification, "TOC digest").
+// tocLabel is the annotation of a layer's descriptor, and the label of a Prepare, with
+// the digest of the layer's table of contents (eStargz specification, "TOC digest").
 const tocLabel = "containerd.io/snapshot/stargz/toc.digest"
 
-// diffIDKey is under which BuildKit's cache keeps the diffID of a record
-// (cache/metadata.go, keyDiffID).
+// diffIDKey is the key of the diffID in a record of BuildKit's cache (cache/metadata.go,
+// keyDiffID).
 const diffIDKey = "cache.diffID"
 
-// GetByBlob is own's GetByBlob, for layers that may become lazy. toc is the
-// digest of the table of contents with which this one may, or "" if it may not.
+// GetByBlob calls own.GetByBlob, with another identity for a layer that can become lazy.
+// toc is the digest of the layer's table of contents, or "" if the layer cannot become
+// lazy.
 //
-// BuildKit names the snapshot of a layer by the diffIDs that the image claims for
-// it and for the layers below, and proves a diffID when it unpacks the layer. A
-// lazy layer is not unpacked. So that no image can give its own layer the name of
-// another's, the name of one that may become lazy is made of its blob and its
-// table of contents, besides. BuildKit itself does so with the table of contents
-// and only if its snapshotter is called "stargz".
+// BuildKit derives the key of a layer's snapshot from the diffIDs that the image claims
+// for the layer and the layers below, and verifies a diffID when it unpacks the layer. A
+// lazy layer is not unpacked. To prevent an image from claiming the key of another
+// image's layer, the key of a layer that can become lazy is derived from its blob and its
+// table of contents, too. BuildKit itself uses the table of contents, and only if its
+// snapshotter is called "stargz".
 //
-// own gets an identity in the place of the diffID, and makes of it the names and
-// the keys by which it finds records again. The record then gets its diffID: that
-// is what an export writes down, and what is compared when the layer is unpacked.
+// own gets an identity in place of the diffID, and derives from it the keys of the
+// snapshot and of its records. Afterwards the diffID is stored in the record: an export
+// writes it, and unpacking compares it.
 func (s *Snapshotter) GetByBlob(ctx context.Context, own cache.Accessor, desc ocispecs.Descriptor, parent cache.ImmutableRef, opts ...cache.RefOption) (ref cache.ImmutableRef, toc digest.Digest, err error) {
 	diffID := desc.Annotations[labels.LabelUncompressed]
 	toc, err = digest.Parse(desc.Annotations[tocLabel])
@@ -61,15 +62,15 @@ func (s *Snapshotter) GetByBlob(ctx context.Context, own cache.Accessor, desc oc
 	return ref, toc, nil
 }
 
-// identityOf is what a layer that may become lazy is told apart by. It is no
-// chain ID of anything.
+// identityOf returns the identity of a layer that can become lazy. It differs from every
+// chain ID.
 func identityOf(diffID string, blob, toc digest.Digest) digest.Digest {
 	return digest.FromString(strings.Join([]string{"ladle: lazy layer", diffID, blob.String(), toc.String()}, " "))
 }
 
-// withoutUnlazy takes the clients out of opts with whose credentials BuildKit
-// would unpack the layer at once (cache/opts.go, Unlazy). It could not before the
-// record has its diffID.
+// withoutUnlazy removes the clients from opts with the credentials of which BuildKit
+// would unpack the layer at once (cache/opts.go, Unlazy). That needs the diffID in the
+// record, which is stored later.
 func withoutUnlazy(opts []cache.RefOption) (others []cache.RefOption, clients session.Group) {
 	others = slices.DeleteFunc(slices.Clone(opts), func(o cache.RefOption) bool {
 		g, ok := o.(session.Group)

@@ -11,38 +11,38 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Layer is a layer of an image that the registry has.
+// Layer is a layer of an image in a registry.
 type Layer struct {
 	Parent string        // key of the snapshot below, "" for none
 	Blob   digest.Digest // of the layer
-	TOC    digest.Digest // of its table of contents; without one it is not lazy
-	// Labels say to a remote snapshotter which layer of which image it is.
+	TOC    digest.Digest // of its table of contents; "": the layer cannot be lazy
+	// Labels identify the layer and its image for a remote snapshotter.
 	Labels map[string]string
 }
 
-// refLabel names the snapshot that a remote snapshotter is to make of a layer
-// (containerd, docs/remote-snapshotter.md).
+// refLabel is the key of the snapshot that a remote snapshotter is to make (containerd,
+// docs/remote-snapshotter.md).
 const refLabel = "containerd.io/snapshot.ref"
 
-// blobLabel names the blob of a layer (BuildKit's util/estargz/labels.go).
+// blobLabel is the digest of a layer's blob (BuildKit's util/estargz/labels.go).
 const blobLabel = "containerd.io/snapshot/remote/stargz.digest"
 
-// lazyKey begins the keys that ask for a lazy layer, BuildKit's own ones too
+// lazyKey begins the keys of a Prepare of a lazy layer, those of BuildKit itself, too
 // (cache/refs.go, prepareRemoteSnapshotsStargzMode).
 const lazyKey = "tmp-"
 
-// ladlePrefix begins the labels that only ladle understands.
+// ladlePrefix begins the labels of ladle's own protocol.
 const ladlePrefix = "containerd.io/snapshot/ladle."
 
-// Announce says what the snapshot of this key would be, if it is not there.
+// Announce stores the layer of the snapshot key, for a later Stat of that key.
 func (s *Snapshotter) Announce(key string, l Layer) {
 	if key != "" && len(l.Labels) > 0 {
 		s.layers.Add(key, l)
 	}
 }
 
-// prepareLayer makes a lazy snapshot of an announced layer, and of those below
-// it, and reports whether it is there now. If it is not, BuildKit pulls.
+// prepareLayer requests a lazy snapshot of an announced layer over its parent, and
+// reports whether it exists now. If not, BuildKit pulls the layer.
 func (s *Snapshotter) prepareLayer(ctx context.Context, key string) bool {
 	l, ok := s.layers.Get(key)
 	if !ok || !s.isLadle(ctx) {
@@ -58,20 +58,21 @@ func (s *Snapshotter) prepareLayer(ctx context.Context, key string) bool {
 		return true
 	}
 	if err == nil {
-		// Not lazy: what it prepared is for unpacking, and BuildKit makes its
-		// own for that.
+		// Not lazy: ladle prepared a snapshot to unpack into. BuildKit prepares
+		// another one for that.
 		s.layers.Remove(key)
 		return false
 	}
-	bklog.G(ctx).WithError(err).Warnf("layer %s is not lazy", key)
+	bklog.G(ctx).WithError(err).WithField("key", key).Warn("ladle: layer is not lazy")
 	return false
 }
 
-// labels are those that ask for the snapshot key of a layer. Some of a layer's
-// are annotations of its image, which says nothing to ladle in BuildKit's name.
-// The blob and the table of contents are those that the key is made of: BuildKit
-// keeps one set of labels for each blob of an image, and an image can name a blob
-// twice, with other tables of contents.
+// labels returns the labels that request the lazy snapshot key of a layer. Labels of
+// ladle's own protocol are removed: some of a layer's labels are annotations of its
+// image, which must not request anything in BuildKit's name. The blob and the table of
+// contents are those that the key was derived from: BuildKit stores one set of labels for
+// each blob of an image, and an image can list a blob twice with different tables of
+// contents.
 func (s *Snapshotter) labels(key string, l Layer) map[string]string {
 	labels := map[string]string{}
 	for name, value := range snapshots.FilterInheritedLabels(l.Labels) {

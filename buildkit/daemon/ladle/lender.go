@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -24,47 +23,47 @@ import (
 
 const (
 	// credentialsLabel offers credentials for the layer of a Prepare: its value
-	// is a socket.
+	// is the path of the lender's socket.
 	credentialsLabel = "containerd.io/snapshot/ladle.credentials"
 
-	// lenderDir is the directory of the socket, in that of BuildKit's state, and
-	// socketName the socket in it.
+	// lenderDir is the directory of the socket, below BuildKit's root, and
+	// socketName the name of the socket.
 	lenderDir  = "ladle"
 	socketName = "credentials.ladle"
 
-	// sessionTimeout bounds the answer of one client, as BuildKit itself does
+	// sessionTimeout bounds the answer of one client; it is that of BuildKit
 	// (session.Manager.Any).
 	sessionTimeout = 5 * time.Second
 )
 
-// LenderOptions say what there is to lend.
+// LenderOptions configure a Lender.
 type LenderOptions struct {
-	Dir        string // of BuildKit's state; the socket is below it
+	Dir        string // BuildKit's root; the socket is below it
 	Sessions   *session.Manager
 	Registries map[string]config.RegistryConfig // of BuildKit's configuration; nil: none
 }
 
-// Lender lends ladle what BuildKit knows of registries: the credentials of the
-// clients of builds, and where and how it reaches them. It serves the protocol
-// of ladle's package auth. It may be used concurrently.
+// Lender answers ladle's requests for credentials of the clients of builds, and for
+// BuildKit's settings for registries. It serves the protocol in docs/protocol.md, "Lent
+// credentials". It may be used concurrently.
 type Lender struct {
 	sessions   *session.Manager
 	registries map[string]config.RegistryConfig
-	hosts      docker.RegistryHosts // as BuildKit has them
-	salt       []byte               // of this process, for keys of clients (see authority)
+	hosts      docker.RegistryHosts // BuildKit's
+	salt       []byte               // random, for keys of clients: see authority
 	socket     string
 	server     *http.Server
 
 	mu struct {
 		sync.Mutex
-		// admitted is by repository, the newest first. To look into a group
-		// takes BuildKit's locks, which are not held by who calls.
+		// admitted is by repository, the newest first. A session.Group locks
+		// mutexes of BuildKit, which callers of the Lender must not hold.
 		admitted map[string][]admission
 	}
 }
 
-// Lend starts a lender. Its socket is at the same place below the directory each
-// time, in a directory that only its owner can enter.
+// Lend starts a Lender. Its socket has the same path below o.Dir each time, in a
+// directory with mode 0700.
 func Lend(ctx context.Context, o LenderOptions) (*Lender, error) {
 	dir, err := filepath.Abs(o.Dir)
 	if err != nil {
@@ -84,13 +83,13 @@ func Lend(ctx context.Context, o LenderOptions) (*Lender, error) {
 	l.server = &http.Server{Handler: l, ReadTimeout: sessionTimeout, MaxHeaderBytes: 64 << 10}
 	go func() {
 		if err := l.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			bklog.G(ctx).WithError(err).Error("ladle: credentials are no longer lent")
+			bklog.G(ctx).WithError(err).Error("ladle: lender stopped: credentials and registry settings are unavailable to ladle")
 		}
 	}()
 	return l, nil
 }
 
-// listen makes the directory anew, since a process that was killed leaves it.
+// listen recreates the directory, which a killed process leaves behind.
 func (l *Lender) listen(ctx context.Context, dir string) (net.Listener, error) {
 	if err := os.RemoveAll(dir); err != nil {
 		return nil, err
@@ -108,37 +107,36 @@ func (l *Lender) listen(ctx context.Context, dir string) (net.Listener, error) {
 	return listener, nil
 }
 
-// Close ends the lender and removes its directory.
+// Close stops the Lender and removes its directory.
 func (l *Lender) Close() error {
 	return errors.Join(l.server.Close(), os.RemoveAll(filepath.Dir(l.socket)))
 }
 
-// ServeHTTP answers ladle. What went wrong is told here, and there only that it
-// did.
+// ServeHTTP answers ladle. An error is logged here; ladle gets only a status.
 func (l *Lender) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer, err := l.answer(r)
 	switch {
-	case errors.Is(err, errQuestion):
+	case errors.Is(err, errUnknown):
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	case errors.Is(err, errNobody):
 		w.WriteHeader(http.StatusNotFound)
 		return
 	case err != nil:
-		bklog.G(r.Context()).WithError(err).Warnf("ladle: %s cannot be lent", strings.TrimPrefix(r.URL.Path, "/"))
+		bklog.G(r.Context()).WithError(err).WithField("request", r.URL.Path).Warn("ladle: lender failed to answer")
 		w.WriteHeader(http.StatusBadGateway)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	if err := json.NewEncoder(w).Encode(answer); err != nil {
-		bklog.G(r.Context()).WithError(err).Debug("ladle: it does not wait for the answer any more")
+		bklog.G(r.Context()).WithError(err).Debug("ladle: lender could not send its answer")
 	}
 }
 
-// errQuestion says that a question is none that a lender knows.
-var errQuestion = errors.New("unknown question")
+// errQuestion is the error of a request that the lender does not know.
+var errUnknown = errors.New("unknown request")
 
-// answer returns what JSON is to be made of.
+// answer returns the value of the JSON answer.
 func (l *Lender) answer(r *http.Request) (any, error) {
 	query := r.URL.Query()
 	asked := func(names ...string) bool {
@@ -160,5 +158,5 @@ func (l *Lender) answer(r *http.Request) (any, error) {
 	case r.URL.Path == "/images" && asked("blob"):
 		return map[string][]string{"images": l.images(r.Context(), query.Get("blob"))}, nil
 	}
-	return nil, errQuestion
+	return nil, errUnknown
 }

@@ -12,8 +12,7 @@ import (
 	"github.com/moby/buildkit/util/resolver/config"
 )
 
-// host is where images of a registry are, as ladle is told. Files are named by
-// their whole paths.
+// host is a host of a registry in an answer to ladle. File names are absolute paths.
 type host struct {
 	URL      string    `json:"url"`
 	CAs      []string  `json:"ca,omitempty"`
@@ -27,10 +26,10 @@ type keyPair struct {
 	Key  string `json:"key"`
 }
 
-// hostsOf returns the hosts of a registry in the order in which BuildKit asks
-// them: none if its configuration does not name the registry.
+// hostsOf returns the hosts of a registry in the order in which BuildKit tries them; none
+// if BuildKit's configuration has no section for the registry.
 func (l *Lender) hostsOf(registry string) ([]host, error) {
-	named, ok := l.registries[registry]
+	configured, ok := l.registries[registry]
 	if !ok {
 		return nil, nil
 	}
@@ -40,30 +39,30 @@ func (l *Lender) hostsOf(registry string) ([]host, error) {
 	}
 	var hosts []host
 	for i, h := range all {
-		settings := named // the registry itself is the last
+		settings := configured // the last host is the registry itself
 		if i < len(all)-1 {
 			settings = l.registries[h.Host]
 		}
-		told, err := hostOf(h, settings)
+		answer, err := hostOf(h, settings)
 		if err != nil {
 			return nil, fmt.Errorf("registry %s: %w", registry, err)
 		}
-		hosts = append(hosts, told)
+		hosts = append(hosts, answer)
 	}
 	return hosts, nil
 }
 
-// hostOf returns how BuildKit reaches h (util/resolver, fillInsecureOpts): plain
-// HTTP only is in its scheme.
+// hostOf returns the settings with which BuildKit reaches h (util/resolver,
+// fillInsecureOpts). Plain HTTP without a fallback is expressed by the scheme.
 func hostOf(h docker.RegistryHost, c config.RegistryConfig) (host, error) {
-	told := host{URL: h.Scheme + "://" + h.Host + h.Path}
+	answer := host{URL: h.Scheme + "://" + h.Host + h.Path}
 	if c.Insecure != nil && *c.Insecure {
 		local, err := docker.MatchLocalhost(h.Host)
 		if err != nil {
 			return host{}, err
 		}
-		told.Insecure = true
-		told.Fallback = c.PlainHTTP == nil && local || c.PlainHTTP != nil && *c.PlainHTTP
+		answer.Insecure = true
+		answer.Fallback = c.PlainHTTP == nil && local || c.PlainHTTP != nil && *c.PlainHTTP
 	}
 	cas, pairs := c.RootCAs, c.KeyPairs
 	for _, dir := range c.TLSConfigDir {
@@ -78,7 +77,7 @@ func hostOf(h docker.RegistryHost, c config.RegistryConfig) (host, error) {
 		if err != nil {
 			return host{}, err
 		}
-		told.CAs = append(told.CAs, file)
+		answer.CAs = append(answer.CAs, file)
 	}
 	for _, p := range pairs {
 		cert, certErr := filepath.Abs(p.Certificate)
@@ -86,12 +85,12 @@ func hostOf(h docker.RegistryHost, c config.RegistryConfig) (host, error) {
 		if err := errors.Join(certErr, keyErr); err != nil {
 			return host{}, err
 		}
-		told.KeyPairs = append(told.KeyPairs, keyPair{cert, key})
+		answer.KeyPairs = append(answer.KeyPairs, keyPair{cert, key})
 	}
-	return told, nil
+	return answer, nil
 }
 
-// filesIn returns the certificates in a directory as BuildKit finds them
+// filesIn returns the certificates in a directory by the rules of BuildKit
 // (util/resolver, loadTLSConfig).
 func filesIn(dir string) (cas []string, pairs []config.TLSKeyPair, err error) {
 	entries, err := os.ReadDir(dir)

@@ -12,33 +12,34 @@ import (
 	"github.com/moby/buildkit/snapshot"
 )
 
-// Snapshotter is BuildKit's merge snapshotter, with merges and lazy layers of
-// ladle if ladle is behind it.
+// Snapshotter is BuildKit's merge snapshotter; if ladle is behind it, with merges, copies
+// and lazy layers of ladle.
 type Snapshotter struct {
 	snapshot.MergeSnapshotter // BuildKit's own
 	leases                    leases.Manager
 	layers                    *lru.Cache[string, Layer] // announced, by key
 	peer                      peer
-	lender                    *Lender // nil: nothing is lent
+	lender                    *Lender // nil: none
 }
 
 var _ snapshot.MergeSnapshotter = (*Snapshotter)(nil)
 
-// announced is how many layers are remembered. One that is forgotten is pulled
-// in full.
-const announced = 4096
+// maxAnnounced bounds the announced layers that are stored. A layer that was evicted is
+// pulled as a whole.
+const maxAnnounced = 4096
 
-// New returns a Snapshotter over BuildKit's own. Lender may be nil.
+// New returns a Snapshotter over BuildKit's own. lender may be nil.
 func New(own snapshot.MergeSnapshotter, lm leases.Manager, lender *Lender) *Snapshotter {
-	layers, err := lru.New[string, Layer](announced)
+	layers, err := lru.New[string, Layer](maxAnnounced)
 	if err != nil {
-		panic(err) // the size is wrong
+		panic(err) // only for a size that is not positive
 	}
 	return &Snapshotter{MergeSnapshotter: own, leases: lm, layers: layers, lender: lender}
 }
 
-// Into puts a Snapshotter into the field of that name of *manager, which is
-// BuildKit's cache manager. Its type is not exported; the field is.
+// Into replaces the field Snapshotter of *manager, BuildKit's cache manager, by a
+// Snapshotter over its old value. It uses reflection: the field is exported, but its type
+// is not.
 func Into(manager any, lm leases.Manager, lender *Lender) (*Snapshotter, error) {
 	v := reflect.ValueOf(manager)
 	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
@@ -57,8 +58,8 @@ func Into(manager any, lm leases.Manager, lender *Lender) (*Snapshotter, error) 
 	return s, nil
 }
 
-// Stat is of the snapshot that is there, or of the lazy one that was made for
-// it now. BuildKit calls it before it pulls a layer.
+// Stat returns a snapshot. If it does not exist and its layer was announced, Stat first
+// requests the lazy snapshot of the layer: BuildKit calls Stat before it pulls a layer.
 func (s *Snapshotter) Stat(ctx context.Context, key string) (snapshots.Info, error) {
 	info, err := s.MergeSnapshotter.Stat(ctx, key)
 	if !errdefs.IsNotFound(err) || !s.prepareLayer(ctx, key) {

@@ -23,27 +23,27 @@ import (
 )
 
 const (
-	// storedKey is where what is stored of a layer is in the external metadata of
-	// BuildKit's record.
+	// storedKey is the key of a stored in the external metadata of BuildKit's
+	// record of a layer.
 	storedKey = "ladle.layer"
 
-	// imageLabel is a layer's label that names its image.
+	// imageLabel is the label of a layer with the reference of its image.
 	imageLabel = "containerd.io/snapshot/remote/stargz.reference"
 
-	// maxSources bounds the images that are stored of one layer.
+	// maxSources bounds the images that are stored for one layer.
 	maxSources = 8
 )
 
-// stored is what is kept of a layer with its record in BuildKit's cache, so that
-// a descriptor handler can be made of it.
+// stored is the information about a layer from which a descriptor handler can be made. It
+// is stored with the layer's record in BuildKit's cache.
 type stored struct {
-	Images      []string          `json:"images"` // that have the layer, the newest first
-	Labels      map[string]string `json:"labels"` // of its snapshot
+	Images      []string          `json:"images"` // references of images with the layer, the newest first
+	Labels      map[string]string `json:"labels"` // of the layer's snapshot
 	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
-// Store keeps with a record what its handler says of the layer, if the layer is
-// one of an image in a registry and the snapshotter is ladle.
+// Store stores the content of a layer's descriptor handler with its record, if the layer
+// is of an image in a registry and the snapshotter is ladle.
 func (s *Snapshotter) Store(ctx context.Context, record cache.RefMetadata, h *cache.DescHandler) error {
 	image := h.SnapshotLabels[imageLabel]
 	if image == "" || !s.isLadle(ctx) {
@@ -66,30 +66,30 @@ func (s *Snapshotter) Store(ctx context.Context, record cache.RefMetadata, h *ca
 		return nil
 	}
 	if err := record.SetExternal(storedKey, text); err != nil {
-		return fmt.Errorf("ladle: keep what is known of a layer: %w", err)
+		return fmt.Errorf("ladle: store the sources of a layer: %w", err)
 	}
 	return nil
 }
 
-// Sources are where lazy layers are read from, by what is stored of them. In
-// BuildKit's words they are descriptor handlers. They give no access: what one
-// reads, it reads with the credentials of the clients that it is read for.
+// Sources makes descriptor handlers for lazy layers from the information that Store
+// stored. They grant no access: a layer is read with the credentials of the clients of
+// the build that reads it.
 type Sources struct {
 	sessions *session.Manager
 	hosts    docker.RegistryHosts
 	admitted func(g session.Group, blob string) []string
 }
 
-// NewSources returns Sources that reach registries as BuildKit does. Admitted returns
-// the images with a blob that clients were let read, as far as it knows.
+// NewSources returns Sources that reach registries as BuildKit does. admitted returns the
+// images with a blob that clients of g are known to be admitted to: Lender.Admitted.
 func NewSources(sessions *session.Manager, registries map[string]config.RegistryConfig, admitted func(g session.Group, blob string) []string) Sources {
 	return Sources{sessions, resolver.NewRegistryConfig(registries), admitted}
 }
 
-// Of returns a handler for the layer that is the snapshot of this key, of the
-// external metadata of its record. It is nil if nothing is stored there, or if the
-// snapshotter does not read the layer remotely: then BuildKit has to find out from
-// an image where the layer is, as with every snapshotter.
+// Of returns a handler for the layer of the snapshot key; external reads the external
+// metadata of its record. It returns nil if nothing is stored there, or if the snapshot
+// is not a lazy layer: then BuildKit must learn the source of the layer from an image, as
+// with every snapshotter.
 func (s Sources) Of(ctx context.Context, sn snapshot.Snapshotter, key string, external func(key string) ([]byte, error)) *cache.DescHandler {
 	text, err := external(storedKey)
 	if err != nil {
@@ -97,17 +97,17 @@ func (s Sources) Of(ctx context.Context, sn snapshot.Snapshotter, key string, ex
 	}
 	var l stored
 	if err := json.Unmarshal(text, &l); err != nil || len(l.Images) == 0 {
-		bklog.G(ctx).WithError(err).Warnf("ladle: what is kept of the layer %s cannot be read", key)
+		bklog.G(ctx).WithError(err).WithField("key", key).Warn("ladle: stored sources of a layer are invalid")
 		return nil
 	}
 	if own, ok := sn.(*Snapshotter); ok {
-		sn = own.MergeSnapshotter // which makes no snapshot when it is asked for one
+		sn = own.MergeSnapshotter // its Stat does not request lazy layers
 	}
 	info, err := sn.Stat(ctx, key)
 	if _, remote := info.Labels[remoteLabel]; err == nil && !remote || errdefs.IsNotFound(err) {
 		return nil
 	}
-	// Else ladle does not answer: when it does, the snapshot is there.
+	// After another error of Stat, assume that the lazy snapshot exists.
 	return &cache.DescHandler{
 		Provider:       func(g session.Group) content.Provider { return layerProvider{s, l.Images, g} },
 		SnapshotLabels: l.Labels,
@@ -116,9 +116,9 @@ func (s Sources) Of(ctx context.Context, sn snapshot.Snapshotter, key string, ex
 	}
 }
 
-// layerProvider reads a layer from the first of some images that the clients of a
-// build may read and that has it. Those that the build itself reads come first, then
-// those in which somebody had it.
+// layerProvider reads a layer from the first image that has it and that the clients of a
+// build may read. Images that these clients are admitted to come first, then the stored
+// ones.
 type layerProvider struct {
 	Sources
 	images  []string
@@ -143,8 +143,8 @@ func (p layerProvider) ReaderAt(ctx context.Context, desc ocispecs.Descriptor) (
 	return nil, fmt.Errorf("ladle: layer %s: %w", desc.Digest, errors.Join(errs...))
 }
 
-// from opens a layer of one image. Unless that is the last one, the first byte is
-// read, since only that shows whether it can be.
+// from opens a layer of one image. It reads the first byte, which shows whether the
+// clients may read the layer, unless the image is the last one.
 func (p layerProvider) from(ctx context.Context, image string, desc ocispecs.Descriptor, last bool) (content.ReaderAt, error) {
 	fetcher, err := resolver.DefaultPool.GetResolver(p.hosts, image, resolver.ScopeType{}, p.sessions, p.clients).Fetcher(ctx, image)
 	if err != nil {
