@@ -13,19 +13,19 @@ import (
 
 const (
 	fuseType      = "fuse.ladle"
-	maxRead       = 1 << 20          // bytes of one READ; go-fuse allows no more
-	maxBackground = 256              // READs that the kernel may have under way; its own default is 12
-	serveWait     = 10 * time.Second // for requests under way to be answered
+	maxRead       = 1 << 20          // bytes of one READ; the maximum of go-fuse
+	maxBackground = 256              // concurrent READs of the kernel; its default is 12
+	serveWait     = 10 * time.Second // for requests in progress at close
 )
 
 // connection is the FUSE mount of an export.
 //
-// We open /dev/fuse and mount it ourselves, and hand go-fuse the descriptor
-// (as /dev/fd/N), so that we have one of our own: whoever else holds it can
-// serve the mount when this process is gone. See FileSystem.Connection.
+// It opens and mounts /dev/fuse itself, and passes a duplicate of the descriptor to
+// go-fuse (as /dev/fd/N). A process with the other descriptor can serve the mount after
+// this process has ended: see FileSystem.Connection.
 type connection struct {
 	dir    string
-	device *os.File // our own descriptor of the connection
+	device *os.File // descriptor that go-fuse does not close
 	server *fuse.Server
 	served chan struct{} // closed when the server has returned
 }
@@ -40,17 +40,17 @@ func connect(e *export, dir string) (*connection, error) {
 	if err := c.serve(e); err != nil {
 		return nil, errors.Join(err, unix.Unmount(dir, unix.MNT_DETACH), device.Close())
 	}
-	if err := unlearnPoll(e, dir); err != nil {
+	if err := disablePoll(e, dir); err != nil {
 		return nil, errors.Join(err, c.close(e.lifetime))
 	}
 	return c, nil
 }
 
-// mountFUSE mounts a new connection at dir and returns it.
+// mountFUSE mounts a new connection at dir and returns its descriptor.
 //
-// The mount is neither nosuid nor nodev, as the trees of the fuse driver are
-// bound from it (a user namespace makes it nodev anyway, and overlayfs opens
-// devices by itself). Permissions are the kernel's business, for all users.
+// The mount is neither nosuid nor nodev, since the fuse driver binds trees of container
+// root filesystems from it (in a user namespace it is nodev anyway, and overlayfs opens
+// devices itself). The kernel checks permissions, for all users.
 func mountFUSE(dir string) (*os.File, error) {
 	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -86,7 +86,7 @@ func (c *connection) goServe() {
 	}()
 }
 
-// serverOptions are what the kernel is told when the connection begins.
+// serverOptions are the parameters of the FUSE connection (INIT).
 func serverOptions(e *export) *fuse.MountOptions {
 	return &fuse.MountOptions{
 		Name:          "ladle",
@@ -98,21 +98,21 @@ func serverOptions(e *export) *fuse.MountOptions {
 		ExplicitDataCacheControl: true,
 		// ACLs are enforced by the kernel, as on EROFS.
 		EnableAcl: true,
-		// A failed part of a read fails it whole: see the package
-		// documentation. Overlayfs finds by file handles again what a file
-		// was copied up from: see requests.lookupSelf.
+		// ASYNC_DIO: a failed part of a read fails the whole, see the package
+		// documentation. EXPORT_SUPPORT: overlayfs opens the origin of a
+		// copied-up file by its file handle, see requests.lookupSelf.
 		ExtraCapabilities: fuse.CAP_ASYNC_DIO | fuse.CAP_NO_OPENDIR_SUPPORT | fuse.CAP_EXPORT_SUPPORT,
-		// It would cost one level of the kernel's two of stacking.
+		// Passthrough would use one of the kernel's two levels of stacking.
 		DisabledCapabilities: fuse.CAP_PASSTHROUGH,
 		Logger:               newServerLog(e.lifetime),
 		PanicHandler:         e.panicked,
 	}
 }
 
-// close unmounts the export and waits until nothing is served any more. What
-// still reads from it then, through an overlay that keeps a tree, gets errors:
-// MNT_FORCE aborts the connection. In a user namespace it is not allowed, and
-// the connection lives as long as something uses it, or this process does.
+// close unmounts the export and waits until all requests are answered. MNT_FORCE aborts
+// the connection: a later read, through an overlay that still uses a tree, fails. In a
+// user namespace MNT_FORCE is not permitted, and the connection exists as long as it is
+// in use or this process runs.
 func (c *connection) close(ctx context.Context) error {
 	err := unix.Unmount(c.dir, unix.MNT_FORCE|unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 	if errors.Is(err, unix.EPERM) {
@@ -126,7 +126,7 @@ func (c *connection) close(ctx context.Context) error {
 	select {
 	case <-c.served:
 	case <-ctx.Done():
-		err = errors.New("requests of the kernel are still under way")
+		err = errors.New("FUSE requests are still in progress")
 	}
 	return errors.Join(err, c.device.Close())
 }

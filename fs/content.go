@@ -10,14 +10,14 @@ import (
 	"github.com/ladle-dev/ladle/tree"
 )
 
-// comparison tells whether files have the same content by the digests of their
-// chunks. It reads no data.
+// comparison compares the contents of files by the digests of their chunks, without
+// reading data.
 type comparison struct {
 	images       Images
-	lower, upper []store.ID // the layers of the trees that are compared
+	lower, upper []store.ID // the layers of the compared trees
 	open         map[store.ID]*store.Layer
 	tables       map[store.ID]index.Table
-	err          error // why a table could not be had; what same says is then of no use
+	err          error // of loading a table; results of same are then invalid
 }
 
 func newComparison(images Images, spec store.Spec) *comparison {
@@ -27,8 +27,8 @@ func newComparison(images Images, spec store.Spec) *comparison {
 	}
 }
 
-// same is true for regular files of the same size that are known to have the
-// same content: in the same place, or made of the same chunks.
+// same reports whether regular files of the same size are known to have the same content:
+// they are at the same place of one data file, or consist of the same chunks.
 func (c *comparison) same(lower, upper *tree.Inode) bool {
 	a, b := c.lower[lower.Data.Layer], c.upper[upper.Data.Layer]
 	if a == b && lower.Data.Offset == upper.Data.Offset {
@@ -38,8 +38,8 @@ func (c *comparison) same(lower, upper *tree.Inode) bool {
 	return c.err == nil && slices.Equal(chunksOf(tableA, lower), chunksOf(tableB, upper))
 }
 
-// chunksOf returns the chunks of a file, with offsets in the file and no more
-// of where they come from. What is between them is zeros.
+// chunksOf returns the chunks of a file with their offsets in the file, sizes and
+// digests. Bytes that no chunk has are zeros.
 func chunksOf(t index.Table, file *tree.Inode) []index.Chunk {
 	var chunks []index.Chunk
 	for i := t.Search(file.Data.Offset); i < t.Len(); i++ {
@@ -52,7 +52,7 @@ func chunksOf(t index.Table, file *tree.Inode) []index.Chunk {
 	return chunks
 }
 
-// table returns the chunk table of a layer, or sets err.
+// table returns the chunk table of a layer. If that fails it sets c.err.
 func (c *comparison) table(id store.ID) index.Table {
 	t, ok := c.tables[id]
 	if ok || c.err != nil {
@@ -71,7 +71,7 @@ func (c *comparison) table(id store.ID) index.Table {
 	return t
 }
 
-// end returns the error of the comparison.
+// end closes the layers and returns the error of the comparison.
 func (c *comparison) end() error {
 	err := c.err
 	for _, l := range c.open {

@@ -8,7 +8,7 @@ import (
 
 // counts counts requests by operation.
 type counts struct {
-	byOp    map[metrics.Op]*atomic.Uint64 // has every operation; not changed
+	byOp    map[metrics.Op]*atomic.Uint64 // has every operation; immutable
 	metrics *metrics.Requests
 }
 

@@ -12,11 +12,11 @@ import (
 	"github.com/ladle-dev/ladle/tree"
 )
 
-// forever is how long the kernel may keep what it is told of names and
-// attributes. Larger values overflow the kernel's clock on some machines.
+// forever is the validity of names and attributes in the kernel's cache. Larger values
+// overflow the kernel's clock on some architectures.
 const forever = 10 * 365 * 24 * time.Hour
 
-// attributes of the data file of layer number.
+// attributes fills a with the attributes of the data file of layer number.
 func (d *dataFile) attributes(number uint32, a *fuse.Attr) {
 	size := uint64(exportedSize(d.layer))
 	*a = fuse.Attr{
@@ -29,21 +29,21 @@ func (d *dataFile) attributes(number uint32, a *fuse.Attr) {
 	}
 }
 
-// errGone is of reads of what is no longer there, or is not there yet.
+// errGone is the error of a read of a layer or tree that the export does not have.
 var errGone = errors.New("not exported")
 
-// readData fills p from off of a data file: see dataFile.read.
+// readData fills p from offset off of a data file: see dataFile.read.
 func (e *export) readData(ctx context.Context, number uint32, p []byte, off int64) (int, error) {
-	file := e.hold(ctx, number)
+	file := e.beginRead(ctx, number)
 	if file == nil {
 		return 0, errGone
 	}
-	defer e.letGo(number, file)
+	defer e.endRead(number, file)
 	return file.read(ctx, p, off)
 }
 
-// readTree fills p from off of a file in a tree. It returns less than len(p) at
-// the end of the file only.
+// readTree fills p from offset off of a file in a tree. It returns less than len(p) only
+// at the end of the file.
 func (e *export) readTree(ctx context.Context, id uint64, p []byte, off int64) (int, error) {
 	t, inode, status := e.inTree(ctx, id)
 	if status != fuse.OK {
@@ -55,19 +55,19 @@ func (e *export) readTree(ctx context.Context, id uint64, p []byte, off int64) (
 		return 0, nil
 	}
 	number := uint32(t.layers[n.Data.Layer].Number())
-	file := e.hold(ctx, number)
+	file := e.beginRead(ctx, number)
 	if file == nil {
 		return 0, errGone
 	}
-	defer e.letGo(number, file)
+	defer e.endRead(number, file)
 	if _, err := file.layer.ReadAt(ctx, p, n.Data.Offset+off); err != nil {
 		return 0, err
 	}
 	return len(p), nil
 }
 
-// read fills p from off. Beyond the end of the data, up to the end of the last
-// block, are zeros. It returns less than len(p) at the end of the file only.
+// read fills p from offset off. The padding from the end of the data to the end of the
+// last block is zeros. It returns less than len(p) only at the end of the file.
 func (d *dataFile) read(ctx context.Context, p []byte, off int64) (int, error) {
 	p = p[:clamp(exportedSize(d.layer)-off, len(p))]
 	data := p[:clamp(d.layer.DataSize()-off, len(p))]

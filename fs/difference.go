@@ -9,9 +9,9 @@ import (
 	"github.com/ladle-dev/ladle/tree"
 )
 
-// devicesOf returns the layers whose data files the tree that spec says has
-// files in. It leaves out what Layers begins with if that is all of Lower: a
-// file of theirs that is seen over Layers is seen over Lower.
+// devicesOf returns the layers with data files that the tree of spec refers to. If Layers
+// begins with all of Lower, those are left out: a file of theirs is the same on both
+// sides.
 func devicesOf(spec store.Spec) []store.ID {
 	if spec.Kind == store.Stack {
 		var all []store.ID
@@ -27,9 +27,9 @@ func devicesOf(spec store.Spec) []store.ID {
 	return spec.Layers
 }
 
-// diff returns the tree of a Diff. Its files count the layers of devicesOf.
+// diff returns the tree of a store.Diff. Its Data.Layer are indexes into devicesOf(spec).
 func (f *FileSystem) diff(spec store.Spec) (*tree.Inode, error) {
-	w, err := f.wholes(spec.All())
+	w, err := f.sides(spec.All())
 	if err != nil {
 		return nil, err
 	}
@@ -41,9 +41,10 @@ func (f *FileSystem) diff(spec store.Spec) (*tree.Inode, error) {
 	return root, nil
 }
 
-// stacked returns the tree of a Stack. Its files count the layers of devicesOf.
+// stacked returns the tree of a store.Stack. Its Data.Layer are indexes into
+// devicesOf(spec).
 func (f *FileSystem) stacked(spec store.Spec) (*tree.Inode, error) {
-	w, err := f.wholes(spec.All())
+	w, err := f.sides(spec.All())
 	if err != nil {
 		return nil, err
 	}
@@ -64,8 +65,8 @@ func (f *FileSystem) stacked(spec store.Spec) (*tree.Inode, error) {
 	return root, nil
 }
 
-// difference returns the tree of a Diff, whose layers w has.
-func (f *FileSystem) difference(w *wholes, spec store.Spec) (*tree.Inode, error) {
+// difference returns the tree of a store.Diff over layers that w has.
+func (f *FileSystem) difference(w *sides, spec store.Spec) (*tree.Inode, error) {
 	c := newComparison(f.opts.Images, spec)
 	root := tree.Diff(w.over(spec.Lower), w.over(spec.Layers), c.same)
 	if err := c.end(); err != nil {
@@ -74,25 +75,24 @@ func (f *FileSystem) difference(w *wholes, spec store.Spec) (*tree.Inode, error)
 	return root, recount(root, len(spec.Layers)-len(devicesOf(spec)))
 }
 
-// wholes makes the trees on both sides of differences. Layers that several have
-// are decoded once.
-type wholes struct {
+// sides makes the merged trees on both sides of differences. A layer is decoded once.
+type sides struct {
 	layers map[store.ID]*tree.Inode
-	// last is over which layers the one made last is: in a chain of
-	// differences the upper side of each is the lower one of the next.
-	last  []store.ID
-	whole *tree.Inode
+	// last are the layers of the tree merged, which was made last: in a chain of
+	// differences the upper side of each is the lower side of the next.
+	last   []store.ID
+	merged *tree.Inode
 }
 
-// wholes decodes layers.
-func (f *FileSystem) wholes(of []store.ID) (_ *wholes, err error) {
+// sides decodes the given layers.
+func (f *FileSystem) sides(of []store.ID) (_ *sides, err error) {
 	var ids []store.ID
 	for _, id := range of {
 		if !slices.Contains(ids, id) {
 			ids = append(ids, id)
 		}
 	}
-	layers, err := f.openLayers(ids) // for the time being
+	layers, err := f.openLayers(ids)
 	if err != nil {
 		return nil, err
 	}
@@ -101,27 +101,27 @@ func (f *FileSystem) wholes(of []store.ID) (_ *wholes, err error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &wholes{layers: map[store.ID]*tree.Inode{}}
+	w := &sides{layers: map[store.ID]*tree.Inode{}}
 	for i, id := range ids {
 		w.layers[id] = roots[i]
 	}
 	return w, nil
 }
 
-// over returns the tree over layers, with nothing below.
-func (w *wholes) over(layers []store.ID) *tree.Inode {
-	if w.whole != nil && slices.Equal(layers, w.last) {
-		return w.whole
+// over returns the merged tree of layers.
+func (w *sides) over(layers []store.ID) *tree.Inode {
+	if w.merged != nil && slices.Equal(layers, w.last) {
+		return w.merged
 	}
 	var roots []*tree.Inode
 	for _, id := range layers {
 		roots = append(roots, w.layers[id])
 	}
-	w.last, w.whole = layers, tree.Merge(roots...)
-	return w.whole
+	w.last, w.merged = layers, tree.Merge(roots...)
+	return w.merged
 }
 
-// recount lets the files of a tree count layers from the first-th, in place.
+// recount subtracts first from Data.Layer of all files of a tree, in place.
 func recount(root *tree.Inode, first int) error {
 	done := map[*tree.Inode]bool{}
 	return tree.Walk(root, func(path string, i *tree.Inode) error {
@@ -130,7 +130,7 @@ func recount(root *tree.Inode, first int) error {
 		}
 		done[i] = true
 		if i.Data.Layer -= first; i.Data.Layer < 0 {
-			return fmt.Errorf("%q differs, but is of a layer that is on both sides", path)
+			return fmt.Errorf("%q differs, but its layer is on both sides", path)
 		}
 		return nil
 	})

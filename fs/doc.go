@@ -1,47 +1,53 @@
-// Package fs puts layers in front of the kernel.
+// Package fs mounts the trees of layers.
 //
-// A tree is what a store.Spec says: of one layer, where a view needs every layer
-// apart; merged over several, for a root filesystem that is only run; or what
-// makes one such tree into another, for a merge, or several of those. Each is mounted once and shared
-// by all who own it; it stays under the same path across restarts, ROOT/l/<number
-// of the tree image>. It is made from the indexes of its layers, without network
-// and without reading their data.
+// A tree is described by a store.Spec. It is one layer as it is; several layers merged,
+// for a root filesystem; the difference between two merged trees, for a merge; or a stack
+// of such differences. Each tree is mounted once, at ROOT/l/<number of the tree image>,
+// and shared by all of its owners. The path is the same after a restart. A tree is made
+// from the indexes of its layers, without network and without reading their data.
 //
-// A driver is the way in which the kernel gets a tree. The erofs driver mounts
-// a tree image from its file, with the layers' data files as devices; the loop
-// driver does the same through loop devices; the fuse driver serves tree and
-// bytes itself, for older kernels and user namespaces. All show the same tree.
+// A driver is the way to mount a tree. The erofs driver mounts the tree image from its
+// file, with the layers' data files as devices; the loop driver does so through loop
+// devices; the fuse driver serves tree and data by FUSE, for older kernels and user
+// namespaces. All drivers show the same tree.
 //
-// The data files of all layers, and the trees of the fuse driver, are on one
-// FUSE mount per daemon, at ROOT/f: the export. Its node and file ids are
-// functions of layer numbers and positions, never of what was looked up before,
-// so that another process can take the connection over.
+// The export is one FUSE mount per daemon, at ROOT/f, with the data files of all layers and
+// the trees of the fuse driver. Node ids are computed from the numbers of layers and trees
+// and from positions in trees, without a table of earlier lookups, so that another process
+// can take the connection over.
 //
-// A tree that is unmounted lives on for as long as the kernel uses it, below an
-// overlay or for a file that is open, and keeps its layers open. EROFS has the
-// data files open; of a tree of the fuse driver the kernel says so by the lookups
-// of its root that it has not forgotten. What is being read is closed after that.
+// # Lifetimes
+//
+// A tree outlives its unmount as long as the kernel uses it, below an overlay or through an
+// open file; its layers remain open. A layer of the export is closed when all of these
+// counts are zero:
+//
+//	dataFile.trees  trees over the layer that exist
+//	dataFile.opens  opens of the data file by the kernel: EROFS and loop devices
+//	dataFile.reads  READs in progress
+//
+// A tree of the fuse driver exists while it is mounted or the kernel has a lookup of its
+// root that it has not undone with FORGET.
 //
 // # Never zeros
 //
-// EROFS fills with zeros what a read of a device did not return (Linux 6.12 to
-// 6.18, fs/erofs/fileio.c, erofs_fileio_ki_complete): a read that is answered
-// in part becomes wrong bytes, not an error. So the export answers every READ
-// whole or with an error, shows data files in whole blocks, and asks the
-// kernel for reads of up to 1 MiB, more than EROFS puts into one request, and
-// for FUSE_ASYNC_DIO, which makes one failed part fail the whole.
+// EROFS fills with zeros what a read of a device did not return (Linux 6.12 to 6.18,
+// fs/erofs/fileio.c, erofs_fileio_ki_complete): a short read becomes wrong bytes, not an
+// error. Therefore the export answers every READ in full or with an error, pads data files
+// to whole blocks, and sets max_read to 1 MiB, more than EROFS puts into one request, and
+// FUSE_ASYNC_DIO, with which one failed part fails the whole read.
 //
 // # Readers and signals
 //
-// With FUSE_ASYNC_DIO the readers of the erofs and loop drivers wait for a
-// page, not for FUSE: they can always be killed, no other signal disturbs
-// them, and a slow READ does not hold up the next. What still waits for FUSE
-// itself (reads of the export's own files, single pages of the fuse driver) is
-// interrupted only if the reader is about to die: see interrupt.go.
+// With FUSE_ASYNC_DIO the readers of the erofs and loop drivers wait for a page, not for
+// FUSE: they can always be killed, other signals do not interrupt them, and a slow READ does
+// not delay the next one. The remaining readers that wait for FUSE (of the export's own
+// files, and of single pages of the fuse driver) are interrupted only by fatal signals: see
+// interrupt.go.
 //
 // # Locks
 //
-// Mounting and unmounting happen in a tree's turn, one call at a time for each
-// tree, and under no mutex. A mutex is held for map operations only. The order
-// is: turn of a tree, FileSystem.mu, mu of the export or of the loop devices.
+// A tree is mounted and unmounted in its turn, one call at a time for each tree, with no
+// mutex held. A mutex is held for map operations only. The order is: turn of a tree,
+// FileSystem.mu, mu of the export or of the loop driver.
 package fs

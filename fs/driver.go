@@ -13,31 +13,30 @@ import (
 	"github.com/ladle-dev/ladle/tree"
 )
 
-// plan is a tree as a driver needs to know it.
+// plan is a tree to be mounted by a driver.
 type plan struct {
 	number uint32  // of the tree image
 	image  string  // its path
-	inode  uint64  // the first inode number that is its own; 0 of an outdated image
+	inode  uint64  // the first inode number of the image; 0 for an outdated image
 	layers []Layer // the lowest first, exported for as long as the plan is mounted
 	target string  // the directory to mount at
-	// tree returns what is in the image, for who serves it without.
+	// tree returns the content of the image, for the fuse driver.
 	tree func() (*tree.Inode, error)
 
-	// adopted is set for a tree that was mounted before a takeover.
+	// adopted: the tree was mounted by the process before the takeover.
 	adopted bool
 }
 
-// driver is a way in which the kernel gets a tree. Calls for different plans
-// come concurrently.
+// driver is a way to mount a tree. It is called concurrently for different plans.
 type driver interface {
 	name() metrics.Driver
-	// filesystem is the type of what is mounted, as mountinfo names it.
+	// filesystem is the type of the mount in mountinfo.
 	filesystem() string
-	// mount mounts p at p.target. If it fails it leaves nothing behind.
+	// mount mounts p at p.target. After an error nothing is mounted.
 	mount(p *plan) error
-	// adopt takes p on as mounted, which is so since before a takeover.
+	// adopt is mount for a plan that the process before a takeover mounted.
 	adopt(p *plan) error
-	// release gives back what mount or adopt took, after p was unmounted.
+	// release frees the resources of mount or adopt, after p was unmounted.
 	release(p *plan) error
 }
 
@@ -50,8 +49,8 @@ func (f *FileSystem) drivers() []driver {
 	}
 }
 
-// try finds out whether d works, unless it did before a takeover: a probe
-// needs room on the disk, which may be full by now, and trees are mounted.
+// try probes whether d works. It does not probe the driver of the process before a
+// takeover: that has mounted trees, and a probe needs space on the disk.
 func (f *FileSystem) try(d driver) error {
 	if f.opts.Takeover != nil && string(d.name()) == f.opts.Driver {
 		return nil
@@ -59,7 +58,7 @@ func (f *FileSystem) try(d driver) error {
 	return f.probe(d)
 }
 
-// mayWork guesses whether d works where there is no space to try it.
+// mayWork guesses whether d works if a probe is impossible for lack of space.
 func mayWork(d driver) bool {
 	if d.name() != metrics.DriverEROFS {
 		return true
@@ -68,8 +67,8 @@ func mayWork(d driver) bool {
 	return ok && err == nil
 }
 
-// choose returns the driver that the options ask for, and logs why. A driver
-// works if a small tree was mounted with it and read.
+// choose returns the driver that the options name, or the first that works, and logs the
+// reason. A driver works if the probe succeeds.
 func (f *FileSystem) choose(ctx context.Context) (driver, error) {
 	auto := f.opts.Driver == "" || f.opts.Driver == "auto"
 	var refused []string
@@ -83,7 +82,7 @@ func (f *FileSystem) choose(ctx context.Context) (driver, error) {
 		}
 		err := f.try(d)
 		if durable.NoSpace(err) && mayWork(d) {
-			log.G(ctx).WithError(err).WithField("driver", d.name()).Warn("no space is left to try the driver")
+			log.G(ctx).WithError(err).WithField("driver", d.name()).Warn("filesystem driver is not probed: no space left on the disk")
 			reason, err = "the first that may work", nil
 		}
 		if err != nil {

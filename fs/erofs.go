@@ -27,7 +27,7 @@ func (d *erofsDriver) mount(p *plan) error {
 		devices[i] = filepath.Join(d.export, dataName(l))
 	}
 	return mountEROFS(p.image, devices, p.target, func(create func() error) error {
-		return d.readahead.during(p.image, create)
+		return d.readahead.around(p.image, create)
 	})
 }
 
@@ -35,14 +35,14 @@ func (d *erofsDriver) adopt(*plan) error { return nil }
 
 func (d *erofsDriver) release(*plan) error { return nil }
 
-// mountEROFS mounts the image source, a file or a block device, at target.
-// It uses the mount calls of Linux 5.2: mount(2) has one page for all devices,
-// and util-linux' mount would take a loop device by itself.
+// mountEROFS mounts the image source, a file or a block device, at target. It uses the
+// mount API of Linux 5.2: mount(2) has one page for all device options, and mount(8) of
+// util-linux would attach a loop device.
 //
-// The mount is neither nosuid nor nodev: it may itself be what a container
-// runs on, like a directory of overlayfs.
+// The mount is neither nosuid nor nodev: it can be the root filesystem of a container,
+// like a directory of overlayfs.
 //
-// around is called with what creates the filesystem, and calls it.
+// around is called with a function that creates the filesystem, and must call it.
 func mountEROFS(source string, devices []string, target string, around func(create func() error) error) error {
 	fsfd, err := unix.Fsopen("erofs", unix.FSOPEN_CLOEXEC)
 	if err != nil {
@@ -52,15 +52,15 @@ func mountEROFS(source string, devices []string, target string, around func(crea
 	err = configureEROFS(fsfd, source, devices)
 	if err == nil {
 		err = around(func() error {
-			return again(func() error { return unix.FsconfigCreate(fsfd) })
+			return retryInterrupted(func() error { return unix.FsconfigCreate(fsfd) })
 		})
 	}
 	if err != nil {
-		return fmt.Errorf("erofs %s: %w%s", source, err, kernelSays(fsfd))
+		return fmt.Errorf("erofs %s: %w%s", source, err, kernelLog(fsfd))
 	}
 	mfd, err := unix.Fsmount(fsfd, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_RDONLY)
 	if err != nil {
-		return fmt.Errorf("fsmount %s: %w%s", source, err, kernelSays(fsfd))
+		return fmt.Errorf("fsmount %s: %w%s", source, err, kernelLog(fsfd))
 	}
 	defer unix.Close(mfd)
 	err = unix.MoveMount(mfd, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH)
@@ -85,9 +85,9 @@ func configureEROFS(fsfd int, source string, devices []string) error {
 	return nil
 }
 
-// kernelSays returns what the kernel has to say about why fsfd failed
-// (fsopen(2): one message a read), as a suffix of an error's text.
-func kernelSays(fsfd int) string {
+// kernelLog returns the messages of the kernel about an error of fsfd (fsopen(2): one
+// message per read), as a suffix of an error's text.
+func kernelLog(fsfd int) string {
 	var messages []string
 	buf := make([]byte, 4096)
 	for {
@@ -103,9 +103,9 @@ func kernelSays(fsfd int) string {
 	return " (" + strings.Join(messages, "; ") + ")"
 }
 
-// again repeats call while a signal interrupts it. The Go runtime sends
-// signals to its own threads.
-func again(call func() error) error {
+// retryInterrupted repeats call as long as it returns EINTR. The Go runtime sends signals
+// to its own threads.
+func retryInterrupted(call func() error) error {
 	for {
 		if err := call(); !errors.Is(err, unix.EINTR) {
 			return err

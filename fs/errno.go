@@ -10,9 +10,9 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// errnoOf says what a reader gets for a failed read: EINTR if ctx, the
-// reader's own, was cancelled, which no program sees since it is being killed, and
-// EIO for everything else: that the reader's time is over, or the export's end.
+// errnoOf returns the status of a failed read: EINTR if ctx was cancelled because the
+// reader is being killed, so that no program sees it; else EIO: the read timed out,
+// failed, or the export was closed.
 func (e *export) errnoOf(ctx context.Context) fuse.Status {
 	if errors.Is(ctx.Err(), context.Canceled) && e.lifetime.Err() == nil {
 		return fuse.EINTR
@@ -20,9 +20,9 @@ func (e *export) errnoOf(ctx context.Context) fuse.Status {
 	return fuse.EIO
 }
 
-// failed logs why a read of layer number failed, since a reader gets no more than
-// an errno, and returns that. If the reader's time is over, ctx says so of a READ
-// that repeats another one, which was logged.
+// failed returns the status of a failed READ of layer or tree number, and logs err, since
+// the reader gets only the status. It does not log a READ with an expired ctx: it repeats
+// a READ that was logged.
 func (e *export) failed(ctx context.Context, in *fuse.ReadIn, number uint32, err error) fuse.Status {
 	status := e.errnoOf(ctx)
 	if status != fuse.EIO || e.lifetime.Err() != nil || ctx.Err() != nil {
@@ -32,15 +32,15 @@ func (e *export) failed(ctx context.Context, in *fuse.ReadIn, number uint32, err
 		e.late.add(in, time.Now())
 	}
 	if e.failures.report() {
-		log.G(e.lifetime).WithError(err).WithField("number", number).Error("read failed")
+		log.G(e.lifetime).WithError(err).WithField("number", number).Error("FUSE READ failed")
 	}
 	return status
 }
 
-// failures keeps a layer that cannot be read from filling the log.
+// failures limits the log messages about failed READs.
 type failures struct{ last atomic.Int64 } // seconds since 1970
 
-// report is true once a second.
+// report returns true once a second.
 func (f *failures) report() bool {
 	now := time.Now().Unix()
 	last := f.last.Load()

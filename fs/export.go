@@ -14,14 +14,14 @@ import (
 	"github.com/ladle-dev/ladle/tree"
 )
 
-// export is what the FUSE mount shows: the data files of all layers in use,
-// and the trees of the fuse driver.
+// export is the content of the FUSE mount: the data files of all layers in use, and the
+// trees of the fuse driver.
 type export struct {
-	lifetime context.Context // ends when reads shall fail
-	// restoring lasts while, after a takeover, what the kernel asks for
-	// may be mounted again.
+	lifetime context.Context // after its end, reads fail
+	// restoring ends when, after a takeover, requests for layers and trees that are
+	// not mounted again fail instead of waiting.
 	restoring context.Context
-	disk      string // a path on the filesystem that statfs tells of
+	disk      string // a path on the filesystem that STATFS reports
 	counts    counts
 	failures  failures
 	late      *late
@@ -29,24 +29,24 @@ type export struct {
 	mu struct {
 		sync.RWMutex
 		data  map[uint32]*dataFile
-		trees map[uint32]*served
-		added chan struct{} // closed, and another made, when there is more
+		trees map[uint32]*servedTree
+		added chan struct{} // closed and replaced when a layer or tree is added
 	}
 }
 
-// dataFile is a layer that the kernel can see.
+// dataFile is a layer with its data file on the export. See "Lifetimes" in the package
+// documentation.
 type dataFile struct {
 	layer Layer
-	// trees over the layer, and times that the kernel has opened the file
-	// in our time: a tree that is unmounted may live on below an overlay.
-	// Guarded by export.mu.
+	// trees is the number of trees over the layer. opens is the number of OPENs
+	// without a RELEASE that this process has answered. Guarded by export.mu.
 	trees, opens int
-	// reads are under way. It is added to with export.mu held. The layer is
-	// closed when this and the others have come to zero.
+	// reads is the number of READs in progress. It is increased with export.mu
+	// read-locked, so that drop does not miss one.
 	reads atomic.Int64
 }
 
-// unused needs export.mu.
+// unused reports whether the layer can be closed. It requires export.mu.
 func (d *dataFile) unused() bool { return d.trees == 0 && d.opens == 0 && d.reads.Load() == 0 }
 
 func newExport(lifetime context.Context, opts Options) *export {
@@ -58,7 +58,7 @@ func newExport(lifetime context.Context, opts Options) *export {
 		context.AfterFunc(e.restoring, end)
 	}
 	e.mu.data = map[uint32]*dataFile{}
-	e.mu.trees = map[uint32]*served{}
+	e.mu.trees = map[uint32]*servedTree{}
 	e.mu.added = make(chan struct{})
 	return e
 }
@@ -69,16 +69,15 @@ func ended(ctx context.Context) context.Context {
 	return ctx
 }
 
-// exportedSize is the size in bytes of a layer's data file as the export
-// shows it: whole blocks, and at least one, because a loop device cuts off
-// what is less than a block and there is none of no size.
+// exportedSize is the size in bytes of a layer's data file on the export: whole blocks,
+// and at least one, because a loop device ignores the remainder of a block and cannot be
+// empty.
 func exportedSize(l Layer) int64 {
 	blocks := (l.DataSize() + tree.BlockSize - 1) / tree.BlockSize
 	return max(blocks, 1) * tree.BlockSize
 }
 
-// addLayers lets trees over layers be mounted. The layers are the export's
-// from then on, also if it fails.
+// addLayers exports layers for a tree. It takes ownership of layers, also if it fails.
 func (e *export) addLayers(layers []Layer) error {
 	for i, l := range layers {
 		if l.Number() > maxNumber {
@@ -86,7 +85,7 @@ func (e *export) addLayers(layers []Layer) error {
 			return errors.Join(err, e.dropLayers(layers[:i]), closeLayers(layers[i:]))
 		}
 		if !e.addLayer(l) {
-			if err := l.Close(); err != nil { // a second reference is not needed
+			if err := l.Close(); err != nil { // the export has a reference already
 				return errors.Join(err, e.dropLayers(layers[:i+1]), closeLayers(layers[i+1:]))
 			}
 		}
@@ -94,7 +93,7 @@ func (e *export) addLayers(layers []Layer) error {
 	return nil
 }
 
-// addLayer reports whether l was not there before.
+// addLayer reports whether l was not exported before.
 func (e *export) addLayer(l Layer) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -113,7 +112,7 @@ func (e *export) addedLocked() {
 	e.mu.added = make(chan struct{})
 }
 
-// dropLayers undoes one addLayers.
+// dropLayers reverts one addLayers.
 func (e *export) dropLayers(layers []Layer) error {
 	var errs []error
 	for _, l := range layers {
@@ -122,14 +121,14 @@ func (e *export) dropLayers(layers []Layer) error {
 	return errors.Join(errs...)
 }
 
-// drop lets less take something from a data file and closes its layer if
-// nothing is left.
-func (e *export) drop(number uint32, less func(*dataFile)) error {
+// drop applies release, which lowers a count of a data file, and closes the layer when
+// all counts are zero.
+func (e *export) drop(number uint32, release func(*dataFile)) error {
 	e.mu.Lock()
 	file := e.mu.data[number]
 	unused := false
 	if file != nil {
-		less(file)
+		release(file)
 		unused = file.unused()
 	}
 	if unused {
@@ -142,14 +141,14 @@ func (e *export) drop(number uint32, less func(*dataFile)) error {
 	return file.layer.Close()
 }
 
-// data returns nil if the layer is not exported.
+// data returns the data file of a layer, or nil if the layer is not exported.
 func (e *export) data(ctx context.Context, number uint32) *dataFile {
-	return soon(ctx, e, func() *dataFile { return e.mu.data[number] })
+	return findOrWait(ctx, e, func() *dataFile { return e.mu.data[number] })
 }
 
-// hold is data for a read: the layer stays open until letGo.
-func (e *export) hold(ctx context.Context, number uint32) *dataFile {
-	return soon(ctx, e, func() *dataFile {
+// beginRead is data with a count in reads, so that the layer remains open until endRead.
+func (e *export) beginRead(ctx context.Context, number uint32) *dataFile {
+	return findOrWait(ctx, e, func() *dataFile {
 		file := e.mu.data[number]
 		if file != nil {
 			file.reads.Add(1)
@@ -158,8 +157,8 @@ func (e *export) hold(ctx context.Context, number uint32) *dataFile {
 	})
 }
 
-// letGo ends what hold began. Nothing may be left of the layer but this read.
-func (e *export) letGo(number uint32, file *dataFile) {
+// endRead reverts beginRead, and closes the layer if this was its last use.
+func (e *export) endRead(number uint32, file *dataFile) {
 	if file.reads.Add(-1) > 0 {
 		return
 	}
@@ -167,19 +166,18 @@ func (e *export) letGo(number uint32, file *dataFile) {
 	unused := file.unused()
 	e.mu.RUnlock()
 	if unused {
-		e.closed(number, e.drop(number, func(*dataFile) {}))
+		e.logClose(number, e.drop(number, func(*dataFile) {}))
 	}
 }
 
-// closed logs that the layer could not be closed by those who used it last:
-// requests of the kernel, which cannot be told.
-func (e *export) closed(number uint32, err error) {
+// logClose logs an error of closing a layer after a FUSE request, which cannot return it.
+func (e *export) logClose(number uint32, err error) {
 	if err != nil {
-		log.G(e.lifetime).WithError(err).WithField("layer", number).Warn("layer not closed")
+		log.G(e.lifetime).WithError(err).WithField("layer", number).Warn("closing a layer of the FUSE export failed")
 	}
 }
 
-// opened notes that the kernel opened a data file, if it is there.
+// opened counts an OPEN of a data file, and returns false if the layer is not exported.
 func (e *export) opened(number uint32) bool {
 	if e.data(e.lifetime, number) == nil {
 		return false
@@ -194,18 +192,18 @@ func (e *export) opened(number uint32) bool {
 	return true
 }
 
-// released notes that the kernel closed a data file, which may be one that was
-// opened before a takeover.
+// released counts a RELEASE of a data file. The OPEN may have been answered before a
+// takeover.
 func (e *export) released(number uint32) {
-	e.closed(number, e.drop(number, func(file *dataFile) { file.opens = max(file.opens-1, 0) }))
+	e.logClose(number, e.drop(number, func(file *dataFile) { file.opens = max(file.opens-1, 0) }))
 }
 
-// close closes the layers that are left: those that something still has open,
-// or has a tree of. One that is still read is closed after that.
+// close closes all layers that the kernel still has open or that trees exist of; a layer
+// with READs in progress is closed after these.
 func (e *export) close() error {
 	e.mu.Lock()
 	numbers := slices.Collect(maps.Keys(e.mu.data))
-	e.mu.trees = map[uint32]*served{}
+	e.mu.trees = map[uint32]*servedTree{}
 	e.mu.Unlock()
 	var errs []error
 	for _, number := range numbers {

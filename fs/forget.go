@@ -9,16 +9,17 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// forgetPoll is how often the kernel is asked to forget a tree that was in use.
+// forgetPoll is the interval at which the kernel is notified again about a tree in use.
 const forgetPoll = time.Second
 
-// forgetTree makes the kernel forget a tree that is no longer mounted, as soon
-// as nothing uses it. What it has in use when it is told, and all on the way
-// there, it keeps in its cache afterwards too; so it is told again and again.
+// forgetTree makes the kernel drop an unmounted tree from its caches as soon as the tree
+// is not in use. A notification does not drop dentries in use and their parents, and the
+// kernel does not drop them later by itself; therefore forgetTree repeats it until the
+// tree is forgotten.
 func (d *fuseDriver) forgetTree(number uint32) {
 	name := treeName(number)
 	d.conn.forget(name)
-	if !d.export.lingers(number) {
+	if !d.export.startForgetting(number) {
 		return
 	}
 	go func() {
@@ -30,10 +31,11 @@ func (d *fuseDriver) forgetTree(number uint32) {
 			case <-d.export.lifetime.Done():
 				return
 			}
-			if !d.export.lingering(number) {
+			if !d.export.remembered(number) {
 				return
 			}
-			// The kernel can forget only what it has under its name.
+			// The notification has an effect only if the name is in the
+			// kernel's cache.
 			_, _ = os.Lstat(filepath.Join(d.dir, name))
 			d.conn.forget(name)
 		}
@@ -42,12 +44,12 @@ func (d *fuseDriver) forgetTree(number uint32) {
 
 const notifyInvalEntry = 3 // FUSE_NOTIFY_INVAL_ENTRY, include/uapi/linux/fuse.h
 
-// forget makes the kernel forget a name in the root directory, and what it has
-// in its cache below. That it knows no such name is no matter, nor is it that
-// the connection has ended.
+// forget makes the kernel drop a name in the root directory, and the entries below it,
+// from its caches (FUSE_NOTIFY_INVAL_ENTRY). It ignores errors: the name is not cached,
+// or the connection was aborted.
 //
-// It does not use the server, which does not say when its descriptor may be of
-// another file.
+// It writes to the connection's own descriptor, since the server's one may be closed and
+// reused at any time.
 func (c *connection) forget(name string) {
 	entry := fuse.NotifyInvalEntryOut{Parent: nodeRoot, NameLen: uint32(len(name))}
 	size := binary.Size(fuse.OutHeader{}) + binary.Size(entry) + len(name) + 1

@@ -13,53 +13,51 @@ import (
 	"github.com/ladle-dev/ladle/tree"
 )
 
-// Layer is what the kernel needs of a layer. *layer.Layer is one. It is used
+// Layer is a layer that can be mounted; *layer.Layer implements it. It is used
 // concurrently.
 type Layer interface {
-	// Number is the layer's alone for ever, and below 2^31-1.
+	// Number identifies the layer, is never reused, and is below 2^31-1.
 	Number() uint64
 	// DataSize is in bytes.
 	DataSize() int64
-	// ReadAt fills p from off of the data file, whole or with an error. That
-	// matches context.DeadlineExceeded if the reader has waited for as long as
-	// readers do. What is local is read whether ctx has ended or not.
+	// ReadAt fills p from offset off of the data file, or returns an error, which
+	// matches context.DeadlineExceeded if the read timed out. It reads local data
+	// even if ctx has ended.
 	ReadAt(ctx context.Context, p []byte, off int64) (int, error)
-	// Tree is not changed by the caller.
+	// Tree returns the root of the layer's tree; the caller must not change it.
 	Tree() (*tree.Inode, error)
-	// Close gives the layer back. Every Layer that was handed out is closed
-	// once.
+	// Close is called once for every Layer that Options.Layers returned.
 	Close() error
 }
 
-// Images keeps tree images, and the chunk tables of layers. *store.Store does.
+// Images stores tree images, and the chunk tables of layers; *store.Store implements it.
 type Images interface {
 	Layer(id store.ID) (*store.Layer, error)
 	Tree(spec store.Spec) (store.TreeImage, error)
 	AddTree(spec store.Spec, inodes uint64, write func(f *os.File, image store.TreeImage) error) (store.TreeImage, error)
 }
 
-// Options say what a FileSystem stands on. Root, Images and Layers are needed.
+// Options configure a FileSystem. Root, Images and Layers are required.
 type Options struct {
-	// Root is the directory below which everything is mounted. It exists,
-	// on a filesystem that EROFS can be mounted from: ext4, xfs or btrfs,
-	// not tmpfs or overlay. Its path is short: at most 200 bytes.
+	// Root is an existing directory, below which everything is mounted. EROFS can
+	// be mounted from files on ext4, xfs and btrfs, but not tmpfs or overlayfs. The
+	// path has at most 200 bytes.
 	Root   string
 	Images Images
-	// Layers opens a layer, without network.
+	// Layers opens a layer without using the network.
 	Layers func(store.ID) (Layer, error)
-	// Driver is "erofs", "loop" or "fuse". Empty or "auto" takes the first
-	// of these that works here.
+	// Driver is "erofs", "loop" or "fuse". Empty or "auto" is the first of these
+	// that works.
 	Driver   string
 	Requests *metrics.Requests // nil counts nothing
 	Mounts   *metrics.Mounts   // nil counts nothing
-	// Takeover is the connection of a process that has ended without Close.
-	// Its trees remain mounted; Mount finds them again, and until then what
-	// the kernel asks of them waits. If New fails the connection is closed.
-	// Nil makes a new export.
+	// Takeover is the connection of a process that has ended without Close. Its
+	// trees are still mounted; Mount adopts them, and until then requests for them
+	// wait. If New fails, the connection is closed. Nil: New mounts a new export.
 	Takeover *Connection
 }
 
-// LayersOf makes Options.Layers of a set like *layer.Set.
+// LayersOf returns a function for Options.Layers from a set such as *layer.Set.
 func LayersOf[L Layer](set interface{ Layer(store.ID) (L, error) }) func(store.ID) (Layer, error) {
 	return func(id store.ID) (Layer, error) {
 		l, err := set.Layer(id)
@@ -70,7 +68,7 @@ func LayersOf[L Layer](set interface{ Layer(store.ID) (L, error) }) func(store.I
 	}
 }
 
-const maxRoot = 200 // bytes: fsconfig(2) takes 255 of a path below it
+const maxRoot = 200 // bytes: fsconfig(2) limits the paths of devices below it to 255
 
 // FileSystem mounts trees. It may be used concurrently.
 type FileSystem struct {
@@ -80,26 +78,25 @@ type FileSystem struct {
 	conn   *connection
 	driver driver
 
-	// lifetime ends with Close; what runs in the background ends with it.
+	// lifetime ends with Close, and with it background work.
 	lifetime context.Context
 	end      context.CancelFunc
 	warming  sync.WaitGroup
-	warmers  turn // of as many as may warm at once
+	warmers  turn // bounds the concurrent calls of warm
 
 	mu struct {
 		sync.Mutex
 		closed bool
-		// trees holds every tree that is mounted or that a call is
-		// about.
+		// trees has every tree that is mounted or has users.
 		trees map[store.SpecKey]*mounted
 		// owned mirrors mounted.owners.
 		owned map[string]map[*mounted]struct{}
 	}
 }
 
-// New makes the export below opts.Root and chooses the driver. What a killed
-// process left mounted there is taken away first. ctx is for the duration of
-// the call; its values (the logger) are kept until Close.
+// New mounts the export below opts.Root, or takes it over, and chooses the driver. It
+// first detaches mounts that a killed process left there. ctx is for the duration of the
+// call; its values (the logger) are used until Close.
 func New(ctx context.Context, opts Options) (_ *FileSystem, err error) {
 	f, err := prepare(ctx, opts)
 	if err != nil {
@@ -146,7 +143,7 @@ func prepare(ctx context.Context, opts Options) (*FileSystem, error) {
 	}
 	dirs := []string{f.treesDir(), f.exportDir()}
 	if opts.Takeover != nil {
-		dirs = dirs[:1] // the export is there, and nobody serves it: even stat(2) may wait
+		dirs = dirs[:1] // the export is mounted and not served yet: even stat(2) would wait
 	}
 	for _, dir := range dirs {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -158,9 +155,9 @@ func prepare(ctx context.Context, opts Options) (*FileSystem, error) {
 	return f, nil
 }
 
-// clean detaches what an earlier process left mounted, unless it is taken over.
-// The directories stay: they are going to be mounted on again, and on a full disk
-// there would be no room for new ones.
+// clean detaches the mounts of an earlier process, unless they are taken over. Mount
+// points are not removed: they are needed again, and a full disk may have no space for
+// new ones.
 func (f *FileSystem) clean(ctx context.Context) error {
 	dirs := []string{f.probeDir()}
 	if f.opts.Takeover == nil {
@@ -173,25 +170,24 @@ func (f *FileSystem) exportDir() string { return filepath.Join(f.root, "f") }
 func (f *FileSystem) treesDir() string  { return filepath.Join(f.root, "l") }
 func (f *FileSystem) probeDir() string  { return filepath.Join(f.root, "probe") }
 
-// Driver returns the name of the driver in use: erofs, loop or fuse.
+// Driver returns the name of the driver: erofs, loop or fuse.
 func (f *FileSystem) Driver() string { return string(f.driver.name()) }
 
 // Requests returns how many requests the kernel has sent to the export, by
 // operation; every operation is there.
 func (f *FileSystem) Requests() map[metrics.Op]uint64 { return f.export.counts.snapshot() }
 
-// Close unmounts everything, waiting until ctx ends at most. Reads that are
-// under way fail. Only the first call does something. The directories stay on which
-// trees were mounted, for the next process: see clean.
+// Close unmounts everything, and waits until ctx ends at most. Reads in progress fail.
+// Later calls do nothing. The mount points of trees are not removed: see clean.
 func (f *FileSystem) Close(ctx context.Context) error {
-	if !f.shut() {
+	if !f.setClosed() {
 		return nil
 	}
 	f.end()
 	f.warming.Wait()
-	err := removeEmpty(f.treesDir()) // but for those that are mounted on
+	err := removeEmpty(f.treesDir()) // not the ones with a mount
 	err = errors.Join(err, f.unmountAll(ctx))
-	if f.opts.Takeover != nil { // trees of before that nobody mounted again
+	if f.opts.Takeover != nil { // trees that were mounted before the takeover and not adopted
 		err = errors.Join(err, detachStale(ctx, f.treesDir()))
 	}
 	if f.conn != nil {

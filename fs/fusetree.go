@@ -10,8 +10,8 @@ import (
 	"github.com/ladle-dev/ladle/metrics"
 )
 
-// fuseDriver serves trees itself, through the export, and binds them to their
-// targets. It needs no more than FUSE mounts in a user namespace (Linux 4.18).
+// fuseDriver serves trees through the export, and bind-mounts them to their targets. It
+// needs only FUSE mounts in a user namespace (Linux 4.18).
 type fuseDriver struct {
 	dir    string // of the export
 	export *export

@@ -10,8 +10,8 @@ import (
 	"github.com/ladle-dev/ladle/tree"
 )
 
-// image returns the tree image that spec says, making it if the store has none.
-// layers are those of devicesOf.
+// image returns the tree image of spec, and adds it to the store if that has none. layers
+// are those of devicesOf(spec).
 func (f *FileSystem) image(ctx context.Context, spec store.Spec, layers []Layer) (store.TreeImage, error) {
 	image, err := f.opts.Images.Tree(spec)
 	if !errors.Is(err, store.ErrNotFound) {
@@ -42,8 +42,8 @@ func deviceSizes(layers []Layer) []int64 {
 	return sizes
 }
 
-// tree returns the tree that spec says. layers are those of devicesOf. It reads
-// indexes only.
+// tree returns the tree of spec. layers are those of devicesOf(spec). It reads only
+// indexes.
 func (f *FileSystem) tree(spec store.Spec, layers []Layer) (*tree.Inode, error) {
 	switch spec.Kind {
 	case store.Diff:

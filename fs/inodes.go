@@ -16,7 +16,7 @@ import (
 // rootInode is the number of a tree's root directory in the tree.
 const rootInode = 1
 
-// inodes is a tree as the fuse driver serves it. It does not change.
+// inodes is a tree in the form that the fuse driver serves. It is immutable.
 type inodes struct {
 	number uint32
 	first  uint64 // st_ino of the root
@@ -24,10 +24,10 @@ type inodes struct {
 	nodes  []node // nodes[i-1] is inode i
 }
 
-// node is an inode in its tree.
+// node is an inode of a tree.
 type node struct {
 	*tree.Inode
-	parent   uint32  // that has it first; the root's is itself
+	parent   uint32  // the first directory with the inode; the root's is the root
 	links    uint32  // st_nlink
 	children []child // of a directory, in the order of their names
 }
@@ -40,15 +40,15 @@ type child struct {
 // newInodes numbers the inodes of p, below root, in the order of tree.Walk.
 func newInodes(p *plan, root *tree.Inode) *inodes {
 	t := &inodes{number: p.number, first: p.inode, layers: p.layers}
-	if t.first == 0 { // the kernel may remember it from an earlier version
+	if t.first == 0 { // the numbers of an earlier version, which the kernel may have cached
 		t.first = treeNode(p.number, rootInode)
 	}
 	t.add(root, rootInode, map[*tree.Inode]uint32{})
 	return t
 }
 
-// marked returns dir with what it tells overlayfs among its attributes, where
-// overlayfs looks for it: in a user namespace it is mounted with userxattr.
+// marked returns dir with overlayfs's extended attributes where overlayfs reads them: in
+// a user namespace it is mounted with userxattr.
 func marked(dir *tree.Inode) *tree.Inode {
 	marks := map[string]string{}
 	if dir.Dir.Opaque {
@@ -77,8 +77,8 @@ func marked(dir *tree.Inode) *tree.Inode {
 	return &c
 }
 
-// add returns the number of inode, which it gives to it and to what is below
-// if it has none. links are the numbers of inodes with several names.
+// add numbers inode and the inodes below it, and returns its number. links has the
+// numbers of inodes with several names.
 func (t *inodes) add(inode *tree.Inode, parent uint32, links map[*tree.Inode]uint32) uint32 {
 	if number, ok := links[inode]; ok {
 		return number
@@ -107,18 +107,17 @@ func (t *inodes) add(inode *tree.Inode, parent uint32, links map[*tree.Inode]uin
 	return number
 }
 
-// ino returns the st_ino of an inode. That it is in the range of the tree's
-// image keeps it apart from those of all other trees, which have the same st_dev,
-// and within 32 bits: see store.TreeImage. An image has several numbers for each
-// inode.
+// ino returns the st_ino of an inode. It is in the range of numbers of the tree's image,
+// which is distinct from those of all other trees on the same st_dev, and below 2^32: see
+// store.TreeImage. An image has several numbers for each inode.
 func (t *inodes) ino(inode uint32) uint64 { return t.first + uint64(inode-rootInode) }
 
 func (t *inodes) has(inode uint32) bool { return inode >= 1 && int(inode) <= len(t.nodes) }
 
 func (t *inodes) node(inode uint32) *node { return &t.nodes[inode-1] }
 
-// lookup fills out with what name points to in a directory. The kernel
-// remembers names that do not exist, too.
+// lookup fills out with the entry name of a directory. The kernel caches a name that does
+// not exist, too.
 func (t *inodes) lookup(dir uint32, name string, out *fuse.EntryOut) {
 	children := t.node(dir).children
 	i := sort.Search(len(children), func(i int) bool { return children[i].name >= name })
@@ -137,7 +136,7 @@ func (t *inodes) entry(inode uint32, out *fuse.EntryOut) {
 	t.attributes(inode, &out.Attr)
 }
 
-// attributes are those that EROFS shows for the same inode.
+// attributes fills a with the attributes that EROFS shows for the same inode.
 func (t *inodes) attributes(inode uint32, a *fuse.Attr) {
 	n := t.node(inode)
 	sec, nsec := uint64(n.Mtime.Sec), n.Mtime.Nsec
@@ -168,7 +167,7 @@ func (t *inodes) xattr(inode uint32, name string) (string, bool) {
 	return value, ok
 }
 
-// xattrNames returns the names of extended attributes, a zero byte after each.
+// xattrNames returns the names of the extended attributes, each followed by a zero byte.
 func (t *inodes) xattrNames(inode uint32, trusted bool) string {
 	var list strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(t.node(inode).Xattrs)) {

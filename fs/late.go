@@ -13,32 +13,31 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// A READ that begins among the bytes of one that ended because its reader's time
-// was over is taken for its repetition, and does not wait: for sameFor if the same
-// thread sends it, and for anyFor whoever does, since those of loop devices come
-// from any kernel thread.
+// A late READ is one that failed because it timed out. A READ that begins within the range
+// of a late READ is taken for its repetition by the kernel, and does not wait: for sameFor
+// after it if both are of the same thread, and for anyFor if one is of a kernel thread, since
+// the READs of loop devices come from any kernel thread.
 //
-// The kernel repeats a READ that failed: what it read ahead, also of the page that
-// the reader asked for, is then read page by page (mm/filemap.c, filemap_get_pages;
-// for a page fault filemap_fault, once or twice), and each page at once. If each of
-// them waited, a reader would wait for two or three times as long as it is
-// promised. It does so as soon as the reader runs; later, or from another thread,
-// the READ is another reader's, which waits.
+// After a failed READ the kernel reads the pages of its range, read-ahead or requested, one
+// by one (mm/filemap.c, filemap_get_pages; for a page fault filemap_fault, once or twice),
+// immediately. If each of these READs waited, the reader would wait for two or three times
+// its timeout. The kernel repeats a READ as soon as the reader runs; a READ at a later time,
+// or of another thread, is of another reader, and waits.
 const (
 	sameFor = 200 * time.Millisecond
 	anyFor  = 50 * time.Millisecond
 )
 
-// maxLate bounds the READs that are remembered.
+// maxLate bounds the late READs that are stored.
 const maxLate = 1024
 
-// late is the READs that ended lately when the time was over.
+// late stores the recent late READs.
 type late struct {
-	some atomic.Bool // there are any
+	some atomic.Bool // reads is not empty
 	mu   struct {
 		sync.Mutex
-		reads []lateRead // in the order of their ends
-		// same and any are sameFor and anyFor, but in tests.
+		reads []lateRead // ordered by ended
+		// same and any are sameFor and anyFor, except in tests.
 		same, any time.Duration
 	}
 }
@@ -56,7 +55,7 @@ type lateRead struct {
 	ended    time.Time
 }
 
-// add says that in, a READ, ended so.
+// add stores a late READ.
 func (l *late) add(in *fuse.ReadIn, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -68,7 +67,7 @@ func (l *late) add(in *fuse.ReadIn, now time.Time) {
 	l.some.Store(true)
 }
 
-// repeats reports whether in, a READ, repeats such a one, as far as can be told.
+// repeats reports whether a READ repeats a late one, as far as that can be determined.
 func (l *late) repeats(in *fuse.ReadIn, now time.Time) bool {
 	if !l.some.Load() {
 		return false
@@ -88,14 +87,15 @@ func (l *late) repeats(in *fuse.ReadIn, now time.Time) bool {
 	})
 }
 
-// dropLocked forgets what is long ago.
+// dropLocked removes READs older than l.mu.same.
 func (l *late) dropLocked(now time.Time) {
 	l.mu.reads = slices.DeleteFunc(l.mu.reads, func(r lateRead) bool { return now.Sub(r.ended) > l.mu.same })
 	l.some.Store(len(l.mu.reads) > 0)
 }
 
-// userThread returns pid, or 0 if it is that of a kernel thread, which reads for
-// many: those have no executable (proc_pid_exe(5)). Nor does one that has ended.
+// userThread returns pid, or 0 if it is of a kernel thread, which reads on behalf of many
+// readers: such a thread has no executable (proc_pid_exe(5)). A thread that has ended has
+// none either.
 func userThread(pid uint32) uint32 {
 	if _, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); errors.Is(err, os.ErrNotExist) {
 		return 0
@@ -103,7 +103,7 @@ func userThread(pid uint32) uint32 {
 	return pid
 }
 
-// noTime returns ctx as that of a reader whose time is over: it gets what is local.
+// noTime returns ctx with an expired deadline: a read gets only local data.
 func noTime(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(ctx, time.Unix(0, 0))
 }

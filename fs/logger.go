@@ -10,12 +10,12 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// serverLog takes what go-fuse logs: replies that the kernel no longer wanted,
-// mostly.
+// serverLog receives the log of go-fuse: mostly replies to requests that were
+// interrupted.
 type serverLog struct{ ctx context.Context }
 
 func (l serverLog) Write(p []byte) (int, error) {
-	log.G(l.ctx).WithField("from", "go-fuse").Debug(string(bytes.TrimSpace(p)))
+	log.G(l.ctx).WithField("text", string(bytes.TrimSpace(p))).Debug("go-fuse log")
 	return len(p), nil
 }
 
@@ -23,10 +23,10 @@ func newServerLog(ctx context.Context) *stdlog.Logger {
 	return stdlog.New(serverLog{ctx}, "", 0)
 }
 
-// panicked answers a request that met a bug with an error, and tells of it:
-// the mounts of all containers depend on this process.
+// panicked answers a FUSE request with EIO after a panic, and logs it, instead of ending
+// the process: the mounts of all containers depend on it.
 func (e *export) panicked(value any) fuse.Status {
 	log.G(e.lifetime).WithField("panic", value).WithField("stack", string(debug.Stack())).
-		Error("a request of the kernel met a bug")
+		Error("FUSE request panicked")
 	return fuse.EIO
 }

@@ -13,12 +13,13 @@ import (
 	"github.com/ladle-dev/ladle/metrics"
 )
 
-// loopDriver mounts tree images through loop devices (Linux 5.16; root only):
-// one for the image, and one for each layer, which all trees over it share.
+// loopDriver mounts tree images through loop devices (Linux 5.16; root only): one for the
+// image, and one for each layer, which all trees over the layer share.
 //
-// All are cleared by the kernel when nothing has them open (autoclear): a
-// layer's by the last of its trees and us, an image's by its mount alone. So a
-// killed daemon leaves none behind once its trees are unmounted.
+// The kernel detaches a device when its last user closes it (autoclear). The users of a
+// layer's device are the mounts of its trees and this process; the only user of an
+// image's device is its mount. So a killed daemon leaves no devices once its trees are
+// unmounted.
 type loopDriver struct {
 	export string
 	mu     struct {
@@ -27,7 +28,7 @@ type loopDriver struct {
 	}
 }
 
-// loopDevice is a layer's loop device.
+// loopDevice is the loop device of a layer.
 type loopDevice struct {
 	users int // guarded by loopDriver.mu
 
@@ -54,30 +55,30 @@ func (d *loopDriver) mount(p *plan) (err error) {
 	defer image.Close()
 	var devices []string
 	for i, l := range p.layers {
-		device, err := d.take(dataName(l))
+		device, err := d.acquire(dataName(l))
 		if err != nil {
-			return errors.Join(err, d.giveAll(p.layers[:i]))
+			return errors.Join(err, d.releaseDevices(p.layers[:i]))
 		}
 		devices = append(devices, device)
 	}
-	if err := mountEROFS(image.Name(), devices, p.target, plainly); err != nil {
-		return errors.Join(err, d.giveAll(p.layers))
+	if err := mountEROFS(image.Name(), devices, p.target, createOnly); err != nil {
+		return errors.Join(err, d.releaseDevices(p.layers))
 	}
 	return nil
 }
 
-// adopt takes nothing: the kernel keeps the devices for the mount.
+// adopt acquires no devices: the mount has them open.
 func (d *loopDriver) adopt(*plan) error { return nil }
 
 func (d *loopDriver) release(p *plan) error {
 	if p.adopted {
 		return nil
 	}
-	return d.giveAll(p.layers)
+	return d.releaseDevices(p.layers)
 }
 
-// take returns the path of the loop device of a data file.
-func (d *loopDriver) take(data string) (string, error) {
+// acquire returns the path of the loop device of a data file.
+func (d *loopDriver) acquire(data string) (string, error) {
 	d.mu.Lock()
 	dev := d.mu.devices[data]
 	if dev == nil {
@@ -88,13 +89,13 @@ func (d *loopDriver) take(data string) (string, error) {
 	d.mu.Unlock()
 	dev.attach.Do(func() { dev.file, dev.err = attachLoop(filepath.Join(d.export, data)) })
 	if dev.err != nil {
-		return "", errors.Join(dev.err, d.give(data))
+		return "", errors.Join(dev.err, d.releaseDevice(data))
 	}
 	return dev.file.Name(), nil
 }
 
-// give undoes one take.
-func (d *loopDriver) give(data string) error {
+// releaseDevice reverts one acquire.
+func (d *loopDriver) releaseDevice(data string) error {
 	d.mu.Lock()
 	dev := d.mu.devices[data]
 	dev.users--
@@ -109,23 +110,22 @@ func (d *loopDriver) give(data string) error {
 	return dev.file.Close()
 }
 
-func (d *loopDriver) giveAll(layers []Layer) error {
+func (d *loopDriver) releaseDevices(layers []Layer) error {
 	var errs []error
 	for _, l := range layers {
-		errs = append(errs, d.give(dataName(l)))
+		errs = append(errs, d.releaseDevice(dataName(l)))
 	}
 	return errors.Join(errs...)
 }
 
-// loopReadahead is in sectors of 512 bytes: what the erofs driver has. The
-// kernel's choice for loop devices is several times that, for disks; here it
-// would fetch what nobody reads, and the layer reads ahead by itself.
+// loopReadahead is in sectors of 512 bytes, and equals that of the erofs driver. The
+// kernel's default for loop devices is several times that; here it would fetch data that
+// is not read, and the layer has a readahead of its own.
 const loopReadahead = 128 << 10 / 512
 
-// attachLoop returns an open loop device on the file at path. Direct I/O lets
-// the device have many reads of a data file under way, where it would
-// otherwise send one after the other, and keeps the file's pages from being
-// cached twice.
+// attachLoop returns an open loop device for the file at path. With direct I/O the device
+// has many reads of a data file in progress, otherwise one after the other, and the pages
+// of the file are not cached twice.
 func attachLoop(path string) (*os.File, error) {
 	file, err := mount.SetupLoop(path, mount.LoopParams{Readonly: true, Autoclear: true, Direct: true})
 	if err != nil {
@@ -137,5 +137,6 @@ func attachLoop(path string) (*os.File, error) {
 	return file, nil
 }
 
-// plainly creates a filesystem on a loop device, whose own readahead it has.
-func plainly(create func() error) error { return create() }
+// createOnly creates a filesystem without changing its readahead: it uses that of the
+// loop device.
+func createOnly(create func() error) error { return create() }

@@ -17,26 +17,25 @@ import (
 )
 
 // ErrClosed is returned by calls after Close.
-var ErrClosed = errors.New("file system is closed")
+var ErrClosed = errors.New("filesystem is closed")
 
-// mounted is a tree that is mounted, or that a call is about to mount.
+// mounted is a tree that is mounted or has users.
 type mounted struct {
 	key  store.SpecKey
 	turn turn
 
-	// Written in the tree's turn; nil while not mounted.
+	// Written in the tree's turn; nil if the tree is not mounted.
 	plan *plan
 
 	// Guarded by FileSystem.mu.
 	owners map[string]struct{}
-	users  int // calls that hold it, or wait for its turn
+	users  int // calls between enter and leave
 }
 
-// Mount mounts the tree that spec says for owner, a name that the caller
-// chooses and that may own several trees, and returns its path. A tree that is
-// mounted already is shared. Mounting twice for one owner is the same as
-// mounting once. All layers of spec are in the store, and stay for as long as
-// the tree is mounted.
+// Mount mounts the tree of spec for owner, and returns its path. owner is a name that the
+// caller chooses; it can own several trees. A tree that is mounted already is shared.
+// Mounting a tree again for the same owner has no effect. All layers of spec must be in
+// the store, and remain there as long as the tree is mounted.
 func (f *FileSystem) Mount(ctx context.Context, owner string, spec store.Spec) (string, error) {
 	m, err := f.enter(spec)
 	if err != nil {
@@ -61,8 +60,8 @@ func (f *FileSystem) Mount(ctx context.Context, owner string, spec store.Spec) (
 	return m.plan.target, nil
 }
 
-// Release ends owner's share in all its trees. Trees without an owner are
-// unmounted. After an error owner may still have a share in some: try again.
+// Release removes owner from all its trees, and unmounts trees without an owner. After an
+// error owner may still own some of them; call Release again.
 func (f *FileSystem) Release(ctx context.Context, owner string) error {
 	var errs []error
 	for _, m := range f.enterOwned(owner) {
@@ -89,19 +88,19 @@ func (f *FileSystem) release(ctx context.Context, m *mounted, owner string) erro
 	return f.unmount(ctx, m)
 }
 
-// Warm makes the tree that spec says ready in the background, so that a Mount
-// that follows finds its image made.
+// Warm builds the tree image of spec in the background, so that a later Mount finds it in
+// the store.
 func (f *FileSystem) Warm(spec store.Spec) {
 	m, err := f.enterToWarm(spec)
 	if err != nil {
-		return // closed: nothing will be mounted
+		return // closed, or an invalid spec: Mount fails
 	}
 	spec = spec.Clone()
 	go func() {
 		defer f.warming.Done()
 		defer f.leave(m)
 		if err := f.warm(m, spec); err != nil && f.lifetime.Err() == nil {
-			log.G(f.lifetime).WithError(err).Warn("tree image not made in advance")
+			log.G(f.lifetime).WithError(err).Warn("building a tree image in advance failed")
 		}
 	}()
 }
@@ -129,7 +128,7 @@ func (f *FileSystem) warm(m *mounted, spec store.Spec) error {
 	return errors.Join(err, closeLayers(layers))
 }
 
-// mount does what Mount promises, for a tree that is not mounted, in its turn.
+// mount is Mount for a tree that is not mounted. It runs in the tree's turn.
 func (f *FileSystem) mount(ctx context.Context, spec store.Spec) (_ *plan, err error) {
 	layers, err := f.openLayers(devicesOf(spec))
 	if err != nil {
@@ -156,15 +155,15 @@ func (f *FileSystem) mount(ctx context.Context, spec store.Spec) (_ *plan, err e
 	return p, nil
 }
 
-// attach exports p's layers and mounts p at its target. If it fails it leaves
-// nothing behind.
+// attach exports p's layers and mounts p at its target. After an error nothing is
+// exported or mounted.
 func (f *FileSystem) attach(p *plan) error {
 	if err := f.export.addLayers(p.layers); err != nil {
 		return err
 	}
 	err := f.mountOrAdopt(p)
 	if err != nil {
-		_ = os.Remove(p.target) // what matters is err
+		_ = os.Remove(p.target) // err is the error to return
 		return errors.Join(err, f.export.dropLayers(p.layers))
 	}
 	return nil
@@ -186,15 +185,15 @@ func (f *FileSystem) mountOrAdopt(p *plan) error {
 		p.adopted = true
 		return f.driver.adopt(p)
 	}
-	if err := unmount(p.target); err != nil { // by another driver
+	if err := unmount(p.target); err != nil { // a mount of another driver
 		return err
 	}
 	return f.driver.mount(p)
 }
 
-// giveBack undoes attach, after the target was unmounted. Close leaves the
-// directory.
-func (f *FileSystem) giveBack(p *plan) error {
+// detach reverts attach after the target was unmounted. It removes the mount point,
+// except during Close.
+func (f *FileSystem) detach(p *plan) error {
 	err := errors.Join(f.driver.release(p), f.export.dropLayers(p.layers))
 	if f.lifetime.Err() == nil {
 		err = errors.Join(err, os.Remove(p.target))
@@ -202,7 +201,7 @@ func (f *FileSystem) giveBack(p *plan) error {
 	return err
 }
 
-// unmountAll unmounts every tree, several at a time, whoever owns it.
+// unmountAll unmounts every tree of any owner, several concurrently.
 func (f *FileSystem) unmountAll(ctx context.Context) error {
 	var g errgroup.Group
 	g.SetLimit(8)

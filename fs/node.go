@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// A node id of the export says what the node is, to any process:
+// A node id of the export identifies a node in every process:
 //
 //	1                           the root directory (FUSE_ROOT_ID)
 //	(layer number + 1) << 32    a layer's data file
@@ -24,8 +24,8 @@ func dataNode(number uint32) uint64 { return (uint64(number) + 1) << 32 }
 
 func treeNode(number, inode uint32) uint64 { return dataNode(number) | uint64(inode) }
 
-// nodeOf takes apart the id of a node that is not the root. inode is 0 for a
-// data file. ok is false for an id that was never handed out.
+// nodeOf splits the id of a node that is not the root. inode is 0 for a data file. ok is
+// false for an id that no node has.
 func nodeOf(id uint64) (number, inode uint32, ok bool) {
 	high := id >> 32
 	if high == 0 || high > maxNumber+1 {
@@ -34,7 +34,7 @@ func nodeOf(id uint64) (number, inode uint32, ok bool) {
 	return uint32(high - 1), uint32(id), true
 }
 
-// The names in the root directory: a letter and a number.
+// Prefixes of the names in the root directory; the number of a layer or tree follows.
 const (
 	dataPrefix = "d"
 	treePrefix = "t"
@@ -44,7 +44,7 @@ func dataName(l Layer) string { return dataPrefix + strconv.FormatUint(l.Number(
 
 func treeName(number uint32) string { return treePrefix + strconv.FormatUint(uint64(number), 10) }
 
-// numberIn returns the number in a name with prefix.
+// numberIn returns the number in a name with the given prefix.
 func numberIn(name, prefix string) (uint32, bool) {
 	digits, ok := strings.CutPrefix(name, prefix)
 	if !ok {

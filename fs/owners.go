@@ -7,7 +7,7 @@ import (
 	"github.com/ladle-dev/ladle/store"
 )
 
-// enter returns the tree that spec says and holds it until leave.
+// enter returns the tree of spec, and counts the caller as its user until leave.
 func (f *FileSystem) enter(spec store.Spec) (*mounted, error) {
 	if err := spec.Check(); err != nil {
 		return nil, err
@@ -17,8 +17,8 @@ func (f *FileSystem) enter(spec store.Spec) (*mounted, error) {
 	return f.enterLocked(spec.Key())
 }
 
-// enterToWarm is enter for a goroutine for which Close waits until it calls
-// f.warming.Done. Close waits after it has closed, so that none comes later.
+// enterToWarm is enter for a goroutine that Close waits for until it calls
+// f.warming.Done. Close waits after setClosed, so that no goroutine is added later.
 func (f *FileSystem) enterToWarm(spec store.Spec) (*mounted, error) {
 	if err := spec.Check(); err != nil {
 		return nil, err
@@ -45,8 +45,8 @@ func (f *FileSystem) enterLocked(key store.SpecKey) (*mounted, error) {
 	return m, nil
 }
 
-// shut lets nobody enter any more. It reports whether somebody could before.
-func (f *FileSystem) shut() bool {
+// setClosed makes later calls of enter fail. It reports whether this is its first call.
+func (f *FileSystem) setClosed() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	open := !f.mu.closed
@@ -54,7 +54,7 @@ func (f *FileSystem) shut() bool {
 	return open
 }
 
-// enterOwned returns owner's trees and holds them.
+// enterOwned is enter for all trees of owner.
 func (f *FileSystem) enterOwned(owner string) []*mounted {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -65,7 +65,7 @@ func (f *FileSystem) enterOwned(owner string) []*mounted {
 	return trees
 }
 
-// enterAll returns all trees and holds them.
+// enterAll is enter for all trees.
 func (f *FileSystem) enterAll() []*mounted {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -76,15 +76,15 @@ func (f *FileSystem) enterAll() []*mounted {
 	return trees
 }
 
-// stay holds m once more.
-func (f *FileSystem) stay(m *mounted) {
+// enterAgain adds a user to a tree that has one.
+func (f *FileSystem) enterAgain(m *mounted) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	m.users++
 }
 
-// leave lets go of m. Nobody has its turn when the last user leaves, so that
-// its plan can be looked at.
+// leave ends an enter. When the last user leaves, no call has the tree's turn, so that
+// m.plan can be read.
 func (f *FileSystem) leave(m *mounted) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -104,7 +104,7 @@ func (f *FileSystem) own(m *mounted, owner string) {
 	f.mu.owned[owner][m] = struct{}{}
 }
 
-// hasOthers reports whether m has owners beside owner.
+// hasOthers reports whether m has owners other than owner.
 func (f *FileSystem) hasOthers(m *mounted, owner string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

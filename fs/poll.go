@@ -8,16 +8,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unlearnPoll teaches the kernel that files of the export cannot be polled, by
-// polling one.
+// disablePoll polls a file of the export, so that the kernel sends no further POLL
+// requests.
 //
-// The Go runtime polls every file that is opened with package os, to see
-// whether it can, and does so in a system call that it thinks returns at once.
-// If that were a FUSE request to this very process, and the runtime wanted to
-// stop all threads meanwhile (for the garbage collector), the process would
-// hang for ever. After one ENOSYS the kernel sends none (fs/fuse/file.c,
-// fuse_file_poll).
-func unlearnPoll(e *export, dir string) error {
+// The Go runtime polls every file that package os opens, to find out whether it can be
+// polled, in a system call that it expects to return immediately. If that sent a FUSE
+// request to this process, and the runtime wanted to stop all threads meanwhile (for a
+// garbage collection), the process would deadlock. After one ENOSYS the kernel sends no
+// more (fs/fuse/file.c, fuse_file_poll).
+func disablePoll(e *export, dir string) error {
 	layers := []Layer{probeLayer{}}
 	if err := e.addLayers(layers); err != nil {
 		return err

@@ -17,14 +17,13 @@ import (
 	"github.com/ladle-dev/ladle/tree"
 )
 
-// probe finds out whether d works: it mounts a tree of one file below the
-// root, reads the file through two overlays, as a container in a container
-// would, and unmounts all.
+// probe finds out whether d works: it mounts a tree with one file below the root, reads
+// the file through two overlays, as in a container within a container, and unmounts all.
 //
-// The second overlay is there because the kernel allows two stacked
-// filesystems, and before January 2026 a file-backed EROFS counted as one.
+// The second overlay detects kernels on which a file-backed EROFS counts as one of the
+// two permitted levels of stacking, as it did before January 2026.
 //
-// What it makes on disk stays there, so that the next probe needs no space.
+// The files that it creates are not removed, so that the next probe needs no space.
 func (f *FileSystem) probe(d driver) (err error) {
 	dir := f.probeDir()
 	p := &plan{
@@ -62,7 +61,7 @@ func writeProbe(p *plan) error {
 	if _, err = erofs.Write(&image, root, erofs.Options{Devices: deviceSizes(p.layers)}); err != nil {
 		return err
 	}
-	if there, err := os.ReadFile(p.image); err == nil && bytes.Equal(there, image) {
+	if existing, err := os.ReadFile(p.image); err == nil && bytes.Equal(existing, image) {
 		return nil
 	}
 	return durable.Write(p.image, image)
@@ -96,7 +95,7 @@ func readThroughOverlays(dir, lower string) (err error) {
 		return err
 	}
 	if !bytes.Equal(got, probeContent) {
-		return errors.New("a file reads wrong")
+		return errors.New("a file has wrong content when read through two overlays")
 	}
 	return nil
 }

@@ -13,35 +13,34 @@ import (
 )
 
 const (
-	// defaultReadahead is the kernel's, in KiB (VM_READAHEAD_PAGES).
+	// defaultReadahead is the kernel's default in KiB (VM_READAHEAD_PAGES).
 	defaultReadahead = 128
 
-	// mostReadahead is how far in KiB the kernel reads ahead in a tree at most.
-	// Beyond, a reader of a large file waits longer for a request than it gains
-	// (measured on Linux 6.18: half the speed at 2 MiB).
-	mostReadahead = 1 << 10
+	// maxReadahead bounds the readahead of a tree, in KiB. Larger values slow the
+	// reader of a large file down: it waits longer for each request (measured on
+	// Linux 6.18: half the speed at 2 MiB).
+	maxReadahead = 1 << 10
 )
 
-// readahead has the kernel read as far ahead in file-backed EROFS as it does on
-// the disk below, where that is further than its default. The page cache takes
-// what is read ahead in folios of up to that size, and a large cached file is
-// read faster from larger ones: by a tenth (make bench, Linux 6.18, a disk with
-// 8 MiB). It makes cold starts fetch no more, since what a layer fetches for a
-// miss is more than that.
+// readahead sets the readahead of file-backed EROFS to that of the disk below, if that is
+// more than the default. The page cache uses folios of up to the size of the readahead,
+// and a large cached file is read faster from larger ones: by a tenth (make bench, Linux
+// 6.18, a disk with 8 MiB). Cold starts do not fetch more, since a layer fetches more
+// than that for a miss.
 type readahead struct {
-	mu sync.Mutex // held while a filesystem is created, so that its bdi is known
+	mu sync.Mutex // held while a filesystem is created, to identify its bdi
 }
 
-// bdiDir has a directory for each filesystem and disk that reads ahead
-// (Linux Documentation/ABI/testing/sysfs-class-bdi).
+// bdiDir has a directory for each backing device of a filesystem or disk (Linux
+// Documentation/ABI/testing/sysfs-class-bdi).
 const bdiDir = "/sys/class/bdi"
 
-// during runs create, which creates an EROFS whose image is the file at path,
-// and sets its readahead. EROFS tells nobody the name of its bdi, which is
-// erofs- and a number (fs/super.c, super_setup_bdi); so it is the one that is
-// new. If another process created one at the same time, both keep the default.
-// That is no error: it is no matter of correctness.
-func (r *readahead) during(path string, create func() error) error {
+// around calls create, which creates an EROFS from the image at path, and sets its
+// readahead. The kernel does not return the name of the bdi, which is erofs- and a number
+// (fs/super.c, super_setup_bdi); it is the bdi that is new afterwards. If another process
+// created one at the same time, both have the default. Errors are ignored: readahead does
+// not affect correctness.
+func (r *readahead) around(path string, create func() error) error {
 	want, err := diskReadahead(path)
 	if err != nil || want <= defaultReadahead {
 		return create()
@@ -75,8 +74,8 @@ func erofsBDIs() map[string]bool {
 	return names
 }
 
-// diskReadahead returns how far in KiB the kernel reads ahead in the file at
-// path, bounded by mostReadahead. It is an error if no block device is below.
+// diskReadahead returns the readahead in KiB of the disk with the file at path, at most
+// maxReadahead. It returns an error if the filesystem is not on a block device.
 func diskReadahead(path string) (int, error) {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
@@ -91,5 +90,5 @@ func diskReadahead(path string) (int, error) {
 		return 0, err
 	}
 	kib, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	return min(kib, mostReadahead), err
+	return min(kib, maxReadahead), err
 }

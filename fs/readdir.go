@@ -2,10 +2,10 @@ package fs
 
 import "github.com/hanwen/go-fuse/v2/fuse"
 
-// A position in a directory is the number of entries before it, "." and ".."
-// among them: what the kernel remembers fits any process that serves the tree.
+// An offset in a directory is the number of entries before it, including "." and "..", so
+// that it is valid in every process that serves the tree.
 
-// list puts entries of a directory into out, from the position where out is.
+// list adds entries of a directory to out, from out.Offset on.
 func (t *inodes) list(dir uint32, out *fuse.DirEntryList) {
 	for i := out.Offset; ; i++ {
 		e, _, ok := t.at(dir, i)
@@ -15,7 +15,7 @@ func (t *inodes) list(dir uint32, out *fuse.DirEntryList) {
 	}
 }
 
-// listPlus is list with what a lookup of each name would tell.
+// listPlus is list with the result of a lookup of each name.
 func (t *inodes) listPlus(dir uint32, out *fuse.DirEntryList) {
 	for i := out.Offset; ; i++ {
 		e, inode, ok := t.at(dir, i)

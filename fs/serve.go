@@ -11,9 +11,9 @@ import (
 	"github.com/ladle-dev/ladle/metrics"
 )
 
-// requests answers what the kernel asks of the export. It keeps nothing
-// between requests but how often data files are open. What is not implemented
-// here is answered with ENOSYS, which the kernel remembers.
+// requests answers the FUSE requests for the export. It has no state but the counts of
+// export. Other operations are answered with ENOSYS, after which the kernel does not send
+// them again.
 type requests struct {
 	fuse.RawFileSystem
 	*export
@@ -23,12 +23,12 @@ func newRequests(e *export) *requests {
 	return &requests{fuse.NewDefaultRawFileSystem(), e}
 }
 
-// String is the name that go-fuse gives to the filesystem.
+// String is the name of the filesystem for go-fuse.
 func (r *requests) String() string { return "ladle" }
 
-// Lookup finds data files and trees in the root, by number, and everything
-// else in a tree. The kernel is not told to remember that the root lacks a
-// name, as the layer may yet come.
+// Lookup finds data files and trees in the root, by their numbers, and entries in trees.
+// In the root the kernel does not cache that a name does not exist, since the layer can
+// be added later.
 func (r *requests) Lookup(_ <-chan struct{}, header *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
 	r.counts.add(metrics.OpLookup)
 	if header.NodeId == nodeRoot {
@@ -43,7 +43,7 @@ func (r *requests) Lookup(_ <-chan struct{}, header *fuse.InHeader, name string,
 		return r.lookupSelf(t, inode, out)
 	case "..":
 		if inode == rootInode {
-			return fuse.Status(unix.ESTALE) // what it is in is no tree
+			return fuse.Status(unix.ESTALE) // the parent is not in the tree
 		}
 		return r.lookupSelf(t, t.node(inode).parent, out)
 	}
@@ -51,12 +51,12 @@ func (r *requests) Lookup(_ <-chan struct{}, header *fuse.InHeader, name string,
 	return fuse.OK
 }
 
-// lookupSelf finds an inode that the kernel has forgotten and has the file handle
-// of, or its parent (FUSE_EXPORT_SUPPORT, Linux fs/fuse/inode.c, fuse_get_dentry).
-// Overlayfs keeps one with each file that it copied up, for the st_ino that the
-// file had before.
+// lookupSelf finds an inode, or its parent, that the kernel dropped from its cache and
+// opens by its file handle (FUSE_EXPORT_SUPPORT, Linux fs/fuse/inode.c, fuse_get_dentry).
+// overlayfs stores the handle of the origin with each file that it copied up, for a
+// constant st_ino.
 func (r *requests) lookupSelf(t *inodes, inode uint32, out *fuse.EntryOut) fuse.Status {
-	if inode == rootInode && r.lookedUp(t.number) == nil {
+	if inode == rootInode && r.lookupTree(t.number) == nil {
 		return fuse.Status(unix.ESTALE)
 	}
 	t.entry(inode, out)
@@ -73,7 +73,7 @@ func (r *requests) lookupRoot(name string, out *fuse.EntryOut) fuse.Status {
 		}
 	}
 	if number, ok := numberIn(name, treePrefix); ok {
-		if t := r.lookedUp(number); t != nil {
+		if t := r.lookupTree(number); t != nil {
 			t.entry(rootInode, out)
 			return fuse.OK
 		}
@@ -81,7 +81,7 @@ func (r *requests) lookupRoot(name string, out *fuse.EntryOut) fuse.Status {
 	return fuse.ENOENT
 }
 
-// Forget of a tree's root may be what the tree was kept for.
+// Forget of the root of a tree can end the lifetime of the tree.
 func (r *requests) Forget(id, lookups uint64) {
 	r.counts.add(metrics.OpForget)
 	if number, inode, ok := nodeOf(id); ok && inode == rootInode {
@@ -89,7 +89,7 @@ func (r *requests) Forget(id, lookups uint64) {
 	}
 }
 
-// GetAttr is asked once for each node, since attributes never change.
+// GetAttr is called once for each node, since attributes never change.
 func (r *requests) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
 	r.counts.add(metrics.OpGetattr)
 	out.SetTimeout(forever)
@@ -112,10 +112,10 @@ func (r *requests) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.Attr
 	return status
 }
 
-// Open of a data file bypasses the page cache: the pages of EROFS are the
-// cache. Files in trees need no opening, which the kernel then leaves out
-// (FUSE_NO_OPEN_SUPPORT) for all files; so no daemon serves both kinds to
-// EROFS.
+// Open of a data file bypasses the page cache: its bytes are cached as pages of EROFS.
+// Files in trees answer ENOSYS, after which the kernel sends no OPEN for any file
+// (FUSE_NO_OPEN_SUPPORT); therefore no daemon uses the fuse driver together with the
+// others.
 func (r *requests) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
 	r.counts.add(metrics.OpOpen)
 	number, inode, ok := nodeOf(in.NodeId)
@@ -132,7 +132,7 @@ func (r *requests) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) f
 	return fuse.OK
 }
 
-// Release of a data file may be what its layer was kept for.
+// Release of a data file can end the lifetime of its layer.
 func (r *requests) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
 	r.counts.add(metrics.OpRelease)
 	if number, inode, ok := nodeOf(in.NodeId); ok && inode == 0 {
@@ -140,7 +140,7 @@ func (r *requests) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
 	}
 }
 
-// Read answers whole or with an error: see the package documentation.
+// Read answers in full or with an error: see "Never zeros" in the package documentation.
 func (r *requests) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
 	r.counts.add(metrics.OpRead)
 	number, inode, ok := nodeOf(in.NodeId)
@@ -168,15 +168,15 @@ func (r *requests) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fu
 	return fuse.ReadResultData(buf[:n]), fuse.OK
 }
 
-// Flush has nothing to write. The kernel remembers that, which is more than
-// speed: a process that has a file of its own export open would, when it is
-// killed, wait for an answer from itself for ever.
+// Flush answers ENOSYS, after which the kernel sends no more. That prevents a deadlock: a
+// killed process with an open file of its own export would wait for its own answer at
+// exit.
 func (r *requests) Flush(<-chan struct{}, *fuse.FlushIn) fuse.Status {
 	r.counts.add(metrics.OpOther)
 	return fuse.ENOSYS
 }
 
-// Readlink reads a symbolic link of a tree. The kernel keeps it.
+// Readlink reads a symbolic link of a tree. The kernel caches the result.
 func (r *requests) Readlink(_ <-chan struct{}, header *fuse.InHeader) ([]byte, fuse.Status) {
 	r.counts.add(metrics.OpReadlink)
 	t, inode, status := r.inTree(r.lifetime, header.NodeId)
@@ -186,7 +186,7 @@ func (r *requests) Readlink(_ <-chan struct{}, header *fuse.InHeader) ([]byte, f
 	return []byte(t.node(inode).Target), fuse.OK
 }
 
-// StatFs tells of the disk that the store is on, as kubelet watches it.
+// StatFs reports the disk of the store, for kubelet's monitoring.
 func (r *requests) StatFs(_ <-chan struct{}, _ *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
 	r.counts.add(metrics.OpStatfs)
 	var st syscall.Statfs_t

@@ -7,27 +7,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// served is a tree that the fuse driver serves. It holds its layers. It stays
-// for as long as it is mounted or the kernel remembers its root directory,
-// which below an overlay is longer.
-type served struct {
+// servedTree is a tree that the fuse driver serves. It exists while mounted or lookups >
+// 0; lookups can be more than zero long after the unmount, below an overlay.
+type servedTree struct {
 	*inodes
 	mounted bool
-	// lookups of the root that the kernel was answered and that it has not
-	// taken back by a FORGET. After a takeover it may be more; the kernel
-	// takes all back at once.
-	lookups uint64
-	polled  bool // somebody waits for the kernel to forget it
+	// lookups is the number of lookups of the root that were answered and not undone
+	// by FORGET. After a takeover it is a lower bound; one FORGET of the kernel then
+	// undoes them all.
+	lookups    uint64
+	forgetting bool // forgetTree polls until the kernel has forgotten the tree
 }
 
-// addTree lets t be seen. Its layers are exported. known is whether the kernel
-// may remember it from before a takeover.
+// addTree serves t. Its layers are exported. known: the kernel may have lookups of the
+// root from before a takeover.
 func (e *export) addTree(t *inodes, known bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := e.mu.trees[t.number]
 	if s == nil {
-		s = &served{}
+		s = &servedTree{}
 		e.mu.trees[t.number] = s
 		for _, l := range t.layers {
 			e.mu.data[uint32(l.Number())].trees++
@@ -40,28 +39,28 @@ func (e *export) addTree(t *inodes, known bool) {
 	e.addedLocked()
 }
 
-// dropTree ends that a tree is mounted.
+// dropTree records that a tree is not mounted any more.
 func (e *export) dropTree(number uint32) error {
-	return e.dropLayers(e.endTree(number, func(s *served) { s.mounted = false }))
+	return e.dropLayers(e.releaseTree(number, func(s *servedTree) { s.mounted = false }))
 }
 
-// forgotten notes that the kernel took n lookups of a tree's root back.
+// forgotten records that the kernel undid n lookups of a tree's root.
 func (e *export) forgotten(number uint32, n uint64) {
-	for _, l := range e.endTree(number, func(s *served) { s.lookups -= min(n, s.lookups) }) {
-		e.closed(uint32(l.Number()), e.dropLayers([]Layer{l}))
+	for _, l := range e.releaseTree(number, func(s *servedTree) { s.lookups -= min(n, s.lookups) }) {
+		e.logClose(uint32(l.Number()), e.dropLayers([]Layer{l}))
 	}
 }
 
-// endTree lets less take something from a tree. If nothing is left it returns
-// the tree's layers, which are the caller's to drop.
-func (e *export) endTree(number uint32, less func(*served)) []Layer {
+// releaseTree applies release, which lowers a count of a tree. If the tree ends by that,
+// it returns the tree's layers, which the caller must drop.
+func (e *export) releaseTree(number uint32, release func(*servedTree)) []Layer {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := e.mu.trees[number]
 	if s == nil {
 		return nil
 	}
-	less(s)
+	release(s)
 	if s.mounted || s.lookups > 0 {
 		return nil
 	}
@@ -69,32 +68,34 @@ func (e *export) endTree(number uint32, less func(*served)) []Layer {
 	return s.layers
 }
 
-// lingers is true for the one who is to wait for the kernel to forget a tree.
-func (e *export) lingers(number uint32) bool {
+// startForgetting reports whether the caller is to poll until the kernel has forgotten a
+// tree: the tree is not mounted, but remembered, and no other call polls.
+func (e *export) startForgetting(number uint32) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := e.mu.trees[number]
-	if s == nil || s.mounted || s.polled {
+	if s == nil || s.mounted || s.forgetting {
 		return false
 	}
-	s.polled = true
+	s.forgetting = true
 	return true
 }
 
-// lingering is true for as long as he has to wait.
-func (e *export) lingering(number uint32) bool {
+// remembered reports whether the poll of startForgetting must go on. It ends when the
+// tree is forgotten or mounted again.
+func (e *export) remembered(number uint32) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := e.mu.trees[number]
 	if s != nil && s.mounted {
-		s.polled = false
+		s.forgetting = false
 	}
 	return s != nil && !s.mounted
 }
 
-// tree returns nil if there is no such tree.
+// tree returns a tree, or nil if the export does not have it.
 func (e *export) tree(ctx context.Context, number uint32) *inodes {
-	return soon(ctx, e, func() *inodes {
+	return findOrWait(ctx, e, func() *inodes {
 		if s := e.mu.trees[number]; s != nil {
 			return s.inodes
 		}
@@ -102,8 +103,8 @@ func (e *export) tree(ctx context.Context, number uint32) *inodes {
 	})
 }
 
-// lookedUp is tree for a lookup of its root.
-func (e *export) lookedUp(number uint32) *inodes {
+// lookupTree is tree for a lookup of its root, which it counts.
+func (e *export) lookupTree(number uint32) *inodes {
 	if e.tree(e.lifetime, number) == nil {
 		return nil
 	}
@@ -117,8 +118,8 @@ func (e *export) lookedUp(number uint32) *inodes {
 	return s.inodes
 }
 
-// inTree finds an inode of a tree. ESTALE is for one that the kernel still
-// knows though its tree is gone.
+// inTree finds an inode of a tree. The status is ESTALE for an inode that the kernel has
+// cached although its tree was dropped.
 func (e *export) inTree(ctx context.Context, id uint64) (*inodes, uint32, fuse.Status) {
 	number, inode, ok := nodeOf(id)
 	if !ok {

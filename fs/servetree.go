@@ -6,8 +6,8 @@ import (
 	"github.com/ladle-dev/ladle/metrics"
 )
 
-// OpenDir says that directories of trees need no opening, so that the kernel
-// keeps their contents (FUSE_NO_OPENDIR_SUPPORT, Linux 5.1).
+// OpenDir of a directory in a tree answers ENOSYS, after which the kernel sends no more
+// and caches directories (FUSE_NO_OPENDIR_SUPPORT, Linux 5.1).
 func (r *requests) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, _ *fuse.OpenOut) fuse.Status {
 	r.counts.add(metrics.OpOpendir)
 	if in.NodeId == nodeRoot {
@@ -16,8 +16,8 @@ func (r *requests) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, _ *fuse.OpenOut) 
 	return fuse.ENOSYS
 }
 
-// ReadDir lists a directory of a tree. The root lists nothing: the kernel
-// would remember what it saw.
+// ReadDir lists a directory of a tree. The root is listed as empty: the kernel would
+// cache its entries.
 func (r *requests) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
 	return r.readDir(in.NodeId, func(t *inodes, inode uint32) { t.list(inode, out) })
 }
@@ -43,10 +43,10 @@ func (r *requests) readDir(id uint64, list func(t *inodes, inode uint32)) fuse.S
 	return fuse.OK
 }
 
-// ReleaseDir follows an OpenDir that was answered.
+// ReleaseDir follows an OpenDir that did not answer ENOSYS.
 func (r *requests) ReleaseDir(*fuse.ReleaseIn) { r.counts.add(metrics.OpOther) }
 
-// GetXAttr returns the size alone if dest is empty.
+// GetXAttr returns only the size if dest is empty.
 func (r *requests) GetXAttr(_ <-chan struct{}, header *fuse.InHeader, name string, dest []byte) (uint32, fuse.Status) {
 	r.counts.add(metrics.OpGetxattr)
 	t, inode, status := r.xattrsOf(header)
@@ -60,8 +60,8 @@ func (r *requests) GetXAttr(_ <-chan struct{}, header *fuse.InHeader, name strin
 	return fill(dest, value)
 }
 
-// ListXAttr hides the names of trusted attributes from those who may not read
-// them, as other filesystems do.
+// ListXAttr hides the names of trusted attributes from users without access to them, as
+// other filesystems do.
 func (r *requests) ListXAttr(_ <-chan struct{}, header *fuse.InHeader, dest []byte) (uint32, fuse.Status) {
 	r.counts.add(metrics.OpGetxattr)
 	t, inode, status := r.xattrsOf(header)
@@ -71,7 +71,8 @@ func (r *requests) ListXAttr(_ <-chan struct{}, header *fuse.InHeader, dest []by
 	return fill(dest, t.xattrNames(inode, header.Uid == 0))
 }
 
-// xattrsOf is inTree for nodes that may have none.
+// xattrsOf is inTree for requests about extended attributes, which data files do not
+// have.
 func (r *requests) xattrsOf(header *fuse.InHeader) (*inodes, uint32, fuse.Status) {
 	if _, inode, ok := nodeOf(header.NodeId); !ok || inode == 0 {
 		return nil, 0, fuse.ENOATTR

@@ -13,9 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// detachStale detaches everything that is mounted at or below dirs, which a
-// killed process left. Nothing there is looked into: what a FUSE mount without a
-// server has to say may never come.
+// detachStale detaches all mounts at or below dirs, which a killed process left. It does
+// not access them: a FUSE mount without a server may never answer.
 func detachStale(ctx context.Context, dirs ...string) error {
 	for _, dir := range dirs {
 		points, err := mountsBelow(dir)
@@ -35,8 +34,8 @@ func detachStale(ctx context.Context, dirs ...string) error {
 	return nil
 }
 
-// mountsBelow returns the mount points at or below dir in the order in which
-// they were mounted.
+// mountsBelow returns the mount points at or below dir in the order in which they were
+// mounted.
 func mountsBelow(dir string) ([]string, error) {
 	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(dir))
 	if err != nil {
@@ -60,7 +59,7 @@ func removeEmpty(dir string) error {
 	}
 	for _, e := range entries {
 		if e.IsDir() {
-			_ = unix.Rmdir(filepath.Join(dir, e.Name())) // what is not empty, or is mounted on, stays
+			_ = unix.Rmdir(filepath.Join(dir, e.Name())) // fails for a mount point and a directory that is not empty
 		}
 	}
 	return nil

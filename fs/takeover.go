@@ -12,59 +12,57 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ConnectionFormat is raised when node ids or the terms of a connection
-// (serverOptions) change their meaning: only a process with the same format can
-// take a connection over.
+// ConnectionFormat must be increased when the meaning of node ids or the parameters of a
+// connection (serverOptions) change: only a process of the same format can take a
+// connection over.
 const ConnectionFormat = 1
 
-// Connection is what it takes to serve a FUSE mount that another process made.
+// Connection is a FUSE mount of another process, with the information to serve it.
 type Connection struct {
-	Device *os.File // of /dev/fuse
-	Init   []byte   // the INIT request with which the kernel began
+	Device *os.File // descriptor of /dev/fuse
+	Init   []byte   // the kernel's INIT request
 }
 
 const (
 	opInit       = 26 // FUSE_INIT, include/uapi/linux/fuse.h
 	notifyResend = 7  // FUSE_NOTIFY_RESEND, Linux 6.9
 
-	// restoreWait is how long, after a takeover, requests for a layer wait
-	// for it to be mounted again.
+	// restoreWait bounds how long, after a takeover, requests wait for their layer
+	// or tree to be mounted again.
 	restoreWait = 30 * time.Second
 )
 
-// Connection returns what a successor of this process needs to take the export
-// over, once it has begun: Options.Takeover of its FileSystem. The descriptor
-// remains the FileSystem's.
+// Connection returns the connection for Options.Takeover of a successor of this process.
+// The descriptor remains the FileSystem's.
 //
-// Give it early to a process that outlives this one: the service manager, or
-// a keeper of our own. Then this process may end at any time, without Close.
-// Requests of the kernel wait meanwhile, also those that this process had
-// read and not answered, and the successor gets them all.
+// A duplicate should be stored early with a process that outlives this one, such as the
+// service manager. Then this process may end at any time without Close. Meanwhile
+// requests of the kernel wait, including those that this process read and did not answer,
+// and the successor receives them all.
 //
-// Whoever keeps the descriptor must not touch the mount, have no file on it
-// open, and either start a successor within a bounded time or close the
-// descriptor, on which all that wait get errors: a process that waits for a
-// connection nobody serves may hold locks that others wait for.
+// A process that stores the descriptor must not access the mount or have files on it
+// open. In bounded time it must start a successor or close the descriptor, which fails
+// all waiting requests: a process that waits for an unserved connection can hold locks
+// that others wait for.
 func (f *FileSystem) Connection() (Connection, error) {
 	init, err := f.conn.savedInit()
 	return Connection{f.conn.device, init}, err
 }
 
-// savedInit returns the INIT request of the kernel, but for what no server
-// looks at.
+// savedInit returns the kernel's INIT request, without the header fields that servers
+// ignore.
 func (c *connection) savedInit() ([]byte, error) {
 	in := *c.server.KernelSettings()
 	in.InHeader = fuse.InHeader{Length: uint32(binary.Size(in)), Opcode: opInit, Unique: 2}
 	return binary.Append(nil, binary.NativeEndian, in)
 }
 
-// takeOver serves e on a connection that another process served. The
-// descriptor is its own from then on, also if it fails. If the kernel cannot
-// resend requests it aborts the connection: who waits for an answer would wait
-// for ever.
+// takeOver serves e on the connection of another process. It takes ownership of the
+// descriptor, also if it fails. If the kernel cannot resend requests, it aborts the
+// connection: processes that wait for an answer would wait forever.
 func takeOver(e *export, dir string, from Connection) (*connection, error) {
 	c := &connection{dir: dir, device: from.Device, served: make(chan struct{})}
-	if err := c.reserve(e, from.Init); err != nil {
+	if err := c.resume(e, from.Init); err != nil {
 		return nil, errors.Join(fmt.Errorf("take over: %w", err), c.device.Close())
 	}
 	if err := c.resend(); err != nil {
@@ -73,10 +71,10 @@ func takeOver(e *export, dir string, from Connection) (*connection, error) {
 	return c, nil
 }
 
-// reserve begins to serve. go-fuse wants to read an INIT request, which this
-// connection has behind it. So it begins on a socket that has one, and then
-// finds the connection in its place.
-func (c *connection) reserve(e *export, init []byte) error {
+// resume starts a server. go-fuse first reads an INIT request, which this connection has
+// already had. So the server starts on a socket that contains one, which is then replaced
+// by the connection (dup3).
+func (c *connection) resume(e *export, init []byte) error {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
@@ -97,7 +95,7 @@ func (c *connection) reserve(e *export, init []byte) error {
 	return nil
 }
 
-// resend asks the kernel to send again what was read and not answered.
+// resend makes the kernel send requests again that were read and not answered.
 func (c *connection) resend() error {
 	out := fuse.OutHeader{Length: uint32(binary.Size(fuse.OutHeader{})), Status: notifyResend}
 	b, err := binary.Append(nil, binary.NativeEndian, out)
@@ -110,10 +108,10 @@ func (c *connection) resend() error {
 	return nil
 }
 
-// soon returns what find finds in e. After a takeover it waits a while for it
-// to be there: the kernel asks for layers that are not yet mounted again. find
-// is called with e.mu held.
-func soon[T any](ctx context.Context, e *export, find func() *T) *T {
+// findOrWait returns the result of find. While e.restoring lasts after a takeover, it
+// waits for find to return something: the layer or tree may not be mounted again yet.
+// find is called with e.mu read-locked.
+func findOrWait[T any](ctx context.Context, e *export, find func() *T) *T {
 	for {
 		e.mu.RLock()
 		found, added := find(), e.mu.added

@@ -174,7 +174,7 @@ func overlayOf(t *testing.T, lowers []string) string {
 		}
 	}
 	if err := unix.FsconfigCreate(fsfd); err != nil {
-		t.Fatalf("overlay: %v%s", err, kernelSays(fsfd))
+		t.Fatalf("overlay: %v%s", err, kernelLog(fsfd))
 	}
 	mfd, err := unix.Fsmount(fsfd, unix.FSMOUNT_CLOEXEC, 0)
 	if err != nil {

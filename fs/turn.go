@@ -2,9 +2,8 @@ package fs
 
 import "context"
 
-// turn lets one call at a time work on something. Others wait for their turn
-// for as long as their own ctx lasts; if the one before failed, the next tries
-// for itself.
+// turn is a lock that take waits for until ctx ends. Package fs uses it to serialize the
+// mounts and unmounts of one tree: if one fails, the next call tries again.
 type turn chan struct{}
 
 func newTurn() turn { return make(turn, 1) }

@@ -9,15 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unmountWait is how long a call waits for an unmount. The kernel writes
-// nothing back and waits for nobody but the export, which answers; but it
-// throws away what was cached, which takes a tenth of a second for a large
-// tree.
+// unmountWait bounds the time that a call waits for an unmount. The kernel has no data to
+// write back and depends only on the export; but it frees the tree's caches, which takes
+// a tenth of a second for a large tree.
 const unmountWait = 20 * time.Second
 
-// unmount unmounts target, at once if it is idle. If it is busy it is taken
-// out of sight and ends when its last user does. A target that is no mount is
-// no error.
+// unmount unmounts target. If it is busy, it is detached (MNT_DETACH), and the kernel
+// unmounts it after its last use. A target that is not a mount is no error.
 func unmount(target string) error {
 	err := unix.Unmount(target, unix.UMOUNT_NOFOLLOW)
 	if errors.Is(err, unix.EBUSY) {
@@ -29,13 +27,13 @@ func unmount(target string) error {
 	return fmt.Errorf("unmount %s: %w", target, err)
 }
 
-// unmount unmounts m, whose turn the caller has and thereby gives back: when
-// the unmount has ended, which may be after ctx has, and so after the call.
-// Whoever wants the tree meanwhile waits for the turn, others for nothing.
+// unmount unmounts m. The caller has m's turn; unmount ends the turn when the unmount has
+// ended, which can be after ctx has ended and unmount has returned. Calls for this tree
+// wait for the turn meanwhile; calls for other trees do not wait.
 func (f *FileSystem) unmount(ctx context.Context, m *mounted) error {
 	ctx, cancel := context.WithTimeout(ctx, unmountWait)
 	defer cancel()
-	f.stay(m)
+	f.enterAgain(m)
 	done := make(chan error, 1)
 	go func() {
 		defer f.leave(m)
@@ -50,8 +48,8 @@ func (f *FileSystem) unmount(ctx context.Context, m *mounted) error {
 	}
 }
 
-// unmountInTurn leaves m.plan and its owners if the kernel refuses to unmount m, so
-// that the next owner shares it and the next Release tries again.
+// unmountInTurn unmounts m, and removes its owners. If the kernel refuses, m is
+// unchanged: a later Mount shares it, and a later Release tries again.
 func (f *FileSystem) unmountInTurn(m *mounted) error {
 	p := m.plan
 	if err := unmount(p.target); err != nil {
@@ -60,5 +58,5 @@ func (f *FileSystem) unmountInTurn(m *mounted) error {
 	m.plan = nil
 	f.disownAll(m)
 	f.opts.Mounts.Mounted(f.driver.name(), -1)
-	return f.giveBack(p)
+	return f.detach(p)
 }
