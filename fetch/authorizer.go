@@ -17,9 +17,8 @@ import (
 
 // authorizer answers the challenges of a registry host (docker.Authorizer).
 //
-// containerd's own one is not used since it keeps a failed or cancelled
-// request of a token for ever, and an expired token until the registry says
-// in the challenge that this is what is wrong with it.
+// It replaces containerd's, which caches the error of a failed or cancelled token request
+// for ever, and an expired token until the registry names the expiry in a challenge.
 type authorizer struct {
 	tokens      tokenSource
 	credentials Credentials
@@ -32,23 +31,23 @@ type authorizer struct {
 	}
 }
 
-// grantKey is what a token is wanted for: a host and the scopes that the
-// context of the request names.
+// grantKey identifies the purpose of a token: a host, and the scopes in the context of
+// the request.
 type grantKey struct{ host, scopes string }
 
-// grant is a token, if it is not empty, and the scopes with which to ask for
-// the next one: those of the challenge, if it named any. They are others than
-// those of the context where a host keeps images under its own names.
+// grant is a token, which may be empty, and the scopes for the request of the next one:
+// those of the challenge, if it had any. They differ from those of the context if the
+// host stores images under names of its own.
 type grant struct {
 	scopes string
 	token  token
 }
 
-// grantsRemembered bounds the tokens of a host: one for each repository, of some
-// kilobytes.
-const grantsRemembered = 4096
+// maxGrants bounds the tokens that are cached for a host: one for each repository, of
+// some kilobytes.
+const maxGrants = 4096
 
-// newLRU returns a cache for who has a mutex around it.
+// newLRU returns a cache that its owner guards with a mutex.
 func newLRU[K comparable, V any](size int) *simplelru.LRU[K, V] {
 	l, err := simplelru.NewLRU[K, V](size, nil)
 	if err != nil {
@@ -63,7 +62,7 @@ func newAuthorizer(tokens tokenSource, credentials Credentials) *authorizer {
 	}
 	a := &authorizer{tokens: tokens, credentials: credentials}
 	a.mu.challenges = map[string]challenges.Challenge{}
-	a.mu.grants = newLRU[grantKey, grant](grantsRemembered)
+	a.mu.grants = newLRU[grantKey, grant](maxGrants)
 	return a
 }
 
@@ -71,9 +70,9 @@ func keyOf(ctx context.Context, req *http.Request) grantKey {
 	return grantKey{req.URL.Host, strings.Join(docker.GetTokenScopes(ctx, nil), " ")}
 }
 
-// Authorize adds to req what the host is known to want; nothing, if it was
-// never challenged. It may fetch a token; callers that want the same one share
-// one request.
+// Authorize adds the authorization to req that the latest challenge of the host asks for;
+// none if there was no challenge. It may fetch a token; concurrent calls for the same
+// token share one request.
 func (a *authorizer) Authorize(ctx context.Context, req *http.Request) error {
 	key := keyOf(ctx, req)
 	a.mu.Lock()
@@ -98,9 +97,8 @@ func (a *authorizer) Authorize(ctx context.Context, req *http.Request) error {
 	return nil
 }
 
-// AddResponses takes the challenge of the last of responses, a 401. It returns
-// an error if there is none that could be answered. A token that was refused
-// is not used again.
+// AddResponses stores the challenge in the last of responses, a 401, and invalidates the
+// token that was refused. It returns an error if the challenge cannot be answered.
 func (a *authorizer) AddResponses(ctx context.Context, responses []*http.Response) error {
 	last := responses[len(responses)-1]
 	key := keyOf(ctx, last.Request)
@@ -124,8 +122,8 @@ func (a *authorizer) AddResponses(ctx context.Context, responses []*http.Respons
 	return errors.New("no challenge of a known scheme")
 }
 
-// refused remembers challenge, with which a request with used as its token was
-// answered.
+// refused stores a challenge that answered a request with the token used, and invalidates
+// that token.
 func (a *authorizer) refused(key grantKey, challenge challenges.Challenge, used string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -140,8 +138,8 @@ func (a *authorizer) refused(key grantKey, challenge challenges.Challenge, used 
 	a.mu.grants.Add(key, g)
 }
 
-// Forget has the token that req was sent with not used again: a registry may say
-// with a 403, too, that it has expired.
+// Forget invalidates the token that req was sent with: some registries answer 403 to an
+// expired token.
 func (a *authorizer) Forget(req *http.Request) {
 	used, ok := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer ")
 	if !ok {
@@ -155,8 +153,8 @@ func (a *authorizer) Forget(req *http.Request) {
 	}
 }
 
-// token returns a valid token for key. The request of a new one outlives the
-// caller that started it, since others may wait for it, too.
+// token returns a valid token for key. The request of a new one continues after ctx has
+// ended, since other calls can wait for it, too.
 func (a *authorizer) token(ctx context.Context, key grantKey) (string, error) {
 	if t, ok := a.current(key); ok {
 		return t, nil
@@ -164,7 +162,7 @@ func (a *authorizer) token(ctx context.Context, key grantKey) (string, error) {
 	flight := key.host + " " + key.scopes
 	result := a.flight.DoChan(flight, func() (any, error) {
 		if t, ok := a.current(key); ok {
-			return t, nil // got between the look and the flight
+			return t, nil // fetched by a flight that ended in between
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tokenTimeout)
 		defer cancel()
@@ -174,7 +172,7 @@ func (a *authorizer) token(ctx context.Context, key grantKey) (string, error) {
 	case <-ctx.Done():
 		err := context.Cause(ctx)
 		if errors.Is(err, errStalled) {
-			a.flight.Forget(flight) // the next attempt starts another one
+			a.flight.Forget(flight) // the next attempt starts a new request
 		}
 		return "", err
 	case r := <-result:
@@ -192,7 +190,7 @@ func (a *authorizer) current(key grantKey) (string, bool) {
 	return g.token.value, g.token.valid(a.tokens.now())
 }
 
-// renew gets a token for key: one that is lent, or else it fetches one.
+// renew gets a new token for key: from a lender, or else from the token server.
 func (a *authorizer) renew(ctx context.Context, key grantKey) (string, error) {
 	a.mu.Lock()
 	challenge := a.mu.challenges[key.host]
@@ -206,7 +204,7 @@ func (a *authorizer) renew(ctx context.Context, key grantKey) (string, error) {
 		"realm": challenge.Parameters["realm"], "service": challenge.Parameters["service"], "scope": scopes,
 	}
 	want, err := challenges.GenerateTokenOptions(ctx, key.host, "", "", challenge)
-	if err == nil && want.Realm == "" { // which would ask for a password, that of basic authentication
+	if err == nil && want.Realm == "" { // it would return credentials for basic authentication
 		err = errors.New("the challenge names no token server")
 	}
 	if err != nil {
@@ -233,7 +231,7 @@ func (a *authorizer) renew(ctx context.Context, key grantKey) (string, error) {
 	return t.value, nil
 }
 
-// denied is the error of credentials that cannot be had or used.
+// denied is the error of credentials that are missing or cannot be used.
 func denied(host string, cause error) *Error {
 	return &Error{Op: "token", Host: host, Kind: ErrUnauthorized, Cause: cause, final: true}
 }

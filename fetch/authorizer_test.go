@@ -279,10 +279,10 @@ func TestTokenServerElsewhere(t *testing.T) {
 // What is known of one repository is forgotten before it is too much.
 func TestGrantsAreBounded(t *testing.T) {
 	a := newAuthorizer(newTokenSource(&http.Client{}, nil), nil)
-	for n := range grantsRemembered + 10 {
+	for n := range maxGrants + 10 {
 		a.refused(grantKey{"host", fmt.Sprint(n)}, challenges.Challenge{Parameters: map[string]string{"scope": "s"}}, "")
 	}
-	if n := a.mu.grants.Len(); n != grantsRemembered {
+	if n := a.mu.grants.Len(); n != maxGrants {
 		t.Errorf("%d grants", n)
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 )
 
-// refusedFor is how long a host that refused a blob, or sent wrong bytes, is
-// asked for it after all others.
+// refusedFor is how long a host that refused a blob, or sent wrong bytes, is tried for
+// this blob after all others.
 const refusedFor = time.Minute
 
 // Blob reads ranges of one blob. It may be used concurrently.
@@ -21,55 +21,53 @@ type Blob struct {
 	client  *Client
 	src     Source
 	img     image
-	invalid error // why src names no blob
+	invalid error // of parsing src
 
 	mu struct {
 		sync.Mutex
-		places map[*host]*place
+		states map[*host]*hostState
 	}
 }
 
-// place is what is known about a blob at a host. It is guarded by the blob's
-// mutex.
-type place struct {
-	address *address  // where the host redirected to; nil if it did not
-	refused time.Time // when it last refused the blob; zero: it did not
-	why     error     // what it came to then
+// hostState is what is known about the blob at a host. It is guarded by the blob's mutex.
+type hostState struct {
+	address *address  // target of the host's redirection; nil: none
+	refused time.Time // time of the last refusal; zero: none
+	why     error     // of that refusal
 }
 
-// place returns what is known about the blob at h, for the time in which f
-// runs.
-func (b *Blob) place(h *host, f func(*place)) {
+// withState calls f with the state of the blob at h, with the mutex held.
+func (b *Blob) withState(h *host, f func(*hostState)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	p := b.mu.places[h]
+	p := b.mu.states[h]
 	if p == nil {
-		p = new(place)
-		b.mu.places[h] = p
+		p = new(hostState)
+		b.mu.states[h] = p
 	}
 	f(p)
 }
 
-// redirected returns where h redirected the blob to, or nil.
+// redirected returns the cached address to which h redirected the blob, or nil.
 func (b *Blob) redirected(h *host) (a *address) {
-	b.place(h, func(p *place) { a = p.address })
+	b.withState(h, func(p *hostState) { a = p.address })
 	return a
 }
 
-// forget drops a, unless something else was remembered since.
+// forget removes a from the cache, unless another address has replaced it.
 func (b *Blob) forget(h *host, a *address) {
-	b.place(h, func(p *place) {
+	b.withState(h, func(p *hostState) {
 		if p.address == a {
 			p.address = nil
 		}
 	})
 }
 
-// refused returns when h refused the blob, or ranges of any blob, if that counts
-// still; else zero.
+// refused returns when h last refused the blob, or ranges of any blob; zero if that is
+// too long ago to count.
 func (b *Blob) refused(h *host) (at time.Time) {
 	now := b.client.now()
-	b.place(h, func(p *place) { at = p.refused })
+	b.withState(h, func(p *hostState) { at = p.refused })
 	if now.Sub(at) >= refusedFor {
 		at = time.Time{}
 	}
@@ -79,8 +77,8 @@ func (b *Blob) refused(h *host) (at time.Time) {
 	return at
 }
 
-// plan returns a plan to ask the hosts that may have the blob, and ctx with
-// what their authorizers need to know.
+// plan returns a plan for the hosts of the blob, and ctx with the values for their
+// authorizers.
 func (b *Blob) plan(ctx context.Context) (context.Context, *plan, error) {
 	if b.invalid != nil {
 		return nil, nil, b.invalid
@@ -96,18 +94,18 @@ func (b *Blob) plan(ctx context.Context) (context.Context, *plan, error) {
 	return ctx, b.client.plan(b.img, hosts, b.refused), nil
 }
 
-// prune drops what is known about hosts that are no longer configured.
+// prune drops the states of hosts that are not configured any more.
 func (b *Blob) prune(hosts []*host) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	maps.DeleteFunc(b.mu.places, func(h *host, _ *place) bool { return !slices.Contains(hosts, h) })
+	maps.DeleteFunc(b.mu.states, func(h *host, _ *hostState) bool { return !slices.Contains(hosts, h) })
 }
 
-// get asks x.host for a range of the blob, at the place where it was before if
-// there is one. It returns any answer of the last server that was asked.
+// get requests a range of the blob from x.host, at the cached address if there is one. It
+// returns any answer of the last server.
 func (b *Blob) get(x *exchange, rng string) (*http.Response, error) {
 	head := http.Header{"Range": {rng}}
-	for range 2 { // after the first, another read may have found the new place already
+	for range 2 { // after the first, another read may have cached a new address
 		a := b.redirected(x.host)
 		if a == nil {
 			break
@@ -123,21 +121,21 @@ func (b *Blob) get(x *exchange, rng string) (*http.Response, error) {
 		discard(resp.Body)
 	}
 	path := "/blobs/" + string(b.src.Digest)
-	resp, a, err := x.ask(question{b.img.repo, path, head})
+	resp, a, err := x.ask(query{b.img.repo, path, head})
 	if err == nil && delivered(resp.StatusCode) && *a.URL != *x.host.url(b.img.repo, path) {
-		b.place(x.host, func(p *place) { p.address = a })
+		b.withState(x.host, func(p *hostState) { p.address = a })
 	}
 	return resp, err
 }
 
-// delivered reports whether an answer has to do with the bytes of the blob.
+// delivered reports whether a status answers a request for bytes of the blob.
 func delivered(status int) bool {
 	return status == http.StatusOK || status == http.StatusPartialContent ||
 		status == http.StatusRequestedRangeNotSatisfiable
 }
 
-// expired reports whether a remembered address may have lost its validity: S3
-// and others say 400 or 403 for a signature that is too old.
+// expired reports whether the status means that a cached address may have expired: S3 and
+// others answer 400 or 403 to an expired signature.
 func expired(status int) bool {
 	switch status {
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden,
@@ -147,10 +145,10 @@ func expired(status int) bool {
 	return false
 }
 
-// failed says that h came to err before it sent much. Where it redirected to is
-// asked for anew, and if it refused the blob it is asked after others for a while.
+// failed records an error of h before it sent much. The cached address is dropped; after
+// a refusal the host is tried after the others for refusedFor.
 func (b *Blob) failed(h *host, err error) {
-	b.place(h, func(p *place) {
+	b.withState(h, func(p *hostState) {
 		p.address = nil
 		if errorOf(err).final {
 			p.refused, p.why = b.client.now(), err
@@ -158,24 +156,26 @@ func (b *Blob) failed(h *host, err error) {
 	})
 }
 
-// delivers says that h sends bytes of the blob, for which it was asked then. That
-// it was found since to send wrong ones stays.
+// delivers records that h sends bytes of the blob for a request at the time then. It
+// clears an earlier refusal, but not a later one: the host may have been blamed for wrong
+// bytes since.
 func (b *Blob) delivers(h *host, then time.Time) {
-	b.place(h, func(p *place) {
+	b.withState(h, func(p *hostState) {
 		if p.refused.Before(then) {
 			p.refused, p.why = time.Time{}, nil
 		}
 	})
 }
 
-// Link returns the present estimate of the way to where the blob is read from.
+// Link returns the current estimate for the path to the server that the blob is read
+// from.
 func (b *Blob) Link() Link {
 	if b.invalid != nil {
 		return Link{}
 	}
 	hosts := capable(b.client.known.get(b.img.Locator).hosts, docker.HostCapabilityPull)
 	if len(hosts) == 0 {
-		return Link{} // nothing was read from the repository yet
+		return Link{} // the hosts of the repository are not known yet
 	}
 	h := b.client.plan(b.img, hosts, b.refused).host()
 	if a := b.redirected(h); a != nil {
@@ -184,8 +184,8 @@ func (b *Blob) Link() Link {
 	return b.client.links.link(h.Host)
 }
 
-// Failure returns what the hosts of the blob came to lately, if all of them
-// refused it or are failing; else nil.
+// Failure returns the latest errors of the blob's hosts, if all of them refused it or are
+// failing; else nil.
 func (b *Blob) Failure() error {
 	if b.invalid != nil {
 		return b.invalid
@@ -198,7 +198,7 @@ func (b *Blob) Failure() error {
 		}
 		var why error
 		if !b.refused(h).IsZero() {
-			b.place(h, func(p *place) { why = p.why })
+			b.withState(h, func(p *hostState) { why = p.why })
 		}
 		if why == nil {
 			return nil
@@ -206,17 +206,17 @@ func (b *Blob) Failure() error {
 		all = append(all, why)
 	}
 	if len(all) == 0 {
-		return nil // nothing was read from the repository yet
+		return nil // the hosts of the repository are not known yet
 	}
 	return all
 }
 
-// Range returns the n bytes at off. The reader yields exactly n bytes or an
-// error; when a connection breaks it goes on where it stood, at the next host
-// if need be. The caller closes it. ctx ends the read, too.
+// Range returns a reader of the n bytes at off, which yields exactly n bytes or an error.
+// When a connection breaks, it continues at that offset, at the next host if necessary.
+// The caller must close it. The read ends with ctx.
 //
-// An error matches one of ErrNotFound, ErrUnauthorized, ErrUnavailable and
-// ErrNoRanges, or the cause of ctx's end.
+// An error matches one of ErrNotFound, ErrUnauthorized, ErrUnavailable and ErrNoRanges,
+// or the cause of ctx's end.
 func (b *Blob) Range(ctx context.Context, off, n int64) (*Reader, error) {
 	r, err := b.open(ctx, off, n)
 	if err != nil {

@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// span is what an answer says that its body is: the bytes [off, end) of size,
-// or of an unknown size if that is negative.
+// span is the range of an answer's body: the bytes [off, end) of size; size is negative
+// if it is unknown.
 type span struct{ off, end, size int64 }
 
-// parseContentRange reads the header of a 206 (RFC 9110 section 14.4), such as
-// "bytes 0-99/1000" or "bytes 0-99/*".
+// parseContentRange parses the header of a 206 (RFC 9110 section 14.4), such as "bytes
+// 0-99/1000" or "bytes 0-99/*".
 func parseContentRange(s string) (span, bool) {
 	positions, size, ok := cutContentRange(s)
 	if !ok {
@@ -26,8 +26,7 @@ func parseContentRange(s string) (span, bool) {
 	return span{off, end + 1, size}, true
 }
 
-// unsatisfied reads the header of a 416, such as "bytes */1000", and returns
-// the size.
+// unsatisfied parses the header of a 416, such as "bytes */1000", and returns the size.
 func unsatisfied(s string) (size int64, ok bool) {
 	positions, size, ok := cutContentRange(s)
 	return size, ok && positions == "*" && size >= 0
@@ -46,13 +45,13 @@ func cutContentRange(s string) (positions string, size int64, ok bool) {
 	return positions, size, ok
 }
 
-// position reads a number of bytes, at most 2^62, so that sums cannot overflow.
+// position parses a number of bytes, at most 2^62, so that sums cannot overflow.
 func position(s string) (int64, bool) {
 	n, err := strconv.ParseUint(s, 10, 62)
 	return int64(n), err == nil
 }
 
-// bodySpan returns what the body of resp, a 200 or 206, is.
+// bodySpan returns the range of the body of resp, a 200 or 206.
 func bodySpan(resp *http.Response) (span, bool) {
 	if resp.StatusCode == http.StatusOK {
 		return span{0, resp.ContentLength, resp.ContentLength}, true

@@ -1,31 +1,33 @@
 // Package fetch reads ranges of blobs and manifests from registries.
 //
-// A host is one place that has an image's blobs: a mirror or the registry
-// itself, as ladle's configuration says, or as those lend it who had an image
-// read. A source is a blob as an image names it: reference and digest. Hosts
-// are tried in order; what a host turned out to be unable to do more than once
-// (byte ranges, suffix ranges), and where it redirected a blob, are remembered. A
-// plan is which hosts remain to be tried for one object. An exchange is the
-// requests to one host for one attempt: token, redirections and answer. A pace is
-// how often a host that fails is asked: all readers share it, so that it gets no
-// more requests from a hundred of them than from one. The link is what past
-// requests tell of the way to a host.
+// # Terms
 //
-// Nothing that fetch returns is verified, except manifests; what it promises
-// is the right number of bytes or an error, within a bounded time: an attempt
-// in which nothing moves is given up after Options.Timeout, after each failure the
-// next host is asked, and each host at most Options.MaxRetries times more than
-// once. Callers that have more time than that call again.
+// A host is a server that has an image's blobs: a mirror or the registry itself. Hosts come
+// from ladle's configuration or from a lender (package auth). They are tried in order. A
+// host that repeatedly fails to serve byte ranges or suffix ranges, and the address to
+// which it redirects a blob, are cached.
 //
-// How the first bytes of a blob are had, in serial round trips:
+// A source is a blob as an image refers to it: reference and digest. A plan is the list of
+// hosts to try for one object. An exchange is the requests to one host for one attempt:
+// token, redirections and answer. A pace limits the requests to a failing host: all readers
+// share it, so that a hundred readers send no more of them than one. A link is the round
+// trip time and bandwidth of the path to a host, estimated from past requests.
+//
+// # Guarantees
+//
+// Only manifests are verified. Of a range, fetch returns the requested number of bytes or
+// an error within a bounded time: an attempt without progress ends after Options.Timeout;
+// after a failure the next host is tried; and each host is tried at most
+// 1 + Options.MaxRetries times. A caller with more time calls again.
+//
+// The first bytes of a blob take these serial round trips:
 //
 //	GET blob, 401      once for a host
-//	GET token          once for a repository and its token's life
-//	GET blob, 307      once for a blob, or 206 and done
+//	GET token          once for a repository and lifetime of the token
+//	GET blob, 307      once for a blob; or 206 without a redirection
 //	GET elsewhere, 206
 //
-// Other servers than the host, to which it redirects, see neither its
-// credentials nor its headers, but in a Referer header the address that the host
-// was asked at. Errors hold neither credentials nor the query
-// of any URL.
+// Servers to which a host redirects receive neither the host's credentials nor its headers,
+// only a Referer header with the address at the host. Errors contain neither credentials nor
+// the query of a URL.
 package fetch

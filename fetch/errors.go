@@ -12,53 +12,52 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// What a request came to, for errors.Is. When several hosts were asked, an
-// error matches what each of them came to.
+// Kinds of errors, for errors.Is. If several hosts were tried, an error matches the kinds of
+// all of them.
 var (
-	// ErrNotFound: the host has not what was asked for (404, 410).
+	// ErrNotFound: the host does not have the object (404, 410).
 	ErrNotFound = errors.New("not found")
 
 	// ErrUnauthorized: the credentials, or their absence, are not accepted
 	// (401, 403).
 	ErrUnauthorized = errors.New("not authorized")
 
-	// ErrUnavailable: the host cannot be reached, breaks off, stalls, or says
-	// that it has trouble (408, 429, 5xx and what has no other name here). It
-	// may be better later.
+	// ErrUnavailable: the host cannot be reached, the connection broke or stalled,
+	// or the status is 408, 429, 5xx or one without a kind of its own. A later
+	// request may succeed.
 	ErrUnavailable = errors.New("unavailable")
 
-	// ErrNoRanges: the host answers a request for a range with something else:
-	// the whole blob, another range, or a refusal (400, 416, 501).
+	// ErrNoRanges: the answer to a request for a range is the whole blob, another
+	// range, or a refusal (400, 416, 501).
 	ErrNoRanges = errors.New("range not served")
 )
 
-// Error is one request that failed at one host.
+// Error is one failed request to one host.
 type Error struct {
 	Op      string // "GET", or "token" for the request of a bearer token
-	Host    string // "name:port" of the server that was asked, after redirects
+	Host    string // "name:port" of the server, after redirections
 	Status  int    // of the answer; 0 if there was none
-	Message string // what the registry or we say about it; may be empty
+	Message string // of the registry or of this package; may be empty
 	Kind    error  // ErrNotFound, ErrUnauthorized, ErrUnavailable or ErrNoRanges
-	Cause   error  // what broke below HTTP; may be nil
+	Cause   error  // error below HTTP; may be nil
 
-	retryAfter time.Duration // as the host wishes; 0 if it said nothing
-	final      bool          // a refusal: the same request may well fail again
-	unanswered bool          // nothing came, or nothing more
+	retryAfter time.Duration // requested by the host; 0: none
+	final      bool          // a refusal: the same request will probably fail again
+	unanswered bool          // no answer, or an answer that stalled
 }
 
-// general reports whether the server would fail in the same way whatever it is
-// asked for.
+// general reports whether the server would fail in the same way for any other object.
 func (e *Error) general() bool {
 	return e.unanswered || e.Status == http.StatusTooManyRequests || e.Status == http.StatusServiceUnavailable
 }
 
-// definite reports whether the same request would most likely fail again: the
-// object is not there, or may not be read.
+// definite reports whether the same request would most likely fail again: the object does
+// not exist, or may not be read.
 func (e *Error) definite() bool {
 	return errors.Is(e.Kind, ErrNotFound) || errors.Is(e.Kind, ErrUnauthorized)
 }
 
-// Error has no URL in it, since the query of a redirected one is a credential.
+// Error does not contain the URL, since the query of a redirected one is a credential.
 func (e *Error) Error() string {
 	var s strings.Builder
 	fmt.Fprintf(&s, "%s %s: ", e.Op, e.Host)
@@ -83,7 +82,7 @@ func (e *Error) Unwrap() []error {
 	return []error{e.Kind, e.Cause}
 }
 
-// broken returns the error of an exchange with a server that broke below HTTP.
+// broken returns the error of an exchange with a server that failed below HTTP.
 func broken(op, server string, cause error) *Error {
 	var known *Error
 	if errors.As(cause, &known) {
@@ -99,7 +98,7 @@ func broken(op, server string, cause error) *Error {
 	}
 }
 
-// hostErrors is what each of several hosts came to.
+// hostErrors are the errors of several hosts.
 type hostErrors []error
 
 func (e hostErrors) Error() string {
@@ -112,8 +111,8 @@ func (e hostErrors) Error() string {
 
 func (e hostErrors) Unwrap() []error { return e }
 
-// stopped is the error of a read whose ctx ended after some failures, of which
-// last, the latest, is only told; nil if there were none.
+// stopped is the error of a read with a ctx that ended. Its text includes the latest
+// failure, last, which may be nil.
 func stopped(ctx context.Context, last error) error {
 	if last == nil {
 		return context.Cause(ctx)

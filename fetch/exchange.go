@@ -18,24 +18,23 @@ const (
 	userAgent = "ladle"
 )
 
-// question is what is asked of a host.
-type question struct {
+// query is a request of an object from a host.
+type query struct {
 	repo string
 	path string      // "/blobs/DIGEST" or "/manifests/NAME"
 	head http.Header // Range or Accept
 }
 
-// exchange sends requests to one host on behalf of one read. dog watches each
-// of them.
+// exchange sends requests to one host on behalf of one read. dog watches each of them.
 type exchange struct {
 	client *Client
 	host   *host
 	dog    *watchdog
 }
 
-// ask asks the host itself and follows its redirections. It returns the
-// answer, whatever its status, and where it came from.
-func (x *exchange) ask(q question) (*http.Response, *address, error) {
+// ask sends q to the host itself and follows redirections. It returns the answer, of any
+// status, and its address.
+func (x *exchange) ask(q query) (*http.Response, *address, error) {
 	a := &address{URL: x.host.url(q.repo, q.path)}
 	origin := a.URL
 	for range maxHops {
@@ -57,19 +56,19 @@ func (x *exchange) ask(q question) (*http.Response, *address, error) {
 	return nil, nil, &Error{Op: "GET", Host: a.Host, Kind: ErrUnavailable, Message: "too many redirections", final: true}
 }
 
-// address is where a request goes to.
+// address is the target of a request.
 type address struct {
 	*url.URL
-	referer string // header of the request (RFC 9110 section 10.1.3); "" is none
+	referer string // header of the request (RFC 9110 section 10.1.3); "": none
 }
 
-// referer returns the header for a request to next, to which the server at
-// last redirects a request that the host at origin was asked first.
+// referer returns the Referer header of a request to next, to which the server at last
+// redirects a request that began at origin, the host.
 //
-// Go's HTTP client, and with it containerd, names the address before, without
-// user and password, and none to plain HTTP when that was HTTPS; some storages
-// answer nobody else. Here it is always the address at the host, which has no
-// secret in it: that of any further server may have a signature in its query.
+// Go's HTTP client, and with it containerd's, sends the previous address, without user
+// and password, and none from HTTPS to plain HTTP; some storage servers require the
+// header. This client always sends the address at the host, which contains no secret: the
+// query of a later address may contain a signature.
 func referer(origin, last, next *url.URL) string {
 	if next.Scheme == "http" && (last.Scheme == "https" || origin.Scheme == "https") {
 		return ""
@@ -77,7 +76,7 @@ func referer(origin, last, next *url.URL) string {
 	return origin.String()
 }
 
-// redirection returns where resp redirects to, or nil if it does not.
+// redirection returns the address to which resp redirects, or nil if it does not.
 func redirection(resp *http.Response) (*url.URL, error) {
 	switch resp.StatusCode {
 	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,
@@ -95,8 +94,8 @@ func redirection(resp *http.Response) (*url.URL, error) {
 	return u, nil
 }
 
-// send sends one GET. At the host itself it answers one challenge; to any
-// other server it shows neither the host's credentials nor its headers.
+// send sends one GET. At the host itself it answers one challenge; another server
+// receives neither the host's credentials nor its headers.
 func (x *exchange) send(a *address, head http.Header) (*http.Response, error) {
 	if !x.host.owns(a.URL) {
 		return x.roundTrip(a, head, false)
@@ -118,9 +117,9 @@ func (x *exchange) send(a *address, head http.Header) (*http.Response, error) {
 	return x.roundTrip(a, head, true)
 }
 
-// roundTrip sends one request and returns its answer without following it.
+// roundTrip sends one request and returns its answer without following a redirection.
 func (x *exchange) roundTrip(a *address, head http.Header, trusted bool) (*http.Response, error) {
-	var written atomic.Int64 // when, in nanoseconds since start
+	var written atomic.Int64 // end of the request, in nanoseconds since start
 	start := time.Now()
 	ctx := httptrace.WithClientTrace(x.dog.ctx, &httptrace.ClientTrace{
 		WroteRequest: func(httptrace.WroteRequestInfo) { written.Store(int64(time.Since(start))) },
@@ -151,7 +150,7 @@ func (x *exchange) roundTrip(a *address, head http.Header, trusted bool) (*http.
 		}
 	}
 	x.dog.feed()
-	resp, err := x.host.once().Do(req)
+	resp, err := x.host.withoutRedirects().Do(req)
 	if err != nil {
 		e := broken("GET", a.Host, x.dog.explain(err))
 		e.unanswered = true
@@ -164,8 +163,8 @@ func (x *exchange) roundTrip(a *address, head http.Header, trusted bool) (*http.
 	return resp, nil
 }
 
-// once returns the host's HTTP client as one that follows no redirections.
-func (h *host) once() *http.Client {
+// withoutRedirects returns the host's HTTP client with redirections disabled.
+func (h *host) withoutRedirects() *http.Client {
 	var c http.Client
 	if h.Client != nil {
 		c = *h.Client
@@ -175,7 +174,7 @@ func (h *host) once() *http.Client {
 	return &c
 }
 
-// watched returns an exchange with h that is given up when it stalls.
+// watched returns an exchange with h that ends when it stalls.
 func (c *Client) watched(ctx context.Context, h *host) *exchange {
 	return &exchange{c, h, watch(ctx, c.opts.Timeout)}
 }

@@ -7,19 +7,19 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 )
 
-// fallback asks one host by plain HTTP if it does not speak TLS. Others, such as
-// its token server, are always asked as their addresses say.
+// fallback sends requests for one host by plain HTTP if the host does not speak TLS.
+// Requests for other hosts, such as the token server, are sent as their addresses say.
 //
-// containerd's own one, which it stands on, takes a connection that was not made
-// in time for a host without TLS, and asks by plain HTTP for ever after that. Here
-// TLS is tried again when that fails, too.
+// It wraps containerd's fallback, which takes a connection timeout for a host without TLS
+// and then uses plain HTTP for ever. After an error by plain HTTP, this one tries TLS
+// again.
 type fallback struct {
 	host string // "name:port"
 	tls  http.RoundTripper
 
 	mu struct {
 		sync.Mutex
-		found http.RoundTripper // remembers how the host is asked
+		found http.RoundTripper // containerd's, with the scheme that it found
 	}
 }
 
@@ -44,7 +44,7 @@ func (f *fallback) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// forget has it found out anew how the host is asked.
+// forget makes the next request determine the scheme again.
 func (f *fallback) forget(found http.RoundTripper) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

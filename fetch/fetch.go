@@ -15,21 +15,21 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Source names a blob.
+// Source identifies a blob.
 type Source struct {
 	Ref    string        // image reference, "host/repository:tag"
 	Digest digest.Digest // of the blob
 }
 
-// Options bound what a client does. Zero fields mean the defaults in brackets.
+// Options bound a client's requests. Zero fields mean the defaults in brackets.
 type Options struct {
 	Timeout    time.Duration // of a request without any progress [30 s]
 	MaxRetries int           // per host and range [5]
 	MinWait    time.Duration // before the first retry [30 ms]
 	MaxWait    time.Duration // between retries [5 s]
 
-	// Patience is how long a reader waits [60 s]. A host that fails is asked at
-	// least four times in that time, and twice if it wants to be left alone.
+	// Patience is how long a reader waits [60 s]. A failing host is tried at least
+	// four times in that time, and twice if it sends Retry-After.
 	Patience time.Duration
 }
 
@@ -53,16 +53,16 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// retryAfter returns for how long a host is left alone that wants this.
+// retryAfter bounds the Retry-After of a host.
 func (o Options) retryAfter(d time.Duration) time.Duration { return min(d, o.Patience/2) }
 
 const (
-	// blobsRemembered bounds for how many blobs a client knows where they are.
-	blobsRemembered = 4096
+	// maxBlobs bounds the blobs with cached host states.
+	maxBlobs = 4096
 )
 
-// Client fetches from the hosts that a function names for each repository. It
-// may be used concurrently.
+// Client fetches from the hosts that a function returns for each repository. It may be
+// used concurrently.
 type Client struct {
 	registries Registries
 	opts       Options
@@ -72,50 +72,50 @@ type Client struct {
 	known      *knownHosts
 }
 
-// New returns a client that asks registries for the hosts of a repository, with
-// credentials and TLS settings in them; Hosts returns such a function.
+// New returns a client that calls registries for the hosts of a repository, including
+// their credentials and TLS settings. Hosts returns such a function.
 func New(registries Registries, opts Options) *Client {
-	blobs, err := lru.New[Source, *Blob](blobsRemembered)
+	blobs, err := lru.New[Source, *Blob](maxBlobs)
 	if err != nil {
 		panic(err) // only for a size that is not positive
 	}
 	return &Client{registries: registries, opts: opts.withDefaults(), now: time.Now, blobs: blobs, known: newKnownHosts()}
 }
 
-// Blob returns a reader of src. It sends nothing. What is known about where
-// src is, is shared by all its readers.
+// Blob returns a reader of src. It sends no request. All readers of src share the cached
+// state of its hosts.
 func (c *Client) Blob(src Source) *Blob {
 	b := &Blob{client: c, src: src}
-	b.mu.places = map[*host]*place{}
+	b.mu.states = map[*host]*hostState{}
 	if b.img, b.invalid = parse(src.Ref); b.invalid == nil {
 		b.invalid = src.Digest.Validate()
 	}
 	if known, ok, _ := c.blobs.PeekOrAdd(src, b); ok {
-		c.blobs.Get(src) // used again
+		c.blobs.Get(src) // updates its recency
 		return known
 	}
 	return b
 }
 
-// plan returns a plan to ask hosts in their order; refused says when a host
-// refused the object, if that counts still. Hosts that refused it, and those that
-// are in trouble, are last, and of them those for which it is longest ago first.
+// plan returns a plan that tries hosts in their order; refused returns when a host
+// refused the object, zero if that does not count. Hosts that refused it or are failing
+// come last, the one with the oldest failure first.
 func (c *Client) plan(img image, hosts []*host, refused func(*host) time.Time) *plan {
-	// Whoever asks next may find other hosts: those that were lent by then.
+	// The next call may get other hosts, which were lent meanwhile.
 	p := &plan{opts: c.opts, now: c.now, exhausted: func() { c.known.expire(img.Locator) }}
 	for _, h := range hosts {
-		p.turns = append(p.turns, p.newTurn(h, refused(h)))
+		p.candidates = append(p.candidates, p.newCandidate(h, refused(h)))
 	}
-	slices.SortStableFunc(p.turns, func(a, b turn) int { return a.failed.Compare(b.failed) })
+	slices.SortStableFunc(p.candidates, func(a, b candidate) int { return a.failed.Compare(b.failed) })
 	return p
 }
 
-// Backoff returns how long to wait before something is read again that could not
-// be read n times more than once. It doubles, and is random so that many readers
-// do not come back at once.
+// Backoff returns the time to wait before the next read of an object, after n + 1 reads
+// failed. It doubles with n, and is random so that many readers do not retry at the same
+// time.
 func (c *Client) Backoff(n int) time.Duration { return c.opts.backoff(n) }
 
-// backoff is what Backoff says: from MinWait to MaxWait, less up to a half.
+// backoff is from MinWait to MaxWait, less up to a half at random: see Backoff.
 func (o Options) backoff(n int) time.Duration {
 	wait := o.MaxWait
 	if n < 32 && o.MinWait<<n > 0 {
@@ -143,21 +143,21 @@ func parse(ref string) (image, error) {
 // repositoryKey is the key of the context value that repositoryOf returns.
 type repositoryKey struct{}
 
-// scoped returns ctx with the scope that a token for the image needs, and the
-// repository that credentials are wanted for.
+// scoped returns ctx with the scope of a token for the image, and the repository that
+// credentials are requested for.
 func (i image) scoped(ctx context.Context) (context.Context, error) {
 	ctx = context.WithValue(ctx, repositoryKey{}, i.Locator)
 	return docker.ContextWithRepositoryScope(ctx, i.Spec, false)
 }
 
-// repositoryOf returns the repository that a request with ctx reads from.
+// repositoryOf returns the repository of a request with ctx.
 func repositoryOf(ctx context.Context) string {
 	repository, _ := ctx.Value(repositoryKey{}).(string)
 	return repository
 }
 
-// discard reads what little may be left of a body that is not used, so that
-// its connection can be used again, and closes it.
+// discard reads the short rest of a body that is not used, so that its connection can be
+// reused, and closes it.
 func discard(body io.ReadCloser) {
 	io.CopyN(io.Discard, body, maxErrorBody) //nolint:errcheck // the connection is lost, then
 	body.Close()

@@ -11,34 +11,34 @@ import (
 )
 
 const (
-	// rangelessAfter is how often in a row a host must have ignored a range to
-	// be remembered as one that serves none, and rangelessFor for how long it
-	// is then asked after all others: proxying caches ignore ranges of what
-	// they do not have yet. The same goes for ranges of the form "bytes=-n",
-	// which a host is then not asked for.
+	// A host counts as rangeless after it has ignored rangelessAfter ranges in a
+	// row: for rangelessFor it is tried after all others. (A proxying cache ignores
+	// ranges of blobs that it does not have yet.) It counts as suffixless after it
+	// has not served rangelessAfter ranges of the form "bytes=-n" in a row: for
+	// suffixlessFor no such range is requested.
 	rangelessAfter = 3
 	rangelessFor   = time.Minute
 	suffixlessFor  = time.Hour
 )
 
-// host is a host of one registry and what it turned out to be unable to do.
+// host is a host of one registry, with its known restrictions and failures.
 type host struct {
 	docker.RegistryHost
-	registry string // as image references name it
+	registry string // the registry in image references
 
-	trouble  pace // failures that have little to do with what is asked for
-	refusals pace // of single objects
+	trouble  pace // failures that do not depend on the object
+	refusals pace // refusals of single objects
 
 	mu struct {
 		sync.Mutex
-		ignored    int       // ranges in a row that it ignored
-		rangeless  time.Time // since when it counts as a host without ranges; zero: it does not
-		unserved   int       // ranges of the form "bytes=-n" in a row that it did not serve
-		suffixless time.Time // since when it counts as a host without those; zero: it does not
+		ignored    int       // ignored ranges in a row
+		rangeless  time.Time // since when the host counts as rangeless; zero: it does not
+		unserved   int       // ranges "bytes=-n" in a row that were not served
+		suffixless time.Time // since when the host counts as suffixless; zero: it does not
 	}
 }
 
-// same reports whether h is configured as r is.
+// same reports whether h has the configuration r.
 func (h *host) same(r docker.RegistryHost) bool {
 	if a := reflect.ValueOf(r.Authorizer); a.IsValid() && !a.Comparable() {
 		return false
@@ -47,8 +47,8 @@ func (h *host) same(r docker.RegistryHost) bool {
 		h.Host == r.Host && h.Path == r.Path && h.Capabilities == r.Capabilities
 }
 
-// url returns the address of path, such as "/blobs/sha256:...", in repo. A
-// host that stands in for another is told for which, as containerd does.
+// url returns the address of path, such as "/blobs/sha256:...", in repo. A mirror gets
+// the name of the registry in the query, as from containerd.
 func (h *host) url(repo, path string) *url.URL {
 	u := &url.URL{Scheme: h.Scheme, Host: h.Host, Path: strings.TrimSuffix(h.Path, "/") + "/" + repo + path}
 	if h.Host != h.registry && (h.registry != "docker.io" || h.Host != "registry-1.docker.io") {
@@ -57,19 +57,18 @@ func (h *host) url(repo, path string) *url.URL {
 	return u
 }
 
-// owns reports whether u is on the host itself, so that it may see its
+// owns reports whether u is on the host itself, so that a request may carry its
 // credentials and headers.
 func (h *host) owns(u *url.URL) bool { return u.Scheme == h.Scheme && u.Host == h.Host }
 
-// suffixless reports whether the host is not to be asked for ranges of the form
-// "bytes=-n".
+// suffixless reports whether the host counts as suffixless.
 func (h *host) suffixless(now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return now.Sub(h.mu.suffixless) < suffixlessFor
 }
 
-// suffix says whether the host served a range of the form "bytes=-n".
+// suffix records whether the host served a range of the form "bytes=-n".
 func (h *host) suffix(served bool, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -80,8 +79,7 @@ func (h *host) suffix(served bool, now time.Time) {
 	}
 }
 
-// rangeless returns since when the host counts as one without ranges; zero if
-// it does not.
+// rangeless returns since when the host counts as rangeless; zero if it does not.
 func (h *host) rangeless(now time.Time) time.Time {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -91,7 +89,7 @@ func (h *host) rangeless(now time.Time) time.Time {
 	return h.mu.rangeless
 }
 
-// ignoredRange says that the host ignored a range.
+// ignoredRange records that the host ignored a range.
 func (h *host) ignoredRange(now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -100,7 +98,7 @@ func (h *host) ignoredRange(now time.Time) {
 	}
 }
 
-// servedRange says that the host served a range.
+// servedRange records that the host served a range.
 func (h *host) servedRange() {
 	h.mu.Lock()
 	defer h.mu.Unlock()

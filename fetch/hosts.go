@@ -17,59 +17,60 @@ import (
 	"github.com/ladle-dev/ladle/auth"
 )
 
-// HostsOptions say where the hosts of a registry are configured. The zero
-// value means that each registry is its own host.
+// HostsOptions configure the hosts of registries. By the zero value each registry is its
+// own host.
 type HostsOptions struct {
-	// Dirs are directories as containerd's certs.d: DIR/HOST_PORT_/hosts.toml,
-	// DIR/HOST/hosts.toml or DIR/_default/hosts.toml, or certificates as Docker
-	// lays them out. The first that knows a registry is used. They are read
-	// again when they change, and once an hour for what they refer to.
+	// Dirs are directories in the format of containerd's certs.d:
+	// DIR/HOST_PORT_/hosts.toml, DIR/HOST/hosts.toml or DIR/_default/hosts.toml,
+	// or certificates in Docker's layout. The first with an entry for a registry is
+	// used. An entry is read again when it changes, and once an hour, since files
+	// that it refers to can change.
 	Dirs []string
 
-	// Mirrors are asked before the hosts that Dirs names, by registry.
+	// Mirrors are tried before the hosts in Dirs, by registry.
 	Mirrors map[string][]Mirror
 
-	// Lent returns where the images of a repository, "registry/path", are as
-	// those say who are reading them; nil means that nobody says it. It does
-	// not count for a registry that Mirrors or a directory of its own name.
+	// Lent returns the hosts of a repository, "registry/path", according to its
+	// lenders (package auth); nil: there are no lenders. It is not called for a
+	// registry in Mirrors or with a directory of its own.
 	Lent func(ctx context.Context, registry, repository string) ([]auth.Host, error)
 
-	// Credentials returns what answers a host's challenge; nil means nothing.
+	// Credentials returns the login for a host's challenge; nil: none.
 	Credentials Credentials
 
-	// RequestTimeout bounds how long the header of an answer takes to come
-	// [30 s].
+	// RequestTimeout bounds the time until the header of an answer [30 s].
 	RequestTimeout time.Duration
 
-	// Wrap returns what all requests are sent through, in place of the
-	// transport that it is given; nil means that transport.
+	// Wrap returns the transport of all requests for a given one; nil: the given
+	// one itself.
 	Wrap func(http.RoundTripper) http.RoundTripper
 }
 
-// Credentials returns what answers a challenge, or nothing for who needs no
-// login. ctx ends when nobody waits any more.
+// Credentials returns the login for a challenge; an empty one if no login is needed or
+// known. ctx ends when no caller waits any more.
 type Credentials func(context.Context, auth.Challenge) (auth.Login, error)
 
-// Mirror is a host that is asked in place of a registry.
+// Mirror is a host that is tried before the hosts of a registry.
 type Mirror struct {
 	Host           string        // "name:port"
 	Insecure       bool          // plain HTTP; implied for the local host
 	Header         http.Header   // of each request
-	RequestTimeout time.Duration // as in HostsOptions; zero means the one there
+	RequestTimeout time.Duration // as in HostsOptions; zero: the one of HostsOptions
 }
 
-// anyRegistry is the name of the directory for registries that have none.
+// anyRegistry is the name of the directory for registries without a directory of their
+// own.
 const anyRegistry = "_default"
 
-// dirsFor is how long a directory is used without change: it may name
-// certificates elsewhere, which are renewed.
+// dirsFor is the time after which an unchanged directory is read again: it can refer to
+// certificates elsewhere that have been renewed.
 const dirsFor = time.Hour
 
-// Hosts returns the hosts of each registry as opts say: its mirrors in their
-// order, then those of its directory, or, if that names none, the registry
-// itself, by plain HTTP on the local host. Those that are lent come in the place
-// of these unless opts name the registry. The same connections and tokens are
-// used as long as the configuration stays the same. ctx is for logging.
+// Hosts returns the hosts of each registry by opts: its mirrors in their order, then
+// those of its directory, or, if that has none, the registry itself, by plain HTTP on the
+// local host. Lent hosts replace these, unless the registry is configured explicitly.
+// Connections and tokens are reused as long as the configuration does not change. ctx is
+// for logging.
 func Hosts(ctx context.Context, opts HostsOptions) Registries {
 	c := &configured{ctx: ctx, opts: opts, lent: newLentHosts()}
 	c.mu.registries = map[string]registryHosts{}
@@ -88,15 +89,15 @@ type configured struct {
 }
 
 type registryHosts struct {
-	hosts []docker.RegistryHost
-	named bool   // the registry itself is, and not any
-	stamp string // of the directory that they were read from
-	read  time.Time
+	hosts    []docker.RegistryHost
+	explicit bool   // configured by Mirrors or a directory of its own, not by _default
+	stamp    string // of the directory: see dir
+	read     time.Time
 }
 
 func (c *configured) hosts(ctx context.Context, registry, repository string) ([]docker.RegistryHost, error) {
 	own, err := c.own(registry)
-	if err != nil || own.named || c.opts.Lent == nil {
+	if err != nil || own.explicit || c.opts.Lent == nil {
 		return own.hosts, err
 	}
 	lent, err := c.opts.Lent(ctx, registry, repository)
@@ -106,7 +107,7 @@ func (c *configured) hosts(ctx context.Context, registry, repository string) ([]
 	return c.lend(registry, lent)
 }
 
-// own returns the hosts of registry without what is lent.
+// own returns the configured hosts of registry, without lent ones.
 func (c *configured) own(registry string) (registryHosts, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock() // held while files are read, so that they are read once
@@ -122,14 +123,14 @@ func (c *configured) own(registry string) (registryHosts, error) {
 	if err != nil {
 		return registryHosts{}, err
 	}
-	named := len(c.opts.Mirrors[registry]) > 0 || dir != "" && filepath.Base(dir) != anyRegistry
-	known = registryHosts{hosts, named, stamp, time.Now()}
+	explicit := len(c.opts.Mirrors[registry]) > 0 || dir != "" && filepath.Base(dir) != anyRegistry
+	known = registryHosts{hosts, explicit, stamp, time.Now()}
 	c.mu.registries[registry] = known
 	return known, nil
 }
 
-// dir returns the directory for registry, or "", and what changes when it
-// does.
+// dir returns the directory of registry, or "", and a stamp that changes when the
+// directory does.
 func (c *configured) dir(registry string) (dir, stamp string, err error) {
 	for _, root := range c.opts.Dirs {
 		dir, err := config.HostDirFromRoot(root)(registry)
@@ -145,7 +146,7 @@ func (c *configured) dir(registry string) (dir, stamp string, err error) {
 	return "", "", nil
 }
 
-// stampOf returns names, sizes and times of the files in dir.
+// stampOf returns the names, sizes and times of the files in dir.
 func stampOf(dir string) (string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

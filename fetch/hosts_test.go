@@ -185,7 +185,7 @@ func TestHostsAreReadAgain(t *testing.T) {
 	if one.Count() != 0 || two.Count() != 1 {
 		t.Errorf("after the change: %d requests of the old host, %d of the new", one.Count(), two.Count())
 	}
-	if n := len(b.mu.places); n > 1 {
+	if n := len(b.mu.states); n > 1 {
 		t.Errorf("%d places are remembered", n)
 	}
 }

@@ -17,15 +17,15 @@ import (
 	"github.com/ladle-dev/ladle/auth"
 )
 
-// lentRemembered bounds how many lists of hosts that were lent are kept.
-const lentRemembered = 256
+// maxLent bounds the cached lists of lent hosts.
+const maxLent = 256
 
-// maxPEM bounds a file that is lent, in bytes. Who reads a pipe or a device could
-// wait or read for ever.
+// maxPEM bounds a file that a lender names, in bytes. Other files than regular ones are
+// refused: a pipe or a device could block or never end.
 const maxPEM = 4 << 20
 
-// lentHosts are the hosts that were lent, so that the same connections and
-// tokens are used as long as the same is lent and its files stay the same.
+// lentHosts caches the lent hosts, so that connections and tokens are reused as long as
+// the same hosts are lent and their files do not change.
 type lentHosts struct {
 	mu struct {
 		sync.Mutex
@@ -35,11 +35,11 @@ type lentHosts struct {
 
 func newLentHosts() *lentHosts {
 	l := &lentHosts{}
-	l.mu.hosts = newLRU[string, []docker.RegistryHost](lentRemembered)
+	l.mu.hosts = newLRU[string, []docker.RegistryHost](maxLent)
 	return l
 }
 
-// lend returns the hosts of registry that are lent.
+// lend returns the lent hosts of registry.
 func (c *configured) lend(registry string, lent []auth.Host) ([]docker.RegistryHost, error) {
 	stamp, err := stampOfLent(registry, lent)
 	if err != nil {
@@ -62,8 +62,8 @@ func (c *configured) lend(registry string, lent []auth.Host) ([]docker.RegistryH
 	return hosts, nil
 }
 
-// stampOfLent returns what changes when what is lent does: also the sizes and
-// times of its files.
+// stampOfLent returns a stamp that changes when the lent hosts, or the sizes and times of
+// their files, do.
 func stampOfLent(registry string, lent []auth.Host) (string, error) {
 	text, err := json.Marshal(lent)
 	if err != nil {
@@ -117,9 +117,9 @@ func (c *configured) lentHost(h auth.Host) (docker.RegistryHost, error) {
 	}, nil
 }
 
-// tlsOf returns what h says of TLS.
+// tlsOf returns the TLS settings of h.
 func tlsOf(h auth.Host) (*tls.Config, error) {
-	settings := &tls.Config{InsecureSkipVerify: h.Insecure} //nolint:gosec // as the lender was told
+	settings := &tls.Config{InsecureSkipVerify: h.Insecure} //nolint:gosec // as configured at the lender
 	if len(h.CAs) > 0 {
 		trusted, err := x509.SystemCertPool()
 		if err != nil {

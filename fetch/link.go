@@ -7,31 +7,31 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// Link is what past requests tell of the way to a blob's host.
+// Link is the estimate for the path to a blob's host.
 type Link struct {
 	RoundTrip time.Duration // from a request to the first byte of its answer; zero if unknown
 	Bandwidth float64       // bytes per second of one range; zero if unknown
 }
 
 const (
-	// recentTrips is how many round trips the estimate looks back: their
-	// minimum is the way itself, without queues and busy servers, and a new way
-	// is believed after so many.
+	// recentTrips is the number of round trips that the estimate uses. Their minimum
+	// is the latency of the path, without queues and busy servers. A change of the
+	// path shows after this number.
 	recentTrips = 8
 
-	// minTransfer is the least number of bytes whose duration says something
-	// about bandwidth: fewer are in the same packets as the header.
+	// minTransfer is the least number of bytes for a measurement of bandwidth: fewer
+	// bytes arrive in the same packets as the header.
 	minTransfer = 32 << 10
 
-	// heavyTransfer is the number of bytes with which a transfer counts as much
-	// as all before it.
+	// heavyTransfer is the number of bytes of a transfer with the weight of all
+	// earlier ones together.
 	heavyTransfer = 1 << 20
 )
 
-// estimate turns measurements into a Link. The zero value knows nothing.
+// estimate computes a Link from measurements. The zero value has none.
 type estimate struct {
 	trips     [recentTrips]time.Duration
-	count     int     // of trips seen
+	count     int     // number of trips so far
 	bandwidth float64 // bytes per second
 }
 
@@ -55,7 +55,7 @@ func (e *estimate) transfer(n int64, d time.Duration) {
 	e.bandwidth += weight * (rate - e.bandwidth)
 }
 
-// link returns the present estimate.
+// link returns the current estimate.
 func (e *estimate) link() Link {
 	l := Link{Bandwidth: e.bandwidth}
 	for _, d := range e.trips[:min(e.count, recentTrips)] {
@@ -66,9 +66,9 @@ func (e *estimate) link() Link {
 	return l
 }
 
-// serversRemembered bounds for how many servers there are estimates. A registry
-// may redirect each request to a name that nobody has heard of.
-const serversRemembered = 1024
+// maxServers bounds the servers with an estimate. A registry can redirect each request to
+// another server name.
+const maxServers = 1024
 
 // links holds the estimates by server, "name:port".
 type links struct {
@@ -83,7 +83,7 @@ func (l *links) update(server string, change func(*estimate)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.mu.servers == nil {
-		l.mu.servers = newLRU[string, *estimate](serversRemembered)
+		l.mu.servers = newLRU[string, *estimate](maxServers)
 	}
 	e, ok := l.mu.servers.Get(server)
 	if !ok {

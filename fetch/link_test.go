@@ -79,13 +79,13 @@ func TestLink(t *testing.T) {
 // A registry that redirects to ever new names does not take ever more memory.
 func TestLinksAreBounded(t *testing.T) {
 	var l links
-	for n := range serversRemembered + 10 {
+	for n := range maxServers + 10 {
 		l.update(fmt.Sprint(n), func(e *estimate) { e.trip(time.Duration(n + 1)) })
 	}
-	if n := l.mu.servers.Len(); n != serversRemembered {
+	if n := l.mu.servers.Len(); n != maxServers {
 		t.Errorf("%d servers", n)
 	}
-	if l.link("0") != (Link{}) || l.link(fmt.Sprint(serversRemembered)).RoundTrip == 0 {
+	if l.link("0") != (Link{}) || l.link(fmt.Sprint(maxServers)).RoundTrip == 0 {
 		t.Error("it is not the oldest that are forgotten")
 	}
 }

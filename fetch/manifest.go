@@ -12,11 +12,11 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// maxManifest bounds a manifest, in bytes. Registries take at least 4 MiB
-// (OCI distribution specification, "Pushing Manifests").
+// maxManifest bounds a manifest, in bytes. Registries must accept at least 4 MiB (OCI
+// distribution specification, "Pushing Manifests").
 const maxManifest = 8 << 20
 
-// manifestTypes are the media types that are asked for.
+// manifestTypes are the accepted media types.
 var manifestTypes = strings.Join([]string{
 	"application/vnd.oci.image.index.v1+json",
 	"application/vnd.oci.image.manifest.v1+json",
@@ -25,8 +25,8 @@ var manifestTypes = strings.Join([]string{
 	"*/*",
 }, ", ")
 
-// Manifest fetches the manifest dgst of the repository that ref names and
-// verifies it. Errors are those of Range.
+// Manifest fetches the manifest dgst from the repository of ref, and verifies it. Errors
+// are those of Range.
 func (c *Client) Manifest(ctx context.Context, ref string, dgst digest.Digest) ([]byte, error) {
 	if err := dgst.Validate(); err != nil {
 		return nil, blobError(dgst, "manifest", err)
@@ -38,13 +38,13 @@ func (c *Client) Manifest(ctx context.Context, ref string, dgst digest.Digest) (
 	return b, nil
 }
 
-// ManifestByTag fetches the manifest that ref, "host/repository:tag", names
-// now, and returns it with its digest. Only hosts that may be trusted to
-// resolve tags are asked.
+// ManifestByTag fetches the manifest that the tag of ref, "host/repository:tag", refers
+// to, and returns it with its digest. Only hosts with the capability to resolve tags are
+// tried.
 func (c *Client) ManifestByTag(ctx context.Context, ref string) ([]byte, digest.Digest, error) {
 	img, err := parse(ref)
 	if err == nil && (img.Object == "" || strings.Contains(img.Object, "@")) {
-		err = fmt.Errorf("%q has no tag alone", ref)
+		err = fmt.Errorf("%q is not a reference with a tag only", ref)
 	}
 	var b []byte
 	if err == nil {
@@ -56,8 +56,8 @@ func (c *Client) ManifestByTag(ctx context.Context, ref string) ([]byte, digest.
 	return b, digest.FromBytes(b), nil
 }
 
-// manifest fetches a manifest by tag or digest. It has the digest want, if
-// that is not empty.
+// manifest fetches a manifest by tag or digest, and verifies that it has the digest want,
+// if want is not empty.
 func (c *Client) manifest(ctx context.Context, ref, name string, can docker.HostCapabilities, want digest.Digest) ([]byte, error) {
 	img, err := parse(ref)
 	if err != nil {
@@ -70,7 +70,7 @@ func (c *Client) manifest(ctx context.Context, ref, name string, can docker.Host
 	if ctx, err = img.scoped(ctx); err != nil {
 		return nil, err
 	}
-	q := question{img.repo, "/manifests/" + name, http.Header{"Accept": {manifestTypes}}}
+	q := query{img.repo, "/manifests/" + name, http.Header{"Accept": {manifestTypes}}}
 	plan := c.plan(img, hosts, func(*host) time.Time { return time.Time{} })
 	for {
 		h, err := plan.next(ctx)
@@ -90,8 +90,8 @@ func (c *Client) manifest(ctx context.Context, ref, name string, can docker.Host
 	}
 }
 
-// document asks for something small and reads all of it.
-func (x *exchange) document(q question, want digest.Digest) ([]byte, error) {
+// document fetches a small object as a whole.
+func (x *exchange) document(q query, want digest.Digest) ([]byte, error) {
 	resp, a, err := x.ask(q)
 	if err != nil {
 		return nil, err
@@ -101,7 +101,7 @@ func (x *exchange) document(q question, want digest.Digest) ([]byte, error) {
 	}
 	defer resp.Body.Close()
 	s := x.stream(resp, 0, 0, maxManifest)
-	b, err := io.ReadAll(io.LimitReader(feeding{s}, maxManifest+1))
+	b, err := io.ReadAll(io.LimitReader(watchedBody{s}, maxManifest+1))
 	if err != nil {
 		return nil, s.broken(err)
 	}

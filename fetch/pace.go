@@ -5,45 +5,45 @@ import (
 	"time"
 )
 
-// troubleFor is how long after its last failure a host counts as failing: it is
-// asked after all others.
+// troubleFor is how long after its last failure a host counts as failing: it is tried
+// after all others.
 const troubleFor = 30 * time.Second
 
-// pace says when something that failed is tried again. All who want to try it
-// share it: after n failures in a row there is one try in each backoff(n-1),
-// whoever makes it, so that many readers of a sick host send it no more
-// requests than one. A success lets all of them go on at once.
+// pace limits how often something that failed is tried again. All callers share it: after
+// n failures in a row, one try is admitted in each backoff(n-1), so that many readers
+// send a failing host no more requests than one reader. After a success all waiting
+// callers are admitted.
 //
-// The zero value is of something that has not failed.
+// The zero value is without failures.
 type pace struct {
 	mu struct {
 		sync.Mutex
 		record
 		next    time.Time     // when the next try is due
-		wished  bool          // the host itself named that time
-		changed chan struct{} // closed when any of the above changes; nil if nobody waits
+		wished  bool          // next was requested by the host (Retry-After)
+		changed chan struct{} // closed when any of the above changes; nil: no caller waits
 	}
 }
 
-// record is what failed so far.
+// record is the failures so far.
 type record struct {
-	failures int       // in a row; those of tries made side by side are one
-	seq      int       // counts failures for ever
-	last     *Error    // the latest failure; nil if there is none in the row
-	at       time.Time // when that was
+	failures int       // in a row; failures of concurrent tries count as one
+	seq      int       // failures in total; never reset
+	last     *Error    // the latest failure in the row; nil: none
+	at       time.Time // time of the first failure of the latest concurrent tries
 }
 
-// wait is when a try is due, and what failed so far.
+// wait is the time until a try is admitted, and the failures so far.
 type wait struct {
-	time.Duration // until the try is due; zero: now
+	time.Duration // until a try is admitted; zero: the caller may try now
 	record
-	changed chan struct{} // closed when there is news
+	changed chan struct{} // closed when the pace changes
 }
 
-// take asks for a try. It is the caller's if the wait is zero. first says that
-// it is the caller's first: that waits only if the host asked to be left alone,
-// or if it failed more than once and would fail whatever it is asked for.
-func (p *pace) take(first bool, now time.Time, o Options) wait {
+// admit asks to try now. If the returned wait is zero, the caller is admitted. first says
+// that the caller has not tried before: it has to wait only if the host sent Retry-After,
+// or if the host failed more than once with an error that does not depend on the object.
+func (p *pace) admit(first bool, now time.Time, o Options) wait {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ageLocked(now)
@@ -63,8 +63,8 @@ func (p *pace) take(first bool, now time.Time, o Options) wait {
 	return w
 }
 
-// fail says that a try that began then came to e. It returns the failure's
-// number.
+// fail records that a try, which began at began, failed with e. It returns the number of
+// the failure: record.seq.
 func (p *pace) fail(e *Error, began, now time.Time, o Options) (seq int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -83,8 +83,8 @@ func (p *pace) fail(e *Error, began, now time.Time, o Options) (seq int) {
 	return p.mu.seq
 }
 
-// well says that a try succeeded.
-func (p *pace) well() {
+// succeeded records that a try succeeded.
+func (p *pace) succeeded() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.mu.failures > 0 {
@@ -92,7 +92,7 @@ func (p *pace) well() {
 	}
 }
 
-// failed returns what failed lately.
+// failed returns the failures that still count.
 func (p *pace) failed(now time.Time) record {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -100,7 +100,7 @@ func (p *pace) failed(now time.Time) record {
 	return p.mu.record
 }
 
-// ageLocked forgets failures that are long ago.
+// ageLocked removes failures that are too old to count.
 func (p *pace) ageLocked(now time.Time) {
 	if p.mu.failures > 0 && now.Sub(p.mu.at) >= troubleFor && !now.Before(p.mu.next) {
 		p.resetLocked()

@@ -6,69 +6,70 @@ import (
 	"time"
 )
 
-// refund is how many bytes must have come from a host since its last failure
-// for its retries to count from zero again. A host that sent so many, or the
-// whole of an answer, is well.
+// refund is the number of bytes that a host must have sent since its last failure for its
+// retries to be reset. A host that has sent so many, or a whole answer, counts as
+// working.
 const refund = 256 << 10
 
-// plan is which hosts remain to be asked for one object, and how often. After
-// each failure the next host is asked that may be asked now, in their order; if
-// none may, the first that may. A host is out when it has failed MaxRetries
-// times more than once, failures of others' tries at it included, or when what
-// it said is definite (404, 401, 403); any other refusal it may repeat once.
+// plan is the list of hosts to try for one object, with the retries of each. After a
+// failure the next host in the list that pace admits is tried; if pace admits none, the
+// one that is admitted first. A host is dropped when it has failed more than MaxRetries
+// times, including failures of concurrent plans, or at once if its refusal is definite
+// (404, 401, 403); after another refusal it is tried once more.
 //
-// It belongs to one goroutine.
+// It must be used by one goroutine.
 type plan struct {
-	opts   Options
-	now    func() time.Time
-	turns  []turn     // the first one is in turn
-	began  time.Time  // the attempt under way
-	failed hostErrors // of the hosts that are out
-	last   error      // the latest failure
-	// exhausted is called when no host is left to be asked. Nil: nothing.
+	opts       Options
+	now        func() time.Time
+	candidates []candidate // the first one is the current one
+	began      time.Time   // of the current attempt
+	failed     hostErrors  // of the dropped hosts
+	last       error       // the latest failure
+	// exhausted is called when all hosts are dropped; may be nil.
 	exhausted func()
 }
 
-type turn struct {
+// candidate is a host of a plan.
+type candidate struct {
 	host    *host
-	failed  time.Time // when it refused the object, or failed, before this plan
-	asked   bool      // by this plan
-	refused bool      // it has refused the object, by this plan or lately
-	retries int       // that are used up
-	seq     int       // the latest failure of the host's trouble that is among these
+	failed  time.Time // last refusal of the object, or failure, before this plan
+	asked   bool      // tried by this plan
+	refused bool      // refused the object, in this plan or recently
+	retries int       // failures that count against MaxRetries
+	seq     int       // of the host's trouble: the latest failure in retries
 }
 
-// newTurn returns the turn of a host that refused the object then, if that is
-// not zero. What it failed lately counts.
-func (p *plan) newTurn(h *host, refused time.Time) turn {
+// newCandidate returns the candidate of a host that refused the object at the given time;
+// zero: it did not. Recent failures of the host count as retries.
+func (p *plan) newCandidate(h *host, refused time.Time) candidate {
 	r := h.trouble.failed(p.now())
-	t := turn{host: h, failed: refused, refused: !refused.IsZero(), retries: min(r.failures, p.opts.MaxRetries), seq: r.seq}
+	t := candidate{host: h, failed: refused, refused: !refused.IsZero(), retries: min(r.failures, p.opts.MaxRetries), seq: r.seq}
 	if r.failures > 0 && r.at.After(refused) {
 		t.failed = r.at
 	}
 	return t
 }
 
-// host returns the one in turn.
-func (p *plan) host() *host { return p.turns[0].host }
+// host returns the current host.
+func (p *plan) host() *host { return p.candidates[0].host }
 
-// next waits until a host may be asked and returns it: it is in turn then. It
-// returns an error if there is none: what every host came to, or why ctx ended.
+// next waits until a host may be tried, makes it the current one and returns it. If all
+// hosts are dropped, it returns their errors; if ctx ends, its cause.
 func (p *plan) next(ctx context.Context) (*host, error) {
-	for len(p.turns) > 0 {
+	for len(p.candidates) > 0 {
 		if ctx.Err() != nil {
 			return nil, stopped(ctx, p.last)
 		}
 		i, w := p.soonest()
 		switch {
-		case i < 0: // some are out now
+		case i < 0: // a host was dropped
 		case w.Duration == 0:
-			p.turn(i)
-			p.turns[0].asked = true
+			p.toFront(i)
+			p.candidates[0].asked = true
 			p.began = p.now()
 			return p.host(), nil
 		case p.tooLong(ctx, w.Duration):
-			p.turn(i)
+			p.toFront(i)
 			p.drop(w.last)
 		default:
 			if err := p.pause(ctx, w); err != nil {
@@ -85,14 +86,14 @@ func (p *plan) next(ctx context.Context) (*host, error) {
 	return nil, p.failed
 }
 
-// soonest returns the first host that may be asked now, or the one that may be
-// asked first of all, and how long that takes. It is negative if a host is out.
+// soonest returns the first candidate that may be tried now, or the one that may be tried
+// first, with its wait. best is negative if a host was dropped.
 func (p *plan) soonest() (best int, least wait) {
 	best = -1
-	for i := range p.turns {
-		w := p.turns[i].take(p.now(), p.opts)
-		if w.Duration > 0 && p.turns[i].share(w) > p.opts.MaxRetries {
-			p.turn(i)
+	for i := range p.candidates {
+		w := p.candidates[i].admit(p.now(), p.opts)
+		if w.Duration > 0 && p.candidates[i].countOthers(w) > p.opts.MaxRetries {
+			p.toFront(i)
 			p.drop(w.last)
 			return -1, wait{}
 		}
@@ -106,11 +107,11 @@ func (p *plan) soonest() (best int, least wait) {
 	return best, least
 }
 
-// take asks for a try at the host.
-func (t *turn) take(now time.Time, o Options) wait {
-	w := t.host.trouble.take(!t.asked, now, o)
+// admit asks to try the host now: see pace.admit.
+func (t *candidate) admit(now time.Time, o Options) wait {
+	w := t.host.trouble.admit(!t.asked, now, o)
 	if w.Duration == 0 && t.refused {
-		r := t.host.refusals.take(false, now, o)
+		r := t.host.refusals.admit(false, now, o)
 		w.Duration, w.changed = r.Duration, r.changed
 		if w.last == nil {
 			w.last = r.last
@@ -119,41 +120,39 @@ func (t *turn) take(now time.Time, o Options) wait {
 	return w
 }
 
-// share counts the failures of others' tries as retries and returns how many
-// are used up.
-func (t *turn) share(w wait) int {
+// countOthers adds the failures of concurrent plans to retries, and returns retries.
+func (t *candidate) countOthers(w wait) int {
 	t.retries += min(w.seq-t.seq, w.failures)
 	t.seq = w.seq
 	return t.retries
 }
 
-// turn gives the turn to the i-th host.
-func (p *plan) turn(i int) {
-	t := p.turns[i]
-	copy(p.turns[1:i+1], p.turns[:i])
-	p.turns[0] = t
+// toFront makes the i-th candidate the current one.
+func (p *plan) toFront(i int) {
+	t := p.candidates[i]
+	copy(p.candidates[1:i+1], p.candidates[:i])
+	p.candidates[0] = t
 }
 
-// tooLong reports whether it is no use to wait for d: the host wants to be left
-// alone until ctx has ended, or for longer than a retry may take if ctx does not
-// say when it ends.
+// tooLong reports whether waiting for d is pointless: d exceeds MaxWait and, if ctx has a
+// deadline, ends after it.
 func (p *plan) tooLong(ctx context.Context, d time.Duration) bool {
 	end, ok := ctx.Deadline()
 	return d > p.opts.MaxWait && (!ok || p.now().Add(d).After(end))
 }
 
-// success says that the host in turn sent what was promised.
+// success records that the current host sent the requested bytes.
 func (p *plan) success() {
-	p.turns[0].retries = 0
-	p.host().trouble.well()
-	p.host().refusals.well()
+	p.candidates[0].retries = 0
+	p.host().trouble.succeeded()
+	p.host().refusals.succeeded()
 }
 
-// failure says what the attempt at the host in turn came to.
+// failure records the error of the attempt at the current host.
 func (p *plan) failure(err error) {
 	p.last = err
 	e := errorOf(err)
-	t := &p.turns[0]
+	t := &p.candidates[0]
 	if e.final {
 		t.host.refusals.fail(e, p.began, p.now(), p.opts)
 	} else {
@@ -165,24 +164,24 @@ func (p *plan) failure(err error) {
 		return
 	}
 	t.refused = t.refused || e.final
-	p.turns = append(p.turns[1:], *t) // the others are asked first
+	p.candidates = append(p.candidates[1:], *t) // the others are tried first
 }
 
-// drop ends the attempts at the host in turn, which came to err.
+// drop removes the current host from the plan; err is the host's error.
 func (p *plan) drop(err error) {
 	p.last = err
 	p.failed = append(p.failed, err)
-	p.turns = p.turns[1:]
+	p.candidates = p.candidates[1:]
 }
 
-// errorOf returns the request that err is of, or an unknown final failure.
+// errorOf returns the *Error in err, or a final one for an unknown error.
 func errorOf(err error) *Error {
 	e := &Error{Kind: ErrUnavailable, Cause: err, final: true}
 	errors.As(err, &e)
 	return e
 }
 
-// pause waits for w, until there is news, or until ctx ends.
+// pause waits for w, until the pace changes, or until ctx ends.
 func (p *plan) pause(ctx context.Context, w wait) error {
 	t := time.NewTimer(w.Duration)
 	defer t.Stop()

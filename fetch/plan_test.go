@@ -17,7 +17,7 @@ func planned(names string, opts Options) *plan {
 	for _, name := range strings.Split(names, "") {
 		h := &host{}
 		h.Host = name
-		p.turns = append(p.turns, p.newTurn(h, time.Time{}))
+		p.candidates = append(p.candidates, p.newCandidate(h, time.Time{}))
 	}
 	return p
 }
@@ -151,7 +151,7 @@ func TestManyReadersOfASickHost(t *testing.T) {
 		reader := func() {
 			for {
 				p := &plan{opts: o, now: time.Now}
-				p.turns = []turn{p.newTurn(h, time.Time{})}
+				p.candidates = []candidate{p.newCandidate(h, time.Time{})}
 				for {
 					if _, err := p.next(t.Context()); err != nil {
 						break
@@ -198,7 +198,7 @@ func TestOthersFailuresAreNotOnesOwn(t *testing.T) {
 		for _, e := range []*Error{{Kind: ErrUnavailable, Status: 500}, {Kind: ErrNotFound, Status: 404, final: true}} {
 			for range 20 {
 				p := &plan{opts: o, now: time.Now}
-				p.turns = []turn{p.newTurn(h, time.Time{})}
+				p.candidates = []candidate{p.newCandidate(h, time.Time{})}
 				for {
 					if _, err := p.next(t.Context()); err != nil {
 						break
@@ -208,7 +208,7 @@ func TestOthersFailuresAreNotOnesOwn(t *testing.T) {
 			}
 			start := time.Now()
 			p := &plan{opts: o, now: time.Now}
-			p.turns = []turn{p.newTurn(h, time.Time{})}
+			p.candidates = []candidate{p.newCandidate(h, time.Time{})}
 			if _, err := p.next(t.Context()); err != nil || time.Since(start) > 0 {
 				t.Errorf("%v: asked after %v: %v", e, time.Since(start), err)
 			}

@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// Reader yields the bytes [off, end) of a blob, from as many answers as it
-// takes. It belongs to one goroutine.
+// Reader yields the bytes [off, end) of a blob, from one or more answers. It must be used
+// by one goroutine.
 type Reader struct {
 	ctx     context.Context // of the read; it ends with it
 	blob    *Blob
@@ -16,21 +16,21 @@ type Reader struct {
 	off     int64
 	end     int64
 	senders []sender // of the bytes before off
-	cur     *stream  // nil if the next byte must be asked for
+	cur     *stream  // nil: the next byte must be requested
 	got     int64    // bytes since the last failure
-	err     error    // how the read ended
+	err     error    // of the end of the read
 }
 
-// sender is the host that sent the bytes from off on, up to the next sender's.
+// sender is the host that sent the bytes from off to the offset of the next sender.
 type sender struct {
 	host *host
 	off  int64
 }
 
-// open returns a reader of the n bytes at off that has its first answer.
+// open returns a reader of the n bytes at off after its first answer has begun.
 func (b *Blob) open(ctx context.Context, off, n int64) (*Reader, error) {
 	if off < 0 || n < 0 || off+n < off {
-		return nil, fmt.Errorf("no such range")
+		return nil, fmt.Errorf("invalid range")
 	}
 	ctx, plan, err := b.plan(ctx)
 	if err != nil {
@@ -43,7 +43,7 @@ func (b *Blob) open(ctx context.Context, off, n int64) (*Reader, error) {
 	return r, r.ask()
 }
 
-// ask gets an answer that has the byte at off.
+// ask gets an answer that begins with the byte at off.
 func (r *Reader) ask() error {
 	for {
 		h, err := r.plan.next(r.ctx)
@@ -61,7 +61,7 @@ func (r *Reader) ask() error {
 	}
 }
 
-// answered takes the answer of the host in turn.
+// answered records an answer of the current host.
 func (r *Reader) answered(s *stream) {
 	r.cur = s
 	if h := r.plan.host(); len(r.senders) == 0 || r.senders[len(r.senders)-1].host != h {
@@ -69,7 +69,7 @@ func (r *Reader) answered(s *stream) {
 	}
 }
 
-// failed says what the host in turn came to, unless it is r's own end.
+// failed records an error of the current host, unless r.ctx has ended.
 func (r *Reader) failed(err error) {
 	if r.ctx.Err() != nil {
 		return
@@ -81,8 +81,8 @@ func (r *Reader) failed(err error) {
 	r.plan.failure(err)
 }
 
-// came says that n bytes more came from the host in turn.
-func (r *Reader) came(n int) {
+// received records that n more bytes came from the current host.
+func (r *Reader) received(n int) {
 	before := r.got
 	r.off += int64(n)
 	r.got += int64(n)
@@ -92,22 +92,21 @@ func (r *Reader) came(n int) {
 	}
 }
 
-// Blame says that the bytes [from, to) that were read are not the blob's. The
-// hosts that sent them are asked after all others for a while, and where they
-// redirected to is forgotten, so that the next Range gets them from somewhere
-// else if it can.
+// Blame records that the bytes [from, to) that were read are wrong. The hosts that sent
+// them are tried after all others for a while, and their cached addresses are dropped, so
+// that the next Range reads from another server if there is one.
 func (r *Reader) Blame(from, to int64) {
 	end := r.off
 	for _, s := range slices.Backward(r.senders) {
 		if s.off < to && from < end {
 			why := &Error{Op: "GET", Host: s.host.Host, Kind: ErrUnavailable, Message: "wrong bytes"}
-			r.blob.place(s.host, func(p *place) { *p = place{refused: r.blob.client.now(), why: why} })
+			r.blob.withState(s.host, func(p *hostState) { *p = hostState{refused: r.blob.client.now(), why: why} })
 		}
 		end = s.off
 	}
 }
 
-// Read implements io.Reader as Range says.
+// Read implements io.Reader: see Range.
 func (r *Reader) Read(p []byte) (int, error) {
 	if r.err != nil {
 		return 0, r.err
@@ -134,7 +133,7 @@ func (r *Reader) read(p []byte) (int, error) {
 			}
 		}
 		n, err := r.cur.Read(p)
-		r.came(n)
+		r.received(n)
 		if n > 0 || err == nil {
 			if r.off == r.end {
 				r.drop()
@@ -150,7 +149,7 @@ func (r *Reader) read(p []byte) (int, error) {
 	return 0, io.EOF
 }
 
-// drop ends the answer that is being read.
+// drop ends the current answer.
 func (r *Reader) drop() {
 	if r.cur != nil {
 		r.cur.close()

@@ -11,27 +11,26 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// Registries returns the hosts that have the images of a repository,
-// "registry/path", in the order in which they are asked.
+// Registries returns the hosts of a repository, "registry/path", in the order in which
+// they are tried.
 type Registries func(ctx context.Context, registry, repository string) ([]docker.RegistryHost, error)
 
 const (
-	// hostsFor is how long a client uses a repository's hosts before it asks for
-	// them again.
+	// hostsFor is how long the hosts of a repository are cached.
 	hostsFor = 10 * time.Second
 
-	// repositoriesRemembered bounds for how many repositories a client knows the
-	// hosts, and hostsRemembered of how many hosts what they were unable to do.
-	repositoriesRemembered = 4096
-	hostsRemembered        = 1024
+	// maxRepositories bounds the repositories with cached hosts, and maxHosts the
+	// hosts with recorded restrictions and failures.
+	maxRepositories = 4096
+	maxHosts        = 1024
 )
 
-// knownHosts is what a client knows of hosts.
+// knownHosts caches the hosts of repositories.
 type knownHosts struct {
 	mu struct {
 		sync.Mutex
 		repositories *simplelru.LRU[string, hostsOf]
-		hosts        []*host // the newest last; repositories share them
+		hosts        []*host // the newest last; shared by repositories
 	}
 }
 
@@ -43,7 +42,7 @@ type hostsOf struct {
 
 func newKnownHosts() *knownHosts {
 	k := &knownHosts{}
-	k.mu.repositories = newLRU[string, hostsOf](repositoriesRemembered)
+	k.mu.repositories = newLRU[string, hostsOf](maxRepositories)
 	return k
 }
 
@@ -54,7 +53,7 @@ func (k *knownHosts) get(repository string) hostsOf {
 	return of
 }
 
-// expire makes what is known of a repository's hosts old.
+// expire makes the next call of Client.hosts get the hosts of a repository anew.
 func (k *knownHosts) expire(repository string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -63,8 +62,8 @@ func (k *knownHosts) expire(repository string) {
 	}
 }
 
-// set says how the hosts of an image's repository are configured, and returns
-// them. What is known of one that is configured as before stays.
+// set stores the configured hosts of an image's repository, and returns them. A host with
+// an unchanged configuration keeps its state.
 func (k *knownHosts) set(img image, configured []docker.RegistryHost, now time.Time) []*host {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -80,23 +79,23 @@ func (k *knownHosts) set(img image, configured []docker.RegistryHost, now time.T
 			k.mu.hosts = append(k.mu.hosts, hosts[i])
 		}
 	}
-	if old := len(k.mu.hosts) - hostsRemembered; old > 0 {
+	if old := len(k.mu.hosts) - maxHosts; old > 0 {
 		k.mu.hosts = append([]*host(nil), k.mu.hosts[old:]...)
 	}
 	k.mu.repositories.Add(img.Locator, hostsOf{hosts, now})
 	return hosts
 }
 
-// AskAgain says that the hosts of an image's repository may be others from now
-// on. Without it, that is noticed within ten seconds.
+// AskAgain makes the client get the hosts of an image's repository anew: they may have
+// changed. Without it, a change takes effect within ten seconds.
 func (c *Client) AskAgain(ref string) {
 	if img, err := parse(ref); err == nil {
 		c.known.expire(img.Locator)
 	}
 }
 
-// hosts returns the hosts of an image that can do what is asked, or an error
-// if there are none.
+// hosts returns the hosts of an image with the given capabilities; an error if there are
+// none.
 func (c *Client) hosts(ctx context.Context, img image, can docker.HostCapabilities) ([]*host, error) {
 	all, err := c.allHosts(ctx, img)
 	if err != nil {
@@ -114,16 +113,16 @@ func (c *Client) allHosts(ctx context.Context, img image) ([]*host, error) {
 	if known.hosts != nil && c.now().Sub(known.asked) < hostsFor {
 		return known.hosts, nil
 	}
-	configured, err := c.registries(ctx, img.registry, img.Locator) // may read files, and ask others
+	configured, err := c.registries(ctx, img.registry, img.Locator) // may read files and call lenders
 	if err != nil {
 		return nil, err
 	}
 	return c.known.set(img, configured, c.now()), nil
 }
 
-// capable returns the hosts that can do what is asked, each address once: a
-// hosts.toml may name one address as its server and as a host, and then the
-// settings of the host count.
+// capable returns the hosts with the given capabilities, each address once: a hosts.toml
+// can have one address as its server and as a host, and then the settings of the host
+// apply.
 func capable(all []*host, can docker.HostCapabilities) (able []*host) {
 	for _, h := range all {
 		known := slices.ContainsFunc(able, func(o *host) bool {

@@ -9,13 +9,12 @@ import (
 	"time"
 )
 
-// maxErrorBody bounds what is read of the body of an answer that is not used,
-// in bytes.
+// maxErrorBody bounds the bytes that are read of the body of an unused answer.
 const maxErrorBody = 8 << 10
 
-// refusal closes resp, which is not what was asked for, and returns it as an
-// error. ranged says that a range was asked for. The text of the answer is
-// told only if it came from the registry itself.
+// refusal closes resp, an answer with another status than the requested one, and returns
+// it as an error. ranged says that a range was requested. The error includes the text of
+// the answer only if it came from the registry itself.
 func refusal(resp *http.Response, ranged, registry bool) *Error {
 	e := &Error{
 		Op:     resp.Request.Method,
@@ -47,8 +46,8 @@ func refusal(resp *http.Response, ranged, registry bool) *Error {
 	return e
 }
 
-// retryAfter reads the header of that name (RFC 9110 section 10.2.3): seconds
-// or a date. It returns 0 for anything else.
+// retryAfter parses the header of that name (RFC 9110 section 10.2.3): seconds or a date.
+// It returns 0 for other values.
 func retryAfter(s string, now time.Time) time.Duration {
 	if n, err := strconv.ParseUint(strings.TrimSpace(s), 10, 31); err == nil {
 		return time.Duration(n) * time.Second

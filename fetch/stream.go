@@ -8,16 +8,15 @@ import (
 	"time"
 )
 
-// A host that serves no ranges is read from the start, and what comes before the
-// range is thrown away: skipLimit bytes at most if it may be a whim of the host,
-// rangelessSkip if it is known to serve none.
+// If a host ignores a range and sends the whole blob, the bytes before the range are
+// discarded: at most skipLimit bytes; rangelessSkip if the host counts as rangeless.
 const (
 	skipLimit     = 1 << 20
 	rangelessSkip = 32 << 20
 )
 
-// wholeLimit returns how many bytes of a whole blob may be read and thrown away
-// to get at a range of it.
+// wholeLimit returns how many bytes of a whole blob may be discarded before a range of
+// it.
 func wholeLimit(h *host, now time.Time) int64 {
 	if h.rangeless(now).IsZero() {
 		return skipLimit
@@ -25,23 +24,23 @@ func wholeLimit(h *host, now time.Time) int64 {
 	return rangelessSkip
 }
 
-// errShort is why a body is given up that ends before it should.
+// errShort is the error of a body that ends before the requested bytes.
 var errShort = errors.New("body ends early")
 
-// stream is the body of one answer that has bytes from off on.
+// stream is the body of one answer, which contains bytes from off on.
 type stream struct {
 	exchange *exchange
 	body     io.ReadCloser
-	server   string // where it comes from
-	skip     int64  // bytes to throw away first
+	server   string // "name:port" of the sender
+	skip     int64  // bytes to discard first
 	left     int64  // bytes to yield after that
-	chunked  bool   // the length of the body was not told
+	chunked  bool   // the answer has no Content-Length
 	started  time.Time
 	count    int64 // bytes read
 }
 
-// stream returns the n bytes at off of the body of resp, whose first byte is
-// the blob's at.
+// stream returns the n bytes at off of the blob from the body of resp; at is the offset
+// of its first byte.
 func (x *exchange) stream(resp *http.Response, at, off, n int64) *stream {
 	x.dog.pause()
 	return &stream{
@@ -50,11 +49,11 @@ func (x *exchange) stream(resp *http.Response, at, off, n int64) *stream {
 	}
 }
 
-// Read yields the bytes that the answer promised, and then io.EOF. Any other
-// end is an *Error.
+// Read yields the bytes that the answer promised, and then io.EOF. Another end is an
+// *Error.
 func (s *stream) Read(p []byte) (int, error) {
 	if s.skip > 0 {
-		n, err := io.CopyN(io.Discard, feeding{s}, s.skip)
+		n, err := io.CopyN(io.Discard, watchedBody{s}, s.skip)
 		s.skip -= n
 		if err != nil {
 			return 0, s.broken(err)
@@ -63,10 +62,10 @@ func (s *stream) Read(p []byte) (int, error) {
 	if s.left == 0 {
 		return 0, io.EOF
 	}
-	n, err := feeding{s}.Read(p[:min(int64(len(p)), s.left)])
+	n, err := watchedBody{s}.Read(p[:min(int64(len(p)), s.left)])
 	s.left -= int64(n)
 	if s.left == 0 || n > 0 || err == nil {
-		return n, nil // a break shows again at the next call
+		return n, nil // the next call returns the error again
 	}
 	return n, s.broken(err)
 }
@@ -79,8 +78,7 @@ func (s *stream) broken(err error) error {
 	return broken("GET", s.server, err)
 }
 
-// close ends the request. The connection is used again if the body was read to
-// its end.
+// close ends the request. The connection is reused if the body was read to its end.
 func (s *stream) close() {
 	if s.left == 0 {
 		s.exchange.client.links.update(s.server, func(e *estimate) { e.transfer(s.count, time.Since(s.started)) })
@@ -90,7 +88,7 @@ func (s *stream) close() {
 		s.body.Close()
 		return
 	}
-	go func() { // the mark of the end follows the last byte; at most Timeout later
+	go func() { // read the end-of-body marker, within Timeout
 		var one [1]byte
 		s.exchange.dog.feed()
 		s.body.Read(one[:]) //nolint:errcheck // the connection is lost, then
@@ -99,10 +97,10 @@ func (s *stream) close() {
 	}()
 }
 
-// feeding reads a stream's body under the eyes of its watchdog.
-type feeding struct{ *stream }
+// watchedBody reads a stream's body under its watchdog.
+type watchedBody struct{ *stream }
 
-func (f feeding) Read(p []byte) (int, error) {
+func (f watchedBody) Read(p []byte) (int, error) {
 	f.exchange.dog.feed()
 	n, err := f.body.Read(p)
 	f.exchange.dog.pause()
@@ -110,9 +108,8 @@ func (f feeding) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// openAt asks x.host for the bytes [off, end) of the blob and returns as many of
-// them as the answer has, from off on. At most skip bytes that come before them
-// are thrown away.
+// openAt requests the bytes [off, end) of the blob from x.host, and returns the bytes of
+// the answer from off on. It discards at most skip bytes before them.
 func (b *Blob) openAt(x *exchange, off, end, skip int64) (*stream, error) {
 	resp, err := b.get(x, fmt.Sprintf("bytes=%d-%d", off, end-1))
 	if err != nil {
@@ -143,16 +140,16 @@ func (b *Blob) openAt(x *exchange, off, end, skip int64) (*stream, error) {
 	return x.stream(resp, off, off, got.end-off), nil
 }
 
-// encoded reports whether a server has compressed a range, which was not asked
-// for. Some say so of blobs only because those are compressed; then the length is
+// encoded reports whether a server has compressed a range, which was not requested. Some
+// set the header for compressed blobs without compressing the range; then the length is
 // right.
 func encoded(resp *http.Response, got span) bool {
 	coding := resp.Header.Get("Content-Encoding")
 	return coding != "" && coding != "identity" && resp.ContentLength != got.end-got.off
 }
 
-// wrong closes resp, a 200 or 206 that is not what was asked for, and returns
-// it as an error.
+// wrong closes resp, a 200 or 206 with other content than requested, and returns it as an
+// error.
 func wrong(resp *http.Response, why string) *Error {
 	resp.Body.Close()
 	return &Error{

@@ -6,9 +6,8 @@ import (
 	"net/http"
 )
 
-// Tail returns the last n bytes of the blob, or all of a shorter one, and the
-// blob's size in bytes, in one request where the host can do that. Errors are
-// those of Range.
+// Tail returns the last n bytes of the blob, or all of a shorter one, and the blob's size
+// in bytes, in one request if the host supports that. Errors are those of Range.
 func (b *Blob) Tail(ctx context.Context, n int64) (tail []byte, size int64, err error) {
 	tail, size, err = b.tail(ctx, n)
 	if err != nil {
@@ -19,7 +18,7 @@ func (b *Blob) Tail(ctx context.Context, n int64) (tail []byte, size int64, err 
 
 func (b *Blob) tail(ctx context.Context, n int64) ([]byte, int64, error) {
 	if n <= 0 {
-		return nil, 0, fmt.Errorf("no such range")
+		return nil, 0, fmt.Errorf("invalid range")
 	}
 	ctx, plan, err := b.plan(ctx)
 	if err != nil {
@@ -50,7 +49,7 @@ func (b *Blob) tail(ctx context.Context, n int64) ([]byte, int64, error) {
 	}
 }
 
-// rest reads all that is left and closes the reader.
+// rest reads the remaining bytes and closes the reader.
 func (r *Reader) rest() ([]byte, error) {
 	defer r.Close()
 	all := make([]byte, r.end-r.off)
@@ -64,12 +63,11 @@ func (r *Reader) rest() ([]byte, error) {
 	return all, nil
 }
 
-// openTail asks x.host for the last n bytes. It returns a stream that starts
-// with the first of them, or no stream for an empty blob, and the blob's size.
+// openTail requests the last n bytes from x.host. It returns a stream that begins with
+// the first of them, or no stream for an empty blob, and the blob's size.
 //
-// A host that serves no suffix ranges is asked for a range that it can serve,
-// as soon as the size is known: from its answer to the suffix range, or of one
-// byte.
+// A host that does not serve suffix ranges is asked for an ordinary range when the size
+// is known: from its answer to the suffix range, or to a range of one byte.
 func (b *Blob) openTail(x *exchange, n int64) (s *stream, size int64, err error) {
 	size = -1
 	suffix := !x.host.suffixless(b.client.now())
@@ -89,7 +87,7 @@ func (b *Blob) openTail(x *exchange, n int64) (s *stream, size int64, err error)
 		}
 	}
 	if size < 0 {
-		return nil, 0, &Error{Op: "GET", Host: x.host.Host, Kind: ErrNoRanges, Message: "size not told", final: true}
+		return nil, 0, &Error{Op: "GET", Host: x.host.Host, Kind: ErrNoRanges, Message: "the answer has no size", final: true}
 	}
 	s, err = b.openAt(x, max(0, size-n), size, skipLimit)
 	if err == nil && suffix {
@@ -98,9 +96,8 @@ func (b *Blob) openTail(x *exchange, n int64) (s *stream, size int64, err error)
 	return s, size, err
 }
 
-// openSuffix asks for a range and returns a stream of the last n bytes if the
-// answer has them, and else only the size if the answer tells it; it is
-// negative if not.
+// openSuffix requests a range and returns a stream of the last n bytes if the answer has
+// them, else only the size, which is negative if the answer does not contain it.
 func (b *Blob) openSuffix(x *exchange, rng string, n int64) (*stream, int64, error) {
 	resp, err := b.get(x, rng)
 	if err != nil {

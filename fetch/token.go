@@ -19,14 +19,14 @@ const (
 	// maxToken bounds the answer of a token server, in bytes.
 	maxToken = 1 << 20
 
-	// clientID is who we are to an OAuth 2 token server.
+	// clientID identifies ladle to an OAuth 2 token server.
 	clientID = "ladle"
 )
 
-// token is a bearer token. The zero value is none.
+// token is a bearer token; the zero value is none.
 type token struct {
 	value   string
-	renewAt time.Time // zero: when it is refused
+	renewAt time.Time // zero: renewed when it is refused
 }
 
 func (t token) valid(now time.Time) bool {
@@ -40,23 +40,22 @@ type tokenSource struct {
 	now    func() time.Time
 }
 
-// newTokenSource returns a source that sends its requests through client,
-// and follows redirections on the same host only, none of them to plain HTTP.
+// newTokenSource returns a source that uses client, and follows redirections on the same
+// host only, none of them to plain HTTP.
 func newTokenSource(client *http.Client, header http.Header) tokenSource {
 	c := *client
 	c.Transport = bounded{client.Transport, maxToken}
 	c.CheckRedirect = func(next *http.Request, via []*http.Request) error {
 		if len(via) > maxHops || next.URL.Host != via[0].URL.Host || next.URL.Scheme == "http" && via[0].URL.Scheme != "http" {
-			return errors.New("token server redirects elsewhere") // with the credentials
+			return errors.New("token server redirects to another server") // which would get the credentials
 		}
 		return nil
 	}
 	return tokenSource{&c, header, time.Now}
 }
 
-// fetch fetches a token: with an identity token as OAuth 2 wants it, by POST,
-// and with a password or without credentials by GET, which all servers know,
-// or else also by POST.
+// fetch fetches a token: with an identity token by POST (OAuth 2); with a password or
+// without credentials by GET, which all servers support, or else by POST.
 func (s tokenSource) fetch(ctx context.Context, want auth.TokenOptions) (token, error) {
 	if want.Secret != "" && want.Username == "" {
 		return s.post(ctx, want)
@@ -81,8 +80,8 @@ func (s tokenSource) post(ctx context.Context, want auth.TokenOptions) (token, e
 	return s.token(got.AccessToken, time.Duration(got.ExpiresInSeconds)*time.Second), nil
 }
 
-// token returns a token that is renewed a tenth of its life, but at most ten
-// seconds, before its end.
+// token returns a token that is renewed before its end: by a tenth of its life, at most
+// ten seconds.
 func (s tokenSource) token(value string, life time.Duration) token {
 	if life <= 0 {
 		return token{value: value}
@@ -90,8 +89,8 @@ func (s tokenSource) token(value string, life time.Duration) token {
 	return token{value, s.now().Add(life - min(life/10, 10*time.Second))}
 }
 
-// tokenError returns the failed request of a token without the URL and body
-// that it may hold.
+// tokenError returns the error of a token request without URL and body, which can contain
+// credentials.
 func tokenError(realm string, err error) *Error {
 	server := "token server"
 	if u, parseErr := url.Parse(realm); parseErr == nil {
@@ -112,12 +111,12 @@ func tokenError(realm string, err error) *Error {
 	}
 	e := refusal(answer, false, false)
 	if e.final && e.Kind != ErrUnauthorized {
-		e.Kind = ErrUnauthorized // 400 and 404 also say that there is no token for this
+		e.Kind = ErrUnauthorized // 400 and 404, too, mean that no token is granted
 	}
 	return e
 }
 
-// bounded is a transport whose answers have at most limit bytes.
+// bounded is a transport that limits the bodies of answers to limit bytes.
 type bounded struct {
 	http.RoundTripper
 	limit int64

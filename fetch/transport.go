@@ -10,16 +10,15 @@ import (
 )
 
 const (
-	// dialTimeout bounds the making of a TCP connection. A lost SYN is sent
-	// again after 1, 3 and 7 s.
+	// dialTimeout bounds connect(2). A lost SYN is retransmitted after 1, 3 and 7 s.
 	dialTimeout = 10 * time.Second
 
-	// idlePerHost is how many connections to one server are kept open: as many
-	// as layers are opened at once, so that none needs another handshake.
+	// idlePerHost bounds the idle connections to one server: as many as layers are
+	// opened concurrently, so that none needs another handshake.
 	idlePerHost = 64
 )
 
-// newTransport returns a transport for many ranges at once.
+// newTransport returns a transport for many concurrent ranges.
 func newTransport(header time.Duration) *http.Transport {
 	tr := docker.DefaultHTTPTransport(&tls.Config{})
 	tune(tr, header)
@@ -27,9 +26,9 @@ func newTransport(header time.Duration) *http.Transport {
 	return tr
 }
 
-// tune sets tr up for many ranges at once: over HTTP/1.1, since over HTTP/2 Go
-// sends all of them through one TCP connection. header bounds how long the
-// header of an answer takes to come.
+// tune configures tr for many concurrent ranges: over HTTP/1.1, since over HTTP/2 Go
+// sends all of them through one TCP connection. header bounds the time until the header
+// of an answer.
 func tune(tr *http.Transport, header time.Duration) {
 	tr.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{} // no HTTP/2
 	tr.MaxIdleConns = 0
@@ -42,8 +41,8 @@ func tune(tr *http.Transport, header time.Duration) {
 	if tr.TLSClientConfig == nil {
 		tr.TLSClientConfig = &tls.Config{}
 	}
-	// Not shared among transports: what one of them need not verify must not be
-	// resumed by another.
+	// Not shared with other transports: a session that one of them did not verify must
+	// not be resumed by another.
 	tr.TLSClientConfig.ClientSessionCache = tls.NewLRUClientSessionCache(idlePerHost)
 }
 
@@ -51,7 +50,7 @@ func dialWithin(tr *http.Transport, timeout time.Duration) {
 	tr.DialContext = (&net.Dialer{Timeout: timeout, KeepAlive: 30 * time.Second}).DialContext
 }
 
-// headerTimeout turns an option into what http.Transport means.
+// headerTimeout returns the ResponseHeaderTimeout for an option, with its default.
 func headerTimeout(d time.Duration) time.Duration {
 	if d == 0 {
 		return 30 * time.Second

@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// errStalled is why a request is broken off in which nothing happened.
+// errStalled is the cause of a request's end that made no progress.
 var errStalled = errors.New("stalled")
 
-// watchdog ends the context of one request when nothing happens for limit
-// while somebody waits. It starts with somebody waiting. Who reads slowly is
-// not a stall: pause says that nobody waits.
+// watchdog ends the context of a request that makes no progress for limit, while a caller
+// waits for it. At the start a caller waits. After pause none does, so that a slow reader
+// is not a stall.
 type watchdog struct {
 	ctx    context.Context // of the request
 	cancel context.CancelCauseFunc
@@ -24,10 +24,10 @@ func watch(ctx context.Context, limit time.Duration) *watchdog {
 	return &watchdog{ctx, cancel, time.AfterFunc(limit, func() { cancel(errStalled) }), limit}
 }
 
-// feed says that something happened, and that somebody waits for more.
+// feed records progress, and that a caller waits for more.
 func (w *watchdog) feed() { w.timer.Reset(w.limit) }
 
-// pause says that nobody waits.
+// pause records that no caller waits.
 func (w *watchdog) pause() { w.timer.Stop() }
 
 // end ends the request.
@@ -36,7 +36,7 @@ func (w *watchdog) end() {
 	w.cancel(nil)
 }
 
-// explain returns errStalled in place of an error that comes of a stall.
+// explain replaces an error that was caused by a stall by errStalled.
 func (w *watchdog) explain(err error) error {
 	if errors.Is(context.Cause(w.ctx), errStalled) {
 		return errStalled
