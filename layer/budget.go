@@ -7,39 +7,38 @@ import (
 )
 
 const (
-	// chunkMemory is the default of Options.ChunkMemory: two of the largest
-	// chunks that there are.
+	// chunkMemory is the default of Options.ChunkMemory: twice the maximum size of a
+	// chunk.
 	chunkMemory = 128 << 20
 
-	// blockMemory is how many bytes of blocks may wait to be unpacked, those
-	// that parts have of their own not counted.
+	// blockMemory bounds the bytes of blocks that wait to be decompressed, in
+	// addition to the reserved blocks of parts.
 	blockMemory = 16 << 20
 
-	// maxRunsAhead is how many runs for which no reader waits are under way at
-	// once. Each takes a connection, and up to 1.5 MB of buffers.
+	// maxRunsAhead bounds the runs in progress that no reader waits for. Each needs
+	// a connection, and up to 1.5 MB of buffers.
 	maxRunsAhead = 64
 
-	// parseMemory is how many bytes of memory tables of contents may take that
-	// are parsed at once, by what each may take: see index.Memory. It is what a
-	// single one may take.
+	// parseMemory bounds the bytes of memory for tables of contents that are parsed
+	// concurrently, by the estimate of index.Memory. It is the maximum for one.
 	parseMemory = 1 << 30
 )
 
-// budget bounds the memory of what is under way, over all layers.
+// budget bounds the memory of work in progress over all layers.
 //
-// Nothing waits in a circle: what unpacks a part takes memory once for each
-// stream, has no other while it waits for it, and while it has it needs only the
-// part's own bytes. Those come in order, so that all parts but the last one of a
-// run have theirs, and each part has blocks that nobody else takes.
+// INVARIANT: no wait is circular. The goroutine of a part acquires memory once for each
+// stream, has none while it waits for it, and then needs only the bytes of the part.
+// These arrive in order, so that each part of a run but the last has all of its bytes,
+// and each part has reserved blocks.
 //
-// A reader waits for other readers only. Runs for which none waits have memory
-// apart, and go over to that of readers when one joins.
+// A reader waits only for other readers. Runs without a waiting reader use a budget of
+// their own, and switch to that of readers when a reader joins.
 type budget struct {
-	half    int64               // bytes, of readers and ahead each
+	half    int64               // bytes of readers; and of ahead
 	readers *semaphore.Weighted // bytes of chunks and decompressors
-	ahead   *semaphore.Weighted // the same, of runs for which no reader waits
-	runs    *semaphore.Weighted // such runs
-	blocks  *semaphore.Weighted // blocks that are not a part's own
+	ahead   *semaphore.Weighted // the same, of runs without a waiting reader
+	runs    *semaphore.Weighted // number of these runs
+	blocks  *semaphore.Weighted // blocks that are not reserved for a part
 	parsing *semaphore.Weighted // bytes of indexes that are being parsed
 }
 
@@ -55,7 +54,7 @@ func newBudget(chunks int64) *budget {
 	}
 }
 
-// lease is what was taken from a budget; the zero lease is nothing.
+// lease is an amount acquired from a semaphore; the zero lease is empty.
 type lease struct {
 	of *semaphore.Weighted
 	n  int64
@@ -67,25 +66,25 @@ func (l lease) release() {
 	}
 }
 
-// start waits until r may start: at once if a reader waits for it.
+// start waits until r may start: immediately if a reader waits for it.
 func (b *budget) start(ctx context.Context, r *run) (lease, error) {
-	if b.runs.Acquire(r.unwanted, 1) == nil {
+	if b.runs.Acquire(r.speculative, 1) == nil {
 		return lease{b.runs, 1}, nil
 	}
 	return lease{}, context.Cause(ctx)
 }
 
-// unpack waits for n bytes of memory to unpack a stream of r. More than there is
-// are given to one alone.
+// unpack acquires n bytes of memory to decompress a stream of r. A request for more than
+// half is granted when nothing else is in use.
 func (b *budget) unpack(ctx context.Context, r *run, n int64) (lease, error) {
 	n = min(n, b.half)
-	if b.ahead.Acquire(r.unwanted, n) == nil {
+	if b.ahead.Acquire(r.speculative, n) == nil {
 		return lease{b.ahead, n}, nil
 	}
 	return b.read(ctx, n)
 }
 
-// read waits for n bytes of memory for a reader.
+// read acquires n bytes of memory for a reader.
 func (b *budget) read(ctx context.Context, n int64) (lease, error) {
 	n = min(n, b.half)
 	if b.readers.Acquire(ctx, n) != nil {
@@ -94,7 +93,7 @@ func (b *budget) read(ctx context.Context, n int64) (lease, error) {
 	return lease{b.readers, n}, nil
 }
 
-// parse waits for n bytes of memory for an index.
+// parse acquires n bytes of memory to parse an index.
 func (b *budget) parse(ctx context.Context, n int64) (lease, error) {
 	n = min(n, parseMemory)
 	if b.parsing.Acquire(ctx, n) != nil {

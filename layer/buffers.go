@@ -7,16 +7,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// largeBuffer is from how many bytes on a buffer is mapped, and unmapped after
-// use: the heap would keep it for some time, and a pool for a small chunk.
+// largeBuffer is the size in bytes from which a buffer is mapped, and unmapped after use:
+// the heap would retain it for some time, and the pool would reuse it for a small chunk.
 const largeBuffer = 4<<20 + 1
 
-// bufferPool hands out buffers for chunks.
+// bufferPool has buffers for chunks.
 type bufferPool struct{ sync.Pool }
 
 var buffers bufferPool
 
-// get returns a buffer of size bytes, whatever they are, until put.
+// get returns a buffer of size bytes with arbitrary content, until put.
 func (b *bufferPool) get(size int64) ([]byte, error) {
 	if size >= largeBuffer {
 		p, err := unix.Mmap(-1, 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
@@ -31,13 +31,13 @@ func (b *bufferPool) get(size int64) ([]byte, error) {
 	return make([]byte, size), nil
 }
 
-// put takes back what get returned. Nothing may use it any more.
+// put releases a buffer of get.
 func (b *bufferPool) put(p []byte) {
 	if len(p) < largeBuffer {
 		b.Put(&p)
 		return
 	}
 	if err := unix.Munmap(p); err != nil {
-		panic(err) // it is not what get returned
+		panic(err) // p is not a buffer of get
 	}
 }

@@ -1,44 +1,47 @@
-// Package layer makes layers readable before they are there.
+// Package layer reads layers lazily: their chunks are fetched when they are read.
 //
-// A layer is an index plus a data file. To open a layer is to have its index,
-// verified; to read it is to make the chunks under the read present, one fetch
-// for each however many readers wait, and then to read the data file. A run is
-// a range of the blob that one request fetches: the chunk that a reader waits
-// for and its absent neighbours. Chunks become readable one by one as the run
-// streams in, each after its digest was compared; its parts are unpacked side by
-// side, since a core inflates less than a link carries. As long as a reader waits
-// for one of its chunks a run is tried again, whatever the registry answered.
+// # Terms
 //
-// How much a run fetches is its window: the first one at a place is about what
-// the link carries in three round trips, and those that follow there have more.
-// A reader who seems to be sequential is fetched for before he asks. A program
-// is fetched in whole, and when somebody has read its head so is what it is
-// linked to, from all layers of the image: the dynamic linker would ask for one
-// library after the other. What the image's author marked as needed first is
-// prefetched as one run; where he marked nothing, the few files are that nearly
-// every container reads first, when one is about to start. What nobody has asked for is filled in while
-// nobody reads.
+// A layer is an index and a data file. To open a layer is to store its verified index. To
+// read it is to make the chunks of the range present, by one fetch for any number of
+// waiting readers, and then to read the data file.
 //
-// While the disk takes no chunks, or loses them, the newest are kept in memory:
-// reads go on, and none gives a hole of the data file for bytes.
+// A run is one request for a range of the blob: the chunk that a reader waits for, and
+// absent neighbours. The chunks become readable one by one while the run streams in, each
+// after its digest was verified. The parts of a run are decompressed concurrently, since
+// one CPU decompresses less than a fast link carries. As long as a reader waits for one of
+// its chunks, a failed run is retried, whatever the error.
+//
+// The window of a run is the number of bytes that it fetches: at a new place of the blob,
+// about as much as the link carries in three round trips; at a place that was read before,
+// more. For a sequential reader the next run starts before the reader needs it. A program is
+// fetched as a whole, and, after its head was read, so are its libraries, from all layers of
+// the image: the dynamic linker would read them one after the other. Prefetch fetches the
+// bytes up to the landmark that the author of the image set. If there is none, the few files
+// that nearly every container reads first are fetched when one is about to start. The filler
+// fetches the remaining chunks in the background while no reader waits.
+//
+// A set is all open layers of a daemon. The siblings of a layer in its image are opened ahead,
+// concurrently.
+//
+// # Disk errors
+//
+// While the disk refuses chunks, or loses them, the newest ones are cached in memory: reads
+// go on, and a hole of the data file is never returned as data.
 //
 // # Memory and disk
 //
-// What is under way takes a bounded amount of memory, over all layers: that of
-// chunks which are unpacked and verified, with their decompressors
-// (Options.ChunkMemory); 16 MiB of bytes that wait to be unpacked, and 128 KiB for
-// each part of a run; and that of tables of contents that are parsed, 1 GiB by the
-// limits of package index. Half of the memory for chunks is for those that readers
-// wait for, so that a reader waits for other readers at most; of the runs for which
-// none waits 64 are under way. Trees that were made lately have 256 MiB, and go
-// after half a minute.
+// The memory of work in progress is bounded over all layers:
 //
-// Of the disk a layer takes what is read of it, or filled in, and no more than its
-// files take when they are unpacked as overlayfs would. Blocks of zeros take
-// nothing: chunks of zeros that the index tells are never fetched, and of others
-// such blocks stay holes, which nobody reads before the chunk is marked present.
-// There is no limit to how much larger a layer is than its blob: overlayfs has none.
+//   - chunks being verified, and their decompressors: Options.ChunkMemory. One half is for
+//     chunks that readers wait for, so that a reader waits only for other readers.
+//   - compressed bytes: 16 MiB, and 128 KiB for each part of a run. At most 64 runs without
+//     a waiting reader are in progress.
+//   - tables of contents being parsed: 1 GiB by the estimate of package index.
+//   - recently decoded trees: 256 MiB, freed after half a minute.
 //
-// The set is all layers that a daemon has open. Layers that are siblings in an
-// image are opened ahead of being asked for, all at once.
+// On the disk a layer needs space for the chunks that were read or filled, at most as much as
+// its unpacked files. Blocks of zeros need no space: chunks of zeros in the index are not
+// fetched, and zero blocks of other chunks remain holes, which are not read before the chunk
+// is marked present. The size of a layer relative to its blob is not limited, as for overlayfs.
 package layer

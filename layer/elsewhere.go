@@ -8,10 +8,10 @@ import (
 	"github.com/ladle-dev/ladle/fetch"
 )
 
-// fetchElsewhere is for a run that failed with err at all known sources. If that
-// is because they may not be read any more, images are asked for that have the
-// blob and may be read now. Those are tried first from then on. The known may be
-// among them, with other credentials.
+// fetchElsewhere continues a run that failed with err at all known sources. If the
+// sources may not be read any more, it calls Options.Images for images that have the blob
+// and may be read, and tries these, also in later runs. Known sources can be among them,
+// with other credentials.
 func (l *Layer) fetchElsewhere(r *run, err error) error {
 	denied := errors.Is(err, fetch.ErrUnauthorized) || errors.Is(err, fetch.ErrNotFound)
 	if !denied || l.set.opts.Images == nil || l.ctx.Err() != nil {
@@ -21,7 +21,7 @@ func (l *Layer) fetchElsewhere(r *run, err error) error {
 	for _, ref := range images {
 		l.set.addSource(l, ref)
 		if err := l.data.AddSource(ref); err != nil {
-			log.G(l.ctx).WithError(err).WithField("layer", l.ID().Blob).Warn("an image of the layer is not remembered")
+			log.G(l.ctx).WithError(err).WithField("layer", l.ID().Blob).WithField("image", ref).Warn("source image of a layer is not stored")
 		}
 	}
 	if len(images) == 0 {

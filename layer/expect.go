@@ -7,9 +7,9 @@ import (
 	"github.com/ladle-dev/ladle/index"
 )
 
-// expect returns what the image says of the layer's TOC: in the request, or
-// else in the image's manifest, which is fetched and verified for it. It
-// returns ErrUnverified if neither says anything.
+// expect returns the claim of the image about the layer's TOC: from the request, or else
+// from the image's manifest, which it fetches and verifies. It returns ErrUnverified if
+// neither has one.
 func (s *Set) expect(ctx context.Context, req Request) (index.Claim, error) {
 	if req.TOC != "" {
 		return index.Claim{TOC: req.TOC}, nil
@@ -31,7 +31,7 @@ func (s *Set) expect(ctx context.Context, req Request) (index.Claim, error) {
 	return claim, nil
 }
 
-// check compares an index with what is claimed of it.
+// check compares an index with the claim about it.
 func check(claim index.Claim, idx *encoded) error {
 	if claim.TOC != "" && claim.TOC != idx.toc {
 		return fmt.Errorf("%w: TOC has digest %s, the image says %s", ErrUnverified, idx.toc, claim.TOC)
@@ -42,8 +42,8 @@ func check(claim index.Claim, idx *encoded) error {
 	return nil
 }
 
-// manifest returns the manifest of req's image. The layers of an image that
-// are opened at the same time share one fetch of it.
+// manifest returns the manifest of req's image. Concurrent calls for layers of one image
+// share one fetch.
 func (s *Set) manifest(ctx context.Context, req Request) ([]byte, error) {
 	ch := s.once.manifest.DoChan(req.Source.Ref+" "+req.Manifest.String(), func() (any, error) {
 		ctx, cancel := context.WithTimeout(s.ctx, s.opts.OpenTimeout)

@@ -11,22 +11,22 @@ import (
 )
 
 var (
-	// errNoRoom is what a run ends with when the disk takes no chunks.
-	errNoRoom = errors.New("no room for the layer's bytes")
+	// errNoRoom is the error of a run that ends because the disk has no space.
+	errNoRoom = errors.New("no space for the layer's chunks")
 
-	errNoSource = errors.New("no image names the blob")
+	errNoSource = errors.New("no source image of the blob is known")
 )
 
-// fetchFrom makes the chunks of r present, from one source after the other. A
-// host that sends wrong bytes is given no second chance, its source is.
+// fetchFrom makes the chunks of r present, trying one source after the other. A host that
+// sends wrong bytes is not tried again, but its source is.
 func (l *Layer) fetchFrom(sources []*fetch.Blob, r *run) error {
 	err := errNoSource
-	lies := maxLies
-	if r.again {
-		lies = 1
+	attempts := maxWrong
+	if r.retried {
+		attempts = 1
 	}
 	for _, blob := range sources {
-		for range lies {
+		for range attempts {
 			err = l.stream(r, blob)
 			if !errors.Is(err, errWrongBytes) {
 				break
@@ -39,32 +39,33 @@ func (l *Layer) fetchFrom(sources []*fetch.Blob, r *run) error {
 	return err
 }
 
-// maxLies is from how many hosts of one source a run takes wrong bytes at first.
-const maxLies = 3
+// maxWrong bounds the hosts of one source that a run accepts wrong bytes from in its
+// first try.
+const maxWrong = 3
 
-// stream fetches what r still lacks in one request. What it has read is
-// unpacked while it reads on.
+// stream fetches the missing chunks of r in one request. Their bytes are decompressed
+// while it reads on.
 func (l *Layer) stream(r *run, blob *fetch.Blob) error {
-	lacks := span{r.at(), r.end}
-	from := l.table.At(lacks.first).BlobOffset
-	body, err := blob.Range(l.ctx, from, l.table.At(lacks.end-1).BlobEnd-from)
+	missing := span{r.head(), r.end}
+	from := l.table.At(missing.first).BlobOffset
+	body, err := blob.Range(l.ctx, from, l.table.At(missing.end-1).BlobEnd-from)
 	if err != nil {
 		return err
 	}
 	defer body.Close()
 	unpackers, ctx := errgroup.WithContext(l.ctx)
 	unpackers.SetLimit(parallelParts)
-	for lacks.first < lacks.end && err == nil {
-		p := l.part(lacks)
+	for missing.first < missing.end && err == nil {
+		p := l.part(missing)
 		unpackers.Go(func() error { return l.unpackPart(r, p) })
 		err = p.feed(ctx, l.set.budget, body)
-		lacks.first = p.end
+		missing.first = p.end
 	}
 	if unpacked := unpackers.Wait(); unpacked != nil {
 		err = unpacked
 	}
-	if r.at() == r.end {
-		return nil // what broke is behind the last chunk
+	if r.head() == r.end {
+		return nil // the error is after the last chunk
 	}
 	var wrong *wrongStream
 	if errors.As(err, &wrong) {
@@ -74,20 +75,19 @@ func (l *Layer) stream(r *run, blob *fetch.Blob) error {
 	return err
 }
 
-// unpack reads the stream that the n-th chunk is in and makes that chunk and
-// those behind it present, where they are not. It returns the first chunk of
-// the next stream.
+// unpack decompresses the stream with the n-th chunk, and makes the absent chunks of the
+// stream from the n-th on present. It returns the first chunk of the next stream.
 func (l *Layer) unpack(in input, r *run, n int) (next int, err error) {
 	head := l.table.At(n)
 	if err := in.skipTo(head.BlobOffset); err != nil {
 		return 0, err
 	}
 	if need := l.memoryOf(in, span{n, r.end}); need > 0 {
-		taken, err := l.set.budget.unpack(l.ctx, r, need)
+		memory, err := l.set.budget.unpack(l.ctx, r, need)
 		if err != nil {
 			return 0, err
 		}
-		defer taken.release()
+		defer memory.release()
 	}
 	s := &stream{in: in, compression: l.table.Compression()}
 	defer s.close()
@@ -97,14 +97,14 @@ func (l *Layer) unpack(in input, r *run, n int) (next int, err error) {
 				return 0, err
 			}
 		}
-		r.done(n)
+		r.markPresent(n)
 	}
 	return n, nil
 }
 
-// memoryOf returns how many bytes of memory it takes to unpack the stream with the
-// first chunk of s, at which in stands: for its decompressor, and for the largest
-// of its chunks in s that are not present. If all are it is nothing.
+// memoryOf returns the bytes of memory that are needed to decompress the stream with the
+// first chunk of s, at which in stands: for its decompressor, and for the largest absent
+// chunk of the stream in s; zero if none is absent.
 func (l *Layer) memoryOf(in input, s span) int64 {
 	var largest int64
 	for n, off := s.first, l.table.At(s.first).BlobOffset; n < s.end; n++ {
@@ -122,11 +122,12 @@ func (l *Layer) memoryOf(in input, s span) int64 {
 	return largest + l.table.Compression().Memory(in.Reader)
 }
 
-// fill reads the n-th chunk from its stream, verifies and keeps it: on disk, or where
-// that has no room in memory. A run that no reader asked for ends then.
+// fill reads the n-th chunk from its stream, verifies it and stores it: on disk, or in
+// memory if the disk has no space. A run that was not requested by a reader ends in that
+// case.
 func (l *Layer) fill(s *stream, r *run, n int) error {
-	unasked := !r.asked.has(n) && l.set.room() != roomAll
-	if unasked && r.asked == (span{}) {
+	unrequested := !r.requested.has(n) && l.set.room() != roomAll
+	if unrequested && r.requested == (span{}) {
 		return errNoRoom
 	}
 	c := l.table.At(n)
@@ -142,13 +143,13 @@ func (l *Layer) fill(s *stream, r *run, n int) error {
 		return err
 	}
 	l.set.opts.Chunks.Verified(c.Size)
-	if !unasked && !l.set.memory.distrusts() {
+	if !unrequested && !l.set.memory.isLossy() {
 		err := l.data.Fill(n, c.DataOffset, p)
 		if err == nil || errors.Is(err, store.ErrLost) {
 			return err
 		}
-		if l.set.memory.refuse() {
-			log.G(l.ctx).WithError(err).Warn("the disk takes no chunks: they are kept in memory for a while")
+		if l.set.memory.recordRefusal() {
+			log.G(l.ctx).WithError(err).Warn("disk refuses chunks: they are cached in memory for a few seconds")
 		}
 	}
 	l.set.memory.put(chunkID{l.Number(), n}, p)

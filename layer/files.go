@@ -12,59 +12,56 @@ import (
 	"github.com/ladle-dev/ladle/tree"
 )
 
-// files are a layer's files that are fetched before, or with more, than
-// somebody has asked for.
+// files are the files of a layer that are fetched ahead.
 type files struct {
-	// libraries are shared objects and links to them, by name. Where several
-	// have one name it is the one nearest to the root.
+	// libraries are shared objects, and links to them, by file name. Of several with
+	// one name, it has the one nearest to the root.
 	libraries map[string]extent
-	// programs are the sizes in bytes of programs and shared objects, by
-	// where they start in the data file.
+	// programs are the sizes in bytes of programs and shared objects, by their offset
+	// in the data file.
 	programs map[int64]int64
-	// first are the files that nearly every container reads first.
-	first []extent
+	// startup are the files that nearly every container reads first.
+	startup []extent
 }
 
-// extent is where a regular file is in the data file, in bytes. Inodes are not
-// kept: each would keep its whole tree.
+// extent is the range of a regular file in the data file, in bytes. It is stored instead
+// of the inode, which references the whole tree.
 type extent struct{ off, size int64 }
 
 func extentOf(file *tree.Inode) extent { return extent{file.Data.Offset, file.Size} }
 
-// firstPaths are what a container runtime reads to find out who the user is,
-// what a shell needs to start, what the C library reads for a program that asks
-// for the time or for a locale in UTF-8, and OpenSSL's for any use of it.
-var firstPaths = []string{
+// startupPaths are files that a container runtime reads to look up the user, that a shell
+// needs to start, that the C library reads for the time zone or a UTF-8 locale, and the
+// configuration of OpenSSL.
+var startupPaths = []string{
 	"etc/passwd", "etc/group", "etc/ld.so.cache", "bin/sh", "usr/bin/sh",
 	"etc/localtime", "usr/lib/locale/C.utf8/LC_CTYPE", "etc/ssl/openssl.cnf",
 }
 
-// hasFirstName reports whether a name is that of one more of them, whose directories
-// are named after the architecture: the dynamic linker, the C library, and what it
-// converts text with.
-func hasFirstName(name string) bool {
+// hasStartupName reports whether name is that of a further startup file, in a directory
+// that is named after the architecture: the dynamic linker, the C library, and its
+// configuration of gconv.
+func hasStartupName(name string) bool {
 	return name == "libc.so.6" || name == "gconv-modules.cache" || strings.HasPrefix(name, "ld-") && dynamicLinker.MatchString(name)
 }
 
 var dynamicLinker = regexp.MustCompile(`^ld-(linux|musl)-.+\.so\.\d$`)
 
-// maxFirsts bounds how many files have such names.
-const maxFirsts = 32
+// maxStartup bounds the files with such names in a layer.
+const maxStartup = 32
 
-// filesKept is of how many layers the files are kept: some tens of kilobytes
-// for each.
-const filesKept = 128
+// maxFiles bounds the layers with cached files: some tens of kilobytes for each.
+const maxFiles = 128
 
 func newFiles() *lru.Cache[store.ID, files] {
-	c, err := lru.New[store.ID, files](filesKept)
+	c, err := lru.New[store.ID, files](maxFiles)
 	if err != nil {
 		panic(err) // only for a size that is not positive
 	}
 	return c
 }
 
-// files returns the layer's files. They are looked for once, also if several ask
-// at the same time.
+// files returns the layer's files. Concurrent calls share one search.
 func (l *Layer) files() (files, error) {
 	if f, ok := l.set.files.Get(l.ID()); ok {
 		return f, nil
@@ -83,8 +80,8 @@ func (l *Layer) files() (files, error) {
 	return f.(files), err
 }
 
-// program returns the chunks to fetch of the program that starts with the n-th
-// chunk; it is not ok if none is known to be there.
+// program returns the chunks to fetch of the program that starts with the n-th chunk; ok
+// is false if no program is known to start there.
 func (l *Layer) program(n int) (s span, ok bool) {
 	f, _ := l.set.files.Peek(l.ID())
 	off := l.table.At(n).DataOffset
@@ -92,18 +89,17 @@ func (l *Layer) program(n int) (s span, ok bool) {
 	return l.overlap(off, min(size, maxAhead)), ok
 }
 
-// maxLibraryLinks bounds the links to libraries that are followed in a layer. A
-// hostile one may have millions, each a detour.
+// maxLibraryLinks bounds the links to libraries that are followed in a layer. A hostile
+// layer could have millions.
 const maxLibraryLinks = 10_000
 
-// maxPrograms and maxLibraries bound what is kept of a layer that has millions of
-// either: a few megabytes.
+// maxPrograms and maxLibraries bound the cached files of a hostile layer, to a few megabytes.
 const (
 	maxPrograms  = 1 << 16
 	maxLibraries = 1 << 14
 )
 
-// findFiles looks through the tree of a layer, until ctx ends.
+// findFiles searches the tree of a layer, until ctx ends.
 func findFiles(ctx context.Context, root *tree.Inode) (files, error) {
 	f := files{libraries: map[string]extent{}, programs: map[int64]int64{}}
 	depths := map[string]int{}
@@ -118,8 +114,8 @@ func findFiles(ctx context.Context, root *tree.Inode) (files, error) {
 			if (library || inode.Mode&0o111 != 0) && len(f.programs) < maxPrograms {
 				f.programs[inode.Data.Offset] = inode.Size
 			}
-			if len(f.first) < maxFirsts && hasFirstName(name) {
-				f.first = append(f.first, extentOf(inode))
+			if len(f.startup) < maxStartup && hasStartupName(name) {
+				f.startup = append(f.startup, extentOf(inode))
 			}
 		}
 		if !library {
@@ -138,7 +134,7 @@ func findFiles(ctx context.Context, root *tree.Inode) (files, error) {
 			return nil
 		}
 		if file := target(root, dir, inode); file != nil {
-			name = strings.Clone(name) // it may be part of the encoded tree
+			name = strings.Clone(name) // it can be a substring of the encoded tree
 			f.libraries[name], depths[name] = extentOf(file), depth
 		}
 		return nil
@@ -146,21 +142,20 @@ func findFiles(ctx context.Context, root *tree.Inode) (files, error) {
 	if err != nil {
 		return files{}, err
 	}
-	for _, p := range firstPaths {
+	for _, p := range startupPaths {
 		if file := target(root, path.Dir(p), lookup(root, p)); file != nil {
-			f.first = append(f.first, extentOf(file))
+			f.startup = append(f.startup, extentOf(file))
 		}
 	}
 	return f, nil
 }
 
-// maxLinks is how many symbolic links are followed, as in the kernel
+// maxLinks bounds the symbolic links that are followed, as in the kernel
 // (path_resolution(7)).
 const maxLinks = 40
 
-// target returns the regular file with contents that inode, which is in dir, is
-// or links to; nil if that is not in the tree. Links in the middle of a path
-// are not followed.
+// target returns the regular, non-empty file that inode, an entry of dir, is or links to;
+// nil if it is not in the tree. Links in the middle of a path are not followed.
 func target(root *tree.Inode, dir string, inode *tree.Inode) *tree.Inode {
 	for n := 0; n < maxLinks && inode != nil && inode.Target != ""; n++ {
 		p := inode.Target
@@ -176,10 +171,10 @@ func target(root *tree.Inode, dir string, inode *tree.Inode) *tree.Inode {
 	return inode
 }
 
-// hasBytes reports whether an inode is a regular file with contents.
+// hasBytes reports whether an inode is a regular, non-empty file.
 func hasBytes(inode *tree.Inode) bool { return inode.IsRegular() && inode.Size > 0 }
 
-// lookup returns what has path p in the tree, or nil.
+// lookup returns the inode at path p in the tree, or nil.
 func lookup(root *tree.Inode, p string) *tree.Inode {
 	inode := root
 	for name := range strings.SplitSeq(p, "/") {

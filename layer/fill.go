@@ -8,12 +8,12 @@ import (
 	"github.com/containerd/log"
 )
 
-// fillWindow is how many bytes of a blob the filler fetches at a time. A
-// reader that comes meanwhile waits behind no more than that.
+// fillWindow is the number of bytes of a blob that the filler fetches per request. A
+// reader that arrives meanwhile waits for no more than these.
 const fillWindow = 4 << 20
 
-// prefetch fetches what the image's author marked as needed first, or size
-// bytes of the blob where he marked nothing.
+// prefetch fetches the bytes up to the landmark of the image's author, or the first size
+// bytes of the blob if there is no landmark.
 func (l *Layer) prefetch(size int64) error {
 	if marked := l.table.PrefetchSize(); marked > 0 {
 		size = marked
@@ -28,9 +28,8 @@ func (l *Layer) prefetch(size int64) error {
 	return nil
 }
 
-// fillFrom makes absent chunks of s present, the first ones and as many as one
-// request of window bytes yields, and returns the chunk to go on with. If none
-// is absent that is the end of s.
+// fillFrom makes the first absent chunks of s present, as many as one request of window
+// bytes yields, and returns the next chunk. If no chunk is absent, that is s.end.
 func (l *Layer) fillFrom(s span, window int64) (int, error) {
 	n := s.first
 	for n < s.end && !l.isAbsent(n) {
@@ -50,14 +49,14 @@ func (l *Layer) fillFrom(s span, window int64) (int, error) {
 	return r.span.end, r.wait(l.ctx, r.span.end-1)
 }
 
-// filling is how far the filler is with a layer.
+// filling is the progress of the filler in a layer.
 type filling struct {
-	next  int       // chunk to go on from
-	after time.Time // not before
+	next  int       // chunk to continue at
+	after time.Time // earliest time to continue
 }
 
-// fill fetches what no reader has asked for, layer by layer, while no reader
-// asks for anything. A layer that is full needs neither registry nor daemon.
+// fill is the filler: it fetches the chunks that no reader has requested, layer by layer,
+// while no reader waits. A layer that is full can be read without registry and daemon.
 func (s *Set) fill() {
 	for s.pause(s.opts.FillDelay) {
 		for s.idle() && s.fillOne() {
@@ -65,7 +64,7 @@ func (s *Set) fill() {
 	}
 }
 
-// pause waits for d; it returns false when the set is closed.
+// pause waits for d; it returns false if the set was closed.
 func (s *Set) pause(d time.Duration) bool {
 	select {
 	case <-time.After(d):
@@ -75,22 +74,22 @@ func (s *Set) pause(d time.Duration) bool {
 	}
 }
 
-// idle reports whether no reader has had to wait lately, and the disk has room.
+// idle reports whether no reader has waited within FillDelay, and the disk has space.
 func (s *Set) idle() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, l := range s.mu.layers {
 		l.mu.Lock()
-		used := l.mu.used
+		active := l.mu.active
 		l.mu.Unlock()
-		if time.Since(used) < s.opts.FillDelay {
+		if time.Since(active) < s.opts.FillDelay {
 			return false
 		}
 	}
 	return s.ctx.Err() == nil && s.room() == roomAll
 }
 
-// fillOne does one request's worth of work; it returns false if there is none.
+// fillOne does the work of one request; it returns false if no work is left.
 func (s *Set) fillOne() bool {
 	l, from := s.unfilled()
 	if l == nil {
@@ -99,12 +98,12 @@ func (s *Set) fillOne() bool {
 	defer l.Close()
 	next, err := l.fillFrom(span{from, l.table.Len()}, fillWindow)
 	if err == nil {
-		// Nobody asked for these bytes: memory has better uses.
+		// The chunks may never be read: free the page cache.
 		err = l.data.DropCache(0, 0)
 	}
 	f := filling{next: next}
 	if errors.Is(err, errNoRoom) {
-		f, err = filling{next: from}, nil // for when there is room again
+		f, err = filling{next: from}, nil // continue when the disk has space again
 	} else if err != nil || next == l.table.Len() {
 		f = filling{after: time.Now().Add(s.opts.FillRetry)}
 	}
@@ -112,13 +111,13 @@ func (s *Set) fillOne() bool {
 	l.filling = f
 	s.mu.Unlock()
 	if err != nil && l.ctx.Err() == nil {
-		log.G(s.ctx).WithError(err).WithField("layer", l.ID().Blob).Warn("background fetch")
+		log.G(s.ctx).WithError(err).WithField("layer", l.ID().Blob).Warn("filling a layer in the background failed")
 	}
 	return true
 }
 
-// unfilled returns the open layer with the lowest number that has work left,
-// for the caller to close, and the chunk to go on from; or nil.
+// unfilled returns the open layer with the lowest number that has work left, with a
+// reference for the caller to close, and the chunk to continue at; nil if there is none.
 func (s *Set) unfilled() (first *Layer, from int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

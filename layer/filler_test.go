@@ -101,7 +101,7 @@ func TestFillerNeedsRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, l := sourceless(t, Options{FillDelay: time.Second}, 0)
 		for range 10 {
-			s.memory.refuse()
+			s.memory.recordRefusal()
 			time.Sleep(memoryLife / 2)
 			if !tried(s, l).IsZero() {
 				t.Fatal("filled although the disk is full")

@@ -10,31 +10,30 @@ import (
 )
 
 const (
-	// maxNames is how many libraries a program may have to get any ahead.
+	// maxNames bounds the libraries of a program.
 	maxNames = 256
 
-	// maxName is NAME_MAX and the zero byte behind a name.
+	// maxName is NAME_MAX and a terminating zero byte.
 	maxName = 256
 
-	// maxPath is PATH_MAX, the bytes that the path of an interpreter has at most.
+	// maxPath is PATH_MAX, the maximum length of the path of an interpreter.
 	maxPath = 4096
 
-	// maxSegments is how many bytes the headers of a program's segments may have
-	// for it to get any libraries ahead. Linkers make some ten segments with 56
-	// bytes each; debug/elf takes as much memory and six times as much again.
+	// maxSegments bounds the bytes of the program headers; a program with more is
+	// ignored. Linkers make some ten headers of 56 bytes each. debug/elf needs seven
+	// times as much memory.
 	maxSegments = 16 << 10
 
-	// maxDynamic is how many bytes are read of a dynamic section. That of a
-	// large program has some hundred entries of 16 bytes.
+	// maxDynamic bounds the bytes that are read of a dynamic section. That of a large
+	// program has some hundred entries of 16 bytes.
 	maxDynamic = 64 << 10
 )
 
-// linkedTo returns the file names of the dynamic linker and of the libraries
-// that a program names (elf(5), PT_INTERP and DT_NEEDED); none if it is static,
-// or no program. Like the dynamic linker it looks at segments only: sections are
-// at the end of the file, and debug/elf unpacks them, copies a name for each
-// without bound, and panics if their number is false. The error is that of
-// program.
+// linkedTo returns the file names of the dynamic linker and of the libraries that a
+// program needs (elf(5), PT_INTERP and DT_NEEDED); none if it is static, or not a
+// program. Like the dynamic linker, it reads only segments: sections are at the end of
+// the file, and debug/elf decompresses them, copies a name for each without bound, and
+// panics if their number is wrong. The error is that of program.
 func linkedTo(program io.ReaderAt) (names []string, err error) {
 	defer func() {
 		if bad := (*elf.FormatError)(nil); errors.As(err, &bad) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
@@ -73,12 +72,12 @@ func linkedTo(program io.ReaderAt) (names []string, err error) {
 	return names[:min(len(names), maxNames)], err
 }
 
-// headSize is the size in bytes of the header of a program for 64 bits. No
-// program is shorter.
+// headSize is the size in bytes of the ELF header of a 64-bit program. Every program is
+// longer.
 const headSize = 64
 
-// segmentBytes returns how many bytes the header of a program says that the headers
-// of its segments have (Elf32_Ehdr and Elf64_Ehdr, e_phentsize times e_phnum).
+// segmentBytes returns the size in bytes of the program headers according to the ELF
+// header (Elf32_Ehdr and Elf64_Ehdr, e_phentsize times e_phnum).
 func segmentBytes(head []byte) int {
 	at := 54
 	if elf.Class(head[elf.EI_CLASS]) == elf.ELFCLASS32 {
@@ -91,7 +90,7 @@ func segmentBytes(head []byte) int {
 	return int(order.Uint16(head[at:])) * int(order.Uint16(head[at+2:]))
 }
 
-// sectionless is a program whose header names no sections.
+// sectionless is a program with the sections removed from its ELF header.
 type sectionless struct {
 	io.ReaderAt
 	head []byte
@@ -161,7 +160,7 @@ func entrySize(f *elf.File) int {
 	return 16
 }
 
-// entry returns the first entry of a dynamic section.
+// entry decodes the first entry of a dynamic section.
 func entry(f *elf.File, section []byte) (tag elf.DynTag, value uint64) {
 	if f.Class == elf.ELFCLASS32 {
 		return elf.DynTag(f.ByteOrder.Uint32(section)), uint64(f.ByteOrder.Uint32(section[4:]))
@@ -169,7 +168,7 @@ func entry(f *elf.File, section []byte) (tag elf.DynTag, value uint64) {
 	return elf.DynTag(f.ByteOrder.Uint64(section)), f.ByteOrder.Uint64(section[8:])
 }
 
-// fileOffset returns where in the file that is which a program has at address.
+// fileOffset returns the file offset of a virtual address.
 func fileOffset(f *elf.File, address uint64) (off uint64, ok bool) {
 	for _, p := range f.Progs {
 		if p.Type == elf.PT_LOAD && p.Vaddr <= address && address-p.Vaddr < p.Filesz {
@@ -179,8 +178,8 @@ func fileOffset(f *elf.File, address uint64) (off uint64, ok bool) {
 	return 0, false
 }
 
-// nameAt returns the text of fewer than n bytes at off, which a zero byte ends;
-// none if there is no such.
+// nameAt returns the zero-terminated text of fewer than n bytes at off; "" if there is
+// none.
 func nameAt(program io.ReaderAt, off, n uint64) (string, error) {
 	if int64(off) < 0 {
 		return "", nil

@@ -10,30 +10,30 @@ import (
 )
 
 const (
-	// memoryBytes is how much is kept for all layers. The chunk that was kept
-	// last stays, however large.
+	// memoryBytes bounds the cached bytes of all layers. The newest chunk is cached
+	// even if it is larger.
 	memoryBytes = 32 << 20
 
-	// memoryLife is how long after the last one all chunks are forgotten. Then
-	// the disk is tried again.
+	// memoryLife is the time after the newest chunk at which all chunks are dropped,
+	// and after a disk error at which the disk is tried again.
 	memoryLife = 5 * time.Second
 
-	// runMemory is after how many bytes a run ends that has to keep them here.
+	// runMemory bounds the bytes that one run may cache; then it ends.
 	runMemory = 4 << 20
 )
 
-// memory keeps chunks that the disk does not take, or takes and loses, so that
-// reads go on while it is full, and those that no reader asked for while little of
-// it is free: of all layers, the newest.
+// memory caches the newest chunks, of all layers, that cannot be stored on disk: the disk
+// is full, loses what is written, or has less free space than the reserve and no reader
+// requested the chunk.
 type memory struct {
 	purge *time.Timer
-	low   atomic.Bool // whether the log says that little of the disk is free
+	low   atomic.Bool // the last logged state: free space is below the reserve
 	mu    struct {
 		sync.Mutex
 		chunks *simplelru.LRU[chunkID, []byte]
 		bytes  int64     // of all chunks
-		full   time.Time // when the disk last did not take one
-		lost   time.Time // when the disk last lost some
+		full   time.Time // when the disk last refused a chunk
+		lost   time.Time // when the disk last lost chunks
 	}
 }
 
@@ -44,7 +44,7 @@ type chunkID struct {
 
 func newMemory() *memory {
 	m := new(memory)
-	// What bounds it is not the number of chunks.
+	// The bound is memoryBytes; the number of chunks is smaller.
 	chunks, err := simplelru.NewLRU(memoryBytes, func(_ chunkID, p []byte) { m.mu.bytes -= int64(len(p)) })
 	if err != nil {
 		panic(err) // only for a size that is not positive
@@ -60,7 +60,7 @@ func (m *memory) forget() {
 	m.mu.chunks.Purge()
 }
 
-// get returns a chunk, which nobody changes, or nil.
+// get returns a cached chunk, which must not be changed, or nil.
 func (m *memory) get(id chunkID) []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -68,7 +68,7 @@ func (m *memory) get(id chunkID) []byte {
 	return p
 }
 
-// put keeps a copy of p.
+// put caches a copy of p.
 func (m *memory) put(id chunkID, p []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -81,41 +81,42 @@ func (m *memory) put(id chunkID, p []byte) {
 	m.purge.Reset(memoryLife)
 }
 
-// has reports whether a chunk is kept.
+// has reports whether a chunk is cached.
 func (m *memory) has(id chunkID) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.mu.chunks.Contains(id)
 }
 
-// refuse says that the disk did not take a chunk. It reports whether that is news.
-func (m *memory) refuse() (news bool) {
-	news = !m.refused()
+// recordRefusal records that the disk refused a chunk. It reports whether that is a
+// change.
+func (m *memory) recordRefusal() (changed bool) {
+	changed = !m.isUnavailable()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.mu.full = time.Now()
-	return news
+	return changed
 }
 
-// refused reports whether the disk did not take chunks lately, or lost some.
-func (m *memory) refused() bool {
+// isUnavailable reports whether the disk refused or lost chunks within memoryLife.
+func (m *memory) isUnavailable() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return time.Since(m.mu.full) < memoryLife || time.Since(m.mu.lost) < memoryLife
 }
 
-// distrust says that the disk lost what it had taken. It reports whether that
-// is news.
-func (m *memory) distrust() (news bool) {
-	news = !m.distrusts()
+// recordLoss records that the disk lost chunks. It reports whether that is a change.
+func (m *memory) recordLoss() (changed bool) {
+	changed = !m.isLossy()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.mu.lost = time.Now()
-	return news
+	return changed
 }
 
-// distrusts reports whether chunks are to be kept here and not on the disk.
-func (m *memory) distrusts() bool {
+// isLossy reports whether the disk lost chunks within memoryLife, so that new ones must
+// be cached.
+func (m *memory) isLossy() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return time.Since(m.mu.lost) < memoryLife

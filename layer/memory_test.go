@@ -42,14 +42,14 @@ func TestMemoryForgets(t *testing.T) {
 		if m.mu.chunks.Len() > 0 || m.mu.bytes != 0 {
 			t.Errorf("%d bytes are kept", m.mu.bytes)
 		}
-		if m.distrusts() {
+		if m.isLossy() {
 			t.Error("no reason for distrust")
 		}
-		if !m.distrust() || m.distrust() || !m.distrusts() {
+		if !m.recordLoss() || m.recordLoss() || !m.isLossy() {
 			t.Error("distrust is news once")
 		}
 		time.Sleep(memoryLife)
-		if m.distrusts() {
+		if m.isLossy() {
 			t.Error("distrust for ever")
 		}
 	})

@@ -15,21 +15,21 @@ import (
 	"github.com/ladle-dev/ladle/store"
 )
 
-// Request asks for a layer as an image names it.
+// Request is the request to open a layer of an image.
 type Request struct {
 	Source   fetch.Source
-	TOC      digest.Digest   // of the uncompressed TOC, from the image's manifest; empty if it names none
+	TOC      digest.Digest   // of the uncompressed TOC, from the image's manifest; empty: none
 	Manifest digest.Digest   // of the image's manifest; empty if unknown
-	Siblings []digest.Digest // blobs of the same image that are likely to be asked for next
+	Siblings []digest.Digest // blobs of the same image that are likely to be opened next
 	DiffID   digest.Digest   // as claimed by the image; empty if unknown
 }
 
-// Open makes the layer that req asks for ready to be read and returns its
-// identity: its index is verified and in the store. It opens the siblings, too,
-// in the background. Without network it succeeds if the store has the layer.
+// Open stores the verified index of a layer, so that it can be read, and returns the
+// layer's identity. It opens the siblings in the background. It needs no network if the
+// store has the layer.
 //
-// An error matches one of ErrNotLazy, ErrUnverified and ErrInvalid, or is one
-// of package fetch, of the store, or the cause of ctx's end.
+// An error matches one of ErrNotLazy, ErrUnverified and ErrInvalid, or is one of package
+// fetch, of the store, or the cause of ctx's end.
 func (s *Set) Open(ctx context.Context, req Request) (store.ID, error) {
 	id, how, err := s.open(ctx, req)
 	if err != nil {
@@ -43,21 +43,21 @@ func (s *Set) open(ctx context.Context, req Request) (store.ID, metrics.Opened, 
 	s.openAhead(req)
 	if req.TOC != "" {
 		if l, err := s.stored(store.ID{Blob: req.Source.Digest, TOC: req.TOC}); err == nil {
-			return l.ID(), metrics.OpenedStored, errors.Join(s.reopened(l, req), l.Close())
+			return l.ID(), metrics.OpenedStored, errors.Join(s.opened(l, req), l.Close())
 		}
 	}
 	o := s.opening(req.Source, false)
 	claim, unclaimed := s.expect(ctx, req)
 	idx, err := o.wait(ctx)
 	if err != nil && o.ahead && ctx.Err() == nil && (req.TOC != "" || !errors.Is(err, ErrNotLazy)) {
-		// What failed was begun before anybody asked. That a blob has no index
-		// is believed if the image names none.
+		// The failed opening was started ahead: try again. ErrNotLazy is final if the
+		// request has no TOC.
 		s.forget(req.Source, o)
 		o = s.opening(req.Source, false)
 		idx, err = o.wait(ctx)
 	}
 	if err == nil {
-		err = unclaimed // what the blob is matters more
+		err = unclaimed // an error of the blob takes precedence
 	}
 	if err == nil {
 		err = check(claim, idx)
@@ -67,12 +67,12 @@ func (s *Set) open(ctx context.Context, req Request) (store.ID, metrics.Opened, 
 		id, err = s.add(req, idx)
 	}
 	if o.ended() {
-		s.used(req.Source, o, err)
+		s.consumed(req.Source, o, err)
 	}
 	return id, metrics.OpenedFetched, err
 }
 
-// stored is Layer for a layer that was not found damaged.
+// stored is Layer for a layer that is not damaged.
 func (s *Set) stored(id store.ID) (*Layer, error) {
 	l, err := s.Layer(id)
 	if err == nil && !l.data.IsStored() {
@@ -97,11 +97,10 @@ func (s *Set) openAhead(req Request) {
 	}
 }
 
-// add puts a verified index into the store. Who adds the same at the same time
-// waits for the first.
+// add adds a verified index to the store. Concurrent calls for one layer share the work.
 func (s *Set) add(req Request, idx *encoded) (store.ID, error) {
 	id := store.ID{Blob: req.Source.Digest, TOC: idx.toc}
-	_, err, _ := s.once.add.Do(flight(id), func() (any, error) { return nil, s.keep(id, req, idx) })
+	_, err, _ := s.once.add.Do(flight(id), func() (any, error) { return nil, s.addToStore(id, req, idx) })
 	if err != nil {
 		return store.ID{}, err
 	}
@@ -110,14 +109,14 @@ func (s *Set) add(req Request, idx *encoded) (store.ID, error) {
 		return store.ID{}, err
 	}
 	if !s.opts.NoPrefetch {
-		// Who runs something over the layer soon wants them at once.
-		s.background(l, func() error { _, err := l.files(); return err })
+		// A container over the layer will need them soon.
+		s.background(l, "indexing the programs of a layer failed", func() error { _, err := l.files(); return err })
 	}
-	return id, errors.Join(s.reopened(l, req), l.Close())
+	return id, errors.Join(s.opened(l, req), l.Close())
 }
 
-// keep puts an index into the store if it has it not.
-func (s *Set) keep(id store.ID, req Request, idx *encoded) error {
+// addToStore adds an index to the store unless it has the layer.
+func (s *Set) addToStore(id store.ID, req Request, idx *encoded) error {
 	if data, err := s.store.Layer(id); err == nil {
 		return data.Close()
 	}
@@ -130,38 +129,36 @@ func (s *Set) keep(id store.ID, req Request, idx *encoded) error {
 	return data.Close()
 }
 
-// reopened notes that req's image has the blob of l and prefetches what is absent
-// of what is needed first.
-func (s *Set) reopened(l *Layer, req Request) error {
+// opened records that req's image has the blob of l, and starts the prefetch.
+func (s *Set) opened(l *Layer, req Request) error {
 	s.addSource(l, req.Source.Ref)
 	if !s.opts.NoPrefetch && !l.data.Full() {
-		s.background(l, func() error { return l.prefetch(s.opts.PrefetchSize) })
+		s.background(l, "prefetching a layer failed", func() error { return l.prefetch(s.opts.PrefetchSize) })
 	}
 	err := l.data.AddSource(req.Source.Ref)
 	if durable.NoSpace(err) {
-		log.G(s.ctx).WithError(err).WithField("layer", l.ID().Blob).Warn("an image of the layer is not remembered")
+		log.G(s.ctx).WithError(err).WithField("layer", l.ID().Blob).WithField("image", req.Source.Ref).Warn("source image of a layer is not stored")
 		return nil
 	}
 	return err
 }
 
-// opening is an index that is being fetched.
+// opening is the fetch of an index.
 type opening struct {
-	ahead bool          // it was started before the layer was asked for
+	ahead bool          // started by openAhead
 	done  chan struct{} // closed when the fields below are set
 	idx   *encoded
 	err   error
 }
 
-// How long an index is kept: one that was fetched ahead, and one whose layer is
-// in the store. That a blob has none is kept as long as an index; any other error
-// is forgotten when those who wait have it.
+// openingTTL is how long the result of an opening, an index or ErrNotLazy, is cached for the
+// first Open; usedOpeningTTL is how long afterwards. Other errors are not cached.
 const (
-	openingKept   = time.Minute
-	openingShared = time.Second
+	openingTTL     = time.Minute
+	usedOpeningTTL = time.Second
 )
 
-// opening returns the opening of src, starting one, ahead or not, if there is none.
+// opening returns the opening of src. If there is none, it starts one.
 func (s *Set) opening(src fetch.Source, ahead bool) *opening {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -177,7 +174,7 @@ func (s *Set) opening(src fetch.Source, ahead bool) *opening {
 			s.forget(src, o)
 		}
 		close(o.done)
-		time.AfterFunc(openingKept, func() { s.forget(src, o) })
+		time.AfterFunc(openingTTL, func() { s.forget(src, o) })
 	})
 	if !started {
 		o.err = errClosed
@@ -188,7 +185,7 @@ func (s *Set) opening(src fetch.Source, ahead bool) *opening {
 	return o
 }
 
-// wait returns when o has ended, or ctx.
+// wait waits until o or ctx has ended.
 func (o *opening) wait(ctx context.Context) (*encoded, error) {
 	select {
 	case <-o.done:
@@ -207,15 +204,15 @@ func (o *opening) ended() bool {
 	}
 }
 
-// used says that an Open of src has used o, and how it ended. After a failure the
-// next one starts anew; else those who just missed the layer in the store are
-// still to find the index.
-func (s *Set) used(src fetch.Source, o *opening, err error) {
+// consumed records that an Open of src has used o, with the result err. After a failure
+// the next Open starts anew. After a success, o remains for an Open that looked the layer
+// up in the store before it was added.
+func (s *Set) consumed(src fetch.Source, o *opening, err error) {
 	if err != nil {
 		s.forget(src, o)
 		return
 	}
-	time.AfterFunc(openingShared, func() { s.forget(src, o) })
+	time.AfterFunc(usedOpeningTTL, func() { s.forget(src, o) })
 }
 
 func (s *Set) forget(src fetch.Source, o *opening) {

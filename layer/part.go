@@ -9,50 +9,50 @@ import (
 )
 
 const (
-	// parallelParts is how many parts of a run are unpacked at once. A core
-	// inflates 100 to 250 MB/s, less than many links carry.
+	// parallelParts is the number of parts of a run that are decompressed
+	// concurrently. One CPU inflates 100 to 250 MB/s, less than many links carry.
 	parallelParts = 4
 
-	// partBytes is after how many bytes of the blob the next part starts.
+	// partBytes is the least number of bytes of the blob in a part.
 	partBytes = 256 << 10
 
 	blockSize = 64 << 10
 
-	// partBlocks is how many blocks may wait to be unpacked, 4 MiB of a part, if
-	// the budget has so many.
+	// partBlocks bounds the blocks of a part that wait to be decompressed, 4 MiB, if
+	// the budget allows.
 	partBlocks = 64
 
-	// ownBlocks is how many of them a part has whatever the budget has.
-	ownBlocks = 2
+	// reservedBlocks is the number of blocks that a part has in any case.
+	reservedBlocks = 2
 )
 
-// part is chunks of a run that one goroutine unpacks, in order, while another
-// one reads their bytes. It starts and ends where streams do.
+// part is a sequence of chunks of a run that one goroutine decompresses while another one
+// reads their bytes. It begins and ends at the boundaries of streams.
 type part struct {
 	span
 	from, to int64 // bytes of the blob
 
-	blocks chan *block
-	own    chan struct{} // one for each block of its own that is not in use
-	err    error         // why to is not reached; set before blocks is closed
+	blocks   chan *block
+	reserved chan struct{} // has an element for each unused reserved block
+	err      error         // of reading the bytes; set before blocks is closed
 }
 
-// block is bytes of a part: [at, n) are yet to be read.
+// block is bytes of a part; [at, n) are not read yet.
 type block struct {
 	at, n int
-	lease lease // of the budget, if it is not one of the part's own
+	lease lease // of the budget; empty for a reserved block
 	bytes [blockSize]byte
 }
 
 var blocks = sync.Pool{New: func() any { return new(block) }}
 
-// part returns the first part of the chunks of s, of which there is one. It
-// has the bytes up to where the next one starts.
+// part returns the first part of the chunks of s, which is not empty. Its bytes end where
+// the next part begins.
 func (l *Layer) part(s span) *part {
 	from := l.table.At(s.first).BlobOffset
-	p := &part{span: span{s.first, s.first + 1}, from: from, blocks: make(chan *block, partBlocks), own: make(chan struct{}, ownBlocks)}
-	for range ownBlocks {
-		p.own <- struct{}{}
+	p := &part{span: span{s.first, s.first + 1}, from: from, blocks: make(chan *block, partBlocks), reserved: make(chan struct{}, reservedBlocks)}
+	for range reservedBlocks {
+		p.reserved <- struct{}{}
 	}
 	for last := from; p.end < s.end; p.end++ {
 		off := l.table.At(p.end).BlobOffset
@@ -66,8 +66,8 @@ func (l *Layer) part(s span) *part {
 	return p
 }
 
-// feed reads the part's bytes, which are the next ones of r, for who unpacks
-// them. It is called once, and whatever it returns there come no more.
+// feed reads the part's bytes, which are the next ones of r, into p.blocks. It is called
+// once, and closes p.blocks.
 func (p *part) feed(ctx context.Context, budget *budget, r io.Reader) error {
 	defer close(p.blocks)
 	for left := p.to - p.from; left > 0; {
@@ -87,39 +87,38 @@ func (p *part) feed(ctx context.Context, budget *budget, r io.Reader) error {
 	return nil
 }
 
-// block returns an empty block. It waits, if the budget has none, until one of the
-// part's own was unpacked.
+// block returns an empty block. If the budget has none, it waits for a reserved one.
 func (p *part) block(budget *budget) *block {
 	b := blocks.Get().(*block)
 	b.lease = lease{}
 	select {
-	case <-p.own:
+	case <-p.reserved:
 	default:
 		if budget.blocks.TryAcquire(1) {
 			b.lease = lease{budget.blocks, 1}
 		} else {
-			<-p.own
+			<-p.reserved
 		}
 	}
 	return b
 }
 
-// free takes back a block that was read.
+// free releases a block.
 func (p *part) free(b *block) {
 	if b.lease == (lease{}) {
-		p.own <- struct{}{}
+		p.reserved <- struct{}{}
 	}
 	b.lease.release()
 	blocks.Put(b)
 }
 
-// fed is the reader of a part's bytes. Its end must be drained.
-type fed struct {
+// partReader reads the part's bytes from p.blocks. It must be drained at the end.
+type partReader struct {
 	part *part
 	cur  *block
 }
 
-func (f *fed) Read(p []byte) (int, error) {
+func (f *partReader) Read(p []byte) (int, error) {
 	for f.cur == nil || f.cur.at == f.cur.n {
 		if !f.next() {
 			if f.part.err != nil {
@@ -133,8 +132,8 @@ func (f *fed) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// next goes on to the next block. It returns false if there is none.
-func (f *fed) next() bool {
+// next proceeds to the next block. It returns false at the end.
+func (f *partReader) next() bool {
 	if f.cur != nil {
 		f.part.free(f.cur)
 	}
@@ -142,17 +141,17 @@ func (f *fed) next() bool {
 	return f.cur != nil
 }
 
-// drain takes what nobody needs, so that the feeder never waits.
-func (f *fed) drain() {
+// drain discards the remaining blocks, so that feed does not block.
+func (f *partReader) drain() {
 	for f.next() {
 	}
 }
 
 var inputs = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 32<<10) }}
 
-// unpackPart makes the chunks of p present that the run r lacks.
+// unpackPart makes the absent chunks of p present for the run r.
 func (l *Layer) unpackPart(r *run, p *part) error {
-	f := &fed{part: p}
+	f := &partReader{part: p}
 	defer f.drain()
 	buffer := inputs.Get().(*bufio.Reader)
 	defer func() {

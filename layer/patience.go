@@ -9,18 +9,18 @@ import (
 	"github.com/ladle-dev/ladle/store"
 )
 
-// fetch makes the chunks of r present. As long as a reader waits for one of them
-// it tries again, whatever the registry answered: the next answer may be better,
-// and how long a reader waits is bounded. What nobody waits for is tried at each
-// source once, with the few retries of package fetch.
+// fetch makes the chunks of r present. As long as a reader waits for one of them, it
+// retries after every error of a registry: the time of a reader is bounded, and the next
+// answer may succeed. A run without a waiting reader tries each source once, with the
+// retries of package fetch.
 func (l *Layer) fetch(r *run) error {
 	for tries := 0; ; tries++ {
-		at := r.at()
+		head := r.head()
 		err := l.fetchOnce(r)
-		if err == nil || l.ctx.Err() != nil || !mayPass(err) || r.giveUp(err) {
+		if err == nil || l.ctx.Err() != nil || !isTransient(err) || r.abandon(err) {
 			return err
 		}
-		if r.at() > at {
+		if r.head() > head {
 			tries = 0
 		}
 		select {
@@ -28,12 +28,12 @@ func (l *Layer) fetch(r *run) error {
 		case <-l.ctx.Done():
 			return err
 		}
-		r.again = true
+		r.retried = true
 	}
 }
 
-// fetchOnce tries each source, and if it may not be read, each image that has
-// the blob and may be.
+// fetchOnce tries each source, and if these may not be read, further images: see
+// fetchElsewhere.
 func (l *Layer) fetchOnce(r *run) error {
 	err := l.fetchFrom(l.sources.blobs(), r)
 	if err != nil {
@@ -42,27 +42,27 @@ func (l *Layer) fetchOnce(r *run) error {
 	return err
 }
 
-// mayPass reports whether what a run ended with is up to the registry.
-func mayPass(err error) bool {
+// isTransient reports whether the error of a run can be resolved by a registry.
+func isTransient(err error) bool {
 	return !errors.Is(err, errNoRoom) && !errors.Is(err, errNoSource) && !errors.Is(err, store.ErrLost)
 }
 
-// errGivenUp is what await returns for a run that was given up before.
-var errGivenUp = errors.New("the run was given up")
+// errAbandoned is the error of await for an abandoned run.
+var errAbandoned = errors.New("run abandoned")
 
-// await is r.wait for a reader: the run is not given up meanwhile. If the
-// reader's time is over it returns what the latest try came to, too.
+// await is r.wait for a reader: the run is not abandoned meanwhile. If the read times
+// out, the error includes the error of the latest try.
 func (l *Layer) await(ctx context.Context, r *run, n int) error {
-	if !r.enter() {
-		return errGivenUp
+	if !r.addReader() {
+		return errAbandoned
 	}
-	defer r.leave()
+	defer r.removeReader()
 	err := r.wait(ctx, n)
 	if !errors.Is(err, ErrTimeout) {
 		return err
 	}
 	last := r.lastFailure()
-	if last == nil { // the first try is under way
+	if last == nil { // the first try has not ended
 		last = l.sources.failure()
 	}
 	if last == nil {
@@ -71,42 +71,42 @@ func (l *Layer) await(ctx context.Context, r *run, n int) error {
 	return fmt.Errorf("%w: %w", err, last)
 }
 
-// enter adds a reader that waits. It returns false if the run was given up.
-func (r *run) enter() bool {
+// addReader adds a waiting reader. It returns false if the run was abandoned.
+func (r *run) addReader() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.mu.givenUp {
+	if r.mu.abandoned {
 		return false
 	}
 	r.mu.readers++
 	return true
 }
 
-// leave takes a reader away.
-func (r *run) leave() {
+// removeReader removes a waiting reader.
+func (r *run) removeReader() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.mu.readers--
 }
 
-// giveUp notes what a try came to. It gives the run up, and returns true, if no
-// reader waits.
-func (r *run) giveUp(err error) bool {
+// abandon records the error of a try. If no reader waits, it abandons the run and returns
+// true.
+func (r *run) abandon(err error) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.mu.last = err
-	r.mu.givenUp = r.mu.readers == 0
-	return r.mu.givenUp
+	r.mu.abandoned = r.mu.readers == 0
+	return r.mu.abandoned
 }
 
-// givenUp reports whether the run was given up, so that readers start another.
-func (r *run) givenUp() bool {
+// isAbandoned reports whether the run was abandoned: a reader must start another one.
+func (r *run) isAbandoned() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.mu.givenUp
+	return r.mu.abandoned
 }
 
-// lastFailure returns what the latest try came to; nil if none has failed.
+// lastFailure returns the error of the latest failed try; nil if none has failed.
 func (r *run) lastFailure() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -17,57 +17,58 @@ import (
 )
 
 const (
-	// maxProgram is how many bytes of an ELF file are read for the names in
-	// it. It bounds what a hostile file makes us fetch and hold.
+	// maxProgram bounds the bytes of an ELF file that are read for the names in it:
+	// a hostile file must not cause more fetches and memory.
 	maxProgram = 1 << 20
 
-	// maxFollowing is of how many programs of a layer the libraries are fetched
-	// at once. An image may have thousands that name each other.
-	maxFollowing = 8
+	// maxLinked bounds the concurrent calls of fetchLinked for a layer. An image can
+	// have thousands of programs that refer to each other.
+	maxLinked = 8
 
-	// maxAhead is how many bytes of the data file are fetched of a program
-	// that somebody starts to read, or is going to.
+	// maxAhead bounds the bytes of the data file that are fetched of a program or
+	// library ahead of a reader.
 	maxAhead = 8 << 20
 )
 
-// started is called with what was read at off of the data file. If that is the
-// head of a program, what it is linked to is fetched: the dynamic linker would
-// ask for one library after the other, a round trip each.
-func (l *Layer) started(p []byte, off int64) {
+// detectProgram checks whether p, which was read at off of the data file, is the head of
+// a program, and then starts to fetch the libraries: the dynamic linker would read one
+// after the other, a round trip each.
+func (l *Layer) detectProgram(p []byte, off int64) {
 	if bytes.HasPrefix(p, []byte(elf.ELFMAG)) && !l.set.opts.NoPrefetch && !l.data.Full() {
-		l.follow(off)
+		l.startLinked(off)
 	}
 }
 
-// follow starts to fetch what the program at off of the data file is linked to,
-// and what that is linked to, if the disk has room. It does so once.
-func (l *Layer) follow(off int64) {
+// startLinked starts fetchLinked for the program at off of the data file, once, if the
+// disk has space.
+func (l *Layer) startLinked(off int64) {
 	n := l.table.Search(off)
 	if n == l.table.Len() || l.table.At(n).DataOffset != off {
-		return // in the middle of a file
+		return // not the beginning of a file
 	}
 	if l.set.room() != roomAll {
 		return
 	}
 	l.mu.Lock()
-	followed := l.mu.followed.set(n)
+	started := l.mu.linked.set(n)
 	l.mu.Unlock()
-	if !followed {
-		l.set.background(l, func() error { return l.fetchLinked(off) })
+	if !started {
+		l.set.background(l, "fetching the libraries of a program failed", func() error { return l.fetchLinked(off) })
 	}
 }
 
-// fetchLinked fetches what the program at off of the data file is linked to.
+// fetchLinked fetches the libraries of the program at off of the data file, and starts to
+// fetch the libraries of these.
 func (l *Layer) fetchLinked(off int64) error {
 	select {
-	case l.following <- struct{}{}:
-		defer func() { <-l.following }()
+	case l.linkedSem <- struct{}{}:
+		defer func() { <-l.linkedSem }()
 	case <-l.ctx.Done():
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(l.ctx, l.set.opts.ReadTimeout)
 	defer cancel()
-	program := io.NewSectionReader(&fetching{ctx, l}, off, l.DataSize()-off) // it ends somewhere there
+	program := io.NewSectionReader(&fetching{ctx, l}, off, l.DataSize()-off) // the end of the program is unknown
 	names, err := linkedTo(&limited{program, maxProgram})
 	if err != nil && !errors.Is(err, errLarge) {
 		return fmt.Errorf("libraries of a program: %w", err)
@@ -75,7 +76,8 @@ func (l *Layer) fetchLinked(off int64) error {
 	return l.set.fetchLibraries(l, names)
 }
 
-// fetching reads a layer's data file for the layer itself.
+// fetching reads a layer's data file on behalf of the layer itself, which does not count
+// as a read.
 type fetching struct {
 	ctx   context.Context
 	layer *Layer
@@ -88,13 +90,13 @@ func (f *fetching) ReadAt(p []byte, off int64) (int, error) {
 	return f.layer.readWaiting(f.ctx, p, off)
 }
 
-// limited reads no more than left bytes.
+// limited reads at most left bytes.
 type limited struct {
 	r    io.ReaderAt
 	left int
 }
 
-var errLarge = errors.New("it is too large")
+var errLarge = errors.New("program is too large")
 
 func (l *limited) ReadAt(p []byte, off int64) (int, error) {
 	if l.left -= len(p); l.left < 0 {
@@ -103,13 +105,12 @@ func (l *limited) ReadAt(p []byte, off int64) (int, error) {
 	return l.r.ReadAt(p, off)
 }
 
-// fetchLibraries fetches those libraries of the names given that l has, or
-// another layer of an image that has l, and starts to fetch what they are
-// linked to.
+// fetchLibraries fetches the named libraries from l, and from the other layers of images
+// with l, and starts to fetch the libraries of these.
 func (s *Set) fetchLibraries(l *Layer, names []string) error {
-	beside := s.beside(l)
+	siblings := s.siblings(l)
 	var work errgroup.Group
-	for _, m := range append([]*Layer{l}, beside...) {
+	for _, m := range append([]*Layer{l}, siblings...) {
 		if len(names) == 0 {
 			break
 		}
@@ -125,31 +126,30 @@ func (s *Set) fetchLibraries(l *Layer, names []string) error {
 		work.Go(func() error { return errors.Join(err, m.fetchFiles(found, m.programWindow())) })
 	}
 	err := work.Wait()
-	for _, m := range beside {
+	for _, m := range siblings {
 		err = errors.Join(err, m.Close())
 	}
 	return err
 }
 
-// beside returns the other open layers of images that have l, for the caller to
-// close.
-func (s *Set) beside(l *Layer) []*Layer {
+// siblings returns the other open layers of images that have l, with a reference for the
+// caller to close.
+func (s *Set) siblings(l *Layer) []*Layer {
 	images := l.sources.images()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var beside []*Layer
+	var siblings []*Layer
 	for _, m := range s.mu.layers {
 		if m != l && slices.ContainsFunc(m.sources.images(), func(ref string) bool { return slices.Contains(images, ref) }) {
 			m.refs++
-			beside = append(beside, m)
+			siblings = append(siblings, m)
 		}
 	}
-	return beside
+	return siblings
 }
 
-// Starting says that something is about to run over layers that the store has.
-// What nearly every container reads first is fetched of those whose image's
-// author has not said what that is. It waits for nothing.
+// Starting is called when a container over layers of the store is about to start. In the
+// background it fetches the startup files of the layers without a landmark.
 func (s *Set) Starting(layers []store.ID) {
 	if s.opts.NoPrefetch || s.opts.PrefetchSize > 0 {
 		return
@@ -163,42 +163,41 @@ func (s *Set) Starting(layers []store.ID) {
 		for _, id := range layers {
 			l, err := s.Layer(id)
 			if err != nil {
-				return // who mounts it is told
+				return // mounting the layer returns the error
 			}
 			if !l.data.Full() && l.table.PrefetchSize() == 0 {
-				s.background(l, l.prefetchFirst)
+				s.background(l, "prefetching the startup files of a layer failed", l.prefetchStartup)
 			}
 			if err := l.Close(); err != nil {
-				log.G(s.ctx).WithError(err).WithField("layer", id.Blob).Error("close")
+				log.G(s.ctx).WithError(err).WithField("layer", id.Blob).Error("closing a layer failed")
 			}
 		}
 	})
 }
 
-// firstFilesWindow is a small window: who starts has to wait for all that comes
-// with these files, and is seldom going to read it.
-const firstFilesWindow = 64 << 10
+// startupWindow is a small window: the start of the container waits for all bytes of
+// these runs, and neighbours of the startup files are seldom read.
+const startupWindow = 64 << 10
 
-// prefetchFirst fetches what nearly every container reads first.
-func (l *Layer) prefetchFirst() error {
+// prefetchStartup fetches the startup files.
+func (l *Layer) prefetchStartup() error {
 	f, err := l.files()
 	if err != nil {
 		return err
 	}
-	return l.fetchFiles(f.first, firstFilesWindow)
+	return l.fetchFiles(f.startup, startupWindow)
 }
 
-// fetchFiles fetches the first bytes of files, and starts to fetch what they
-// are linked to.
+// fetchFiles fetches the first bytes of files, and starts to fetch their libraries.
 func (l *Layer) fetchFiles(found []extent, window int64) error {
-	// Others may have found the same.
+	// Concurrent calls can have the same files.
 	found = slices.SortedFunc(slices.Values(found), func(a, b extent) int { return cmp.Compare(a.off, b.off) })
 	var runs []*run
-	for _, s := range l.together(found) {
-		runs = append(runs, l.ask(s, window)...)
+	for _, s := range l.spansOf(found) {
+		runs = append(runs, l.startAhead(s, window)...)
 	}
 	for _, file := range found {
-		l.follow(file.off)
+		l.startLinked(file.off)
 	}
 	var errs []error
 	for _, r := range runs {
@@ -207,10 +206,10 @@ func (l *Layer) fetchFiles(found []extent, window int64) error {
 	return errors.Join(errs...)
 }
 
-// together returns the chunks of the first bytes of files, which are in the
-// order of the data file. Files that are near to each other share a span, with
-// what is between them: that costs less than another request.
-func (l *Layer) together(found []extent) (spans []span) {
+// spansOf returns the chunks with the first bytes of files, which are in the order of the
+// data file. Neighbouring files share a span with the chunks between them, if that costs
+// less than another request.
+func (l *Layer) spansOf(found []extent) (spans []span) {
 	for _, file := range found {
 		s := l.overlap(file.off, min(file.size, maxAhead))
 		if s.first == s.end {

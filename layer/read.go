@@ -12,14 +12,21 @@ import (
 	"github.com/ladle-dev/ladle/store"
 )
 
-// ReadAt fills p from off of the data file, fetching what is absent. It
-// returns len(p) or an error; p must end within the data file. What cannot be
-// fetched is tried again until ctx ends, or for the set's read timeout; then the
-// error is ErrTimeout with what the latest try came to.
+// ReadAt fills p from offset off of the data file, and fetches absent chunks. p must end
+// within the data file. It returns len(p) and nil, or an error. Failed fetches are
+// retried until ctx ends or Options.ReadTimeout is over. The error is one of:
+//
+//   - ErrTimeout, wrapped with the error of the latest try (see package fetch) if there
+//     was one; it matches context.DeadlineExceeded,
+//   - the cause of the end of ctx,
+//   - store.ErrLost, if the disk loses chunks repeatedly, or another error of reading or
+//     writing the data file,
+//   - an error without a type of its own, if no source image of the layer is known,
+//     memory for a chunk cannot be mapped, or the layer was closed during the read.
 func (l *Layer) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if n, ok := l.readLocal(p, off); ok {
 		l.set.opts.Reads.Local(n)
-		l.started(p, off)
+		l.detectProgram(p, off)
 		return n, nil
 	}
 	start := time.Now()
@@ -28,11 +35,11 @@ func (l *Layer) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if err != nil {
 		return n, fmt.Errorf("layer %s [%d,%d): %w", l.ID().Blob, off, off+int64(len(p)), err)
 	}
-	l.started(p, off)
+	l.detectProgram(p, off)
 	return n, nil
 }
 
-// answer returns how a read is counted that ended with err.
+// answer returns the metric of a read that ended with err.
 func answer(ctx context.Context, err error) metrics.Read {
 	switch {
 	case err == nil:
@@ -40,12 +47,12 @@ func answer(ctx context.Context, err error) metrics.Read {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return metrics.ReadAborted
 	}
-	return metrics.ReadError // also if ctx said that the reader's time is over
+	return metrics.ReadError // also if the deadline of ctx is over
 }
 
-// readLocal is ReadAt for what is all present; it is not ok if something is not.
+// readLocal is ReadAt for a range with all chunks present; ok is false if one is absent.
 func (l *Layer) readLocal(p []byte, off int64) (n int, ok bool) {
-	losses := l.data.Losses() // before it is asked what is present
+	losses := l.data.Losses() // must be before present
 	if l.data.Full() {
 		n, err := l.data.ReadSince(losses, p, off)
 		return n, err == nil
@@ -59,72 +66,72 @@ func (l *Layer) readLocal(p []byte, off int64) (n int, ok bool) {
 	return n, err == nil
 }
 
-// maxLosses is how often a read starts again because the disk lost what was
-// written to it.
+// maxLosses bounds how often a read is repeated because the disk lost chunks.
 const maxLosses = 3
 
-// readWaiting is ReadAt for what is not all present.
+// readWaiting is ReadAt for a range with absent chunks.
 func (l *Layer) readWaiting(ctx context.Context, p []byte, off int64) (n int, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, l.set.opts.ReadTimeout, ErrTimeout)
 	defer cancel()
 	need := l.overlap(off, int64(len(p)))
 	for range maxLosses {
-		var kept []piece
-		if kept, err = l.ensure(ctx, need); err == nil {
-			n, err = l.assemble(p, off, need, kept)
+		var cached []piece
+		if cached, err = l.ensure(ctx, need); err == nil {
+			n, err = l.assemble(p, off, need, cached)
 		}
 		if !errors.Is(err, store.ErrLost) {
 			break
 		}
-		l.distrust(err)
+		l.recordLoss(err)
 	}
 	return n, err
 }
 
-// distrust keeps chunks in memory for a while, because the disk loses them.
-func (l *Layer) distrust(err error) {
-	if l.set.memory.distrust() {
-		log.G(l.ctx).WithError(err).Warn("the disk lost chunks: new ones are kept in memory for a while")
+// recordLoss makes new chunks cached in memory for memoryLife, because the disk lost
+// some.
+func (l *Layer) recordLoss(err error) {
+	if l.set.memory.recordLoss() {
+		log.G(l.ctx).WithError(err).Warn("disk lost chunks: new chunks are cached in memory for a few seconds")
 	}
 }
 
-// assemble fills p with the chunks of need, which are present or kept. It
-// returns store.ErrLost if some of them are no longer present: a disk that
-// loses bytes may say so only when they are read.
-func (l *Layer) assemble(p []byte, off int64, need span, kept []piece) (n int, err error) {
+// assemble fills p with the chunks of need, which are present or cached. It returns
+// store.ErrLost if some are not present any more: a disk may report lost writes only at a
+// read.
+func (l *Layer) assemble(p []byte, off int64, need span, cached []piece) (n int, err error) {
 	losses := l.data.Losses()
-	if !l.present(need, kept) {
+	if !l.present(need, cached) {
 		return 0, store.ErrLost
 	}
-	if n = len(p); len(kept) == need.end-need.first {
-		clear(p) // what lies between chunks
+	if n = len(p); len(cached) == need.end-need.first {
+		clear(p) // the gaps between chunks are zeros
 	} else if n, err = l.data.ReadSince(losses, p, off); err != nil {
 		return n, err
 	}
-	for _, k := range kept {
+	for _, k := range cached {
 		k.copyTo(p, off)
 	}
 	return n, nil
 }
 
-// piece is a chunk that is in memory.
+// piece is a chunk in memory.
 type piece struct {
 	n   int
 	off int64 // in the data file
 	p   []byte
 }
 
-// copyTo copies what p, for the bytes of the data file at off, lacks.
+// copyTo copies the overlap of the chunk with [off, off+len(p)) of the data file into p.
 func (k piece) copyTo(p []byte, off int64) {
 	from, to := max(off, k.off), min(off+int64(len(p)), k.off+int64(len(k.p)))
 	copy(p[from-off:to-off], k.p[from-k.off:])
 }
 
-// present reports whether all chunks of s are present but for those kept.
-func (l *Layer) present(s span, kept []piece) bool {
+// present reports whether all chunks of s are present, except those in cached.
+func (l *Layer) present(s span, cached []piece) bool {
 	for n := s.first; n < s.end; n++ {
-		if len(kept) > 0 && kept[0].n == n {
-			kept = kept[1:]
+		if len(cached) > 0 && cached[0].n == n {
+			cached = cached[1:]
 		} else if l.data.State(n) != store.Present {
 			return false
 		}
@@ -142,58 +149,58 @@ func (l *Layer) overlap(off, n int64) span {
 	return span{first, end}
 }
 
-// ensure makes the chunks of need present. It returns those for which the disk
-// has no room.
-func (l *Layer) ensure(ctx context.Context, need span) (kept []piece, err error) {
+// ensure makes the chunks of need present. It returns those that are cached instead,
+// since the disk has no space.
+func (l *Layer) ensure(ctx context.Context, need span) (cached []piece, err error) {
 	for n := need.first; n < need.end; n++ {
 		for l.data.State(n) != store.Present {
 			if p := l.set.memory.get(chunkID{l.Number(), n}); p != nil {
 				off := l.table.At(n).DataOffset
-				if l.set.room() == roomAsked && l.data.Fill(n, off, p) == nil {
-					continue // now that it is asked for
+				if l.set.room() == roomRequested && l.data.Fill(n, off, p) == nil {
+					continue // a reader requests it now
 				}
-				kept = append(kept, piece{n, off, p})
+				cached = append(cached, piece{n, off, p})
 				break
 			}
-			// A run ends early that has kept much in memory, where the
-			// next look finds it unless this reader is slow.
+			// errNoRoom: a run ends after it has cached runMemory bytes. The next
+			// iteration finds the chunk in memory, unless this reader is slow.
 			if err := l.obtain(ctx, n, need.end); err != nil && !errors.Is(err, errNoRoom) {
 				return nil, err
 			}
 		}
 	}
 	l.readAhead(need)
-	return kept, nil
+	return cached, nil
 }
 
-// obtain waits until the n-th chunk was fetched, or verified again. A reader
-// that needs the chunks up to end lets one run fetch them all.
+// obtain waits until the n-th chunk was fetched, or verified again. A run that it starts
+// fetches the chunks up to end.
 func (l *Layer) obtain(ctx context.Context, n, end int) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	if l.data.State(n) == store.Doubtful {
-		return l.recheck(ctx, n)
+		return l.reverify(ctx, n)
 	}
 	for {
 		r := l.join(n, end)
 		if r == nil {
-			return nil // became present meanwhile
+			return nil // present by now
 		}
-		if err := l.await(ctx, r, n); !errors.Is(err, errGivenUp) {
+		if err := l.await(ctx, r, n); !errors.Is(err, errAbandoned) {
 			return err
 		}
 	}
 }
 
-// recheck verifies a chunk that was written during an earlier boot.
-func (l *Layer) recheck(ctx context.Context, n int) error {
+// reverify verifies a chunk that was written before the last boot.
+func (l *Layer) reverify(ctx context.Context, n int) error {
 	c := l.table.At(n)
-	taken, err := l.set.budget.read(ctx, c.Size)
+	memory, err := l.set.budget.read(ctx, c.Size)
 	if err != nil {
 		return err
 	}
-	defer taken.release()
+	defer memory.release()
 	p, err := buffers.get(c.Size)
 	if err != nil {
 		return err

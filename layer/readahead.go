@@ -1,61 +1,60 @@
 package layer
 
-// The bounds of a window, in bytes of the blob: of the first run at a place,
-// and of the ones that follow. They were chosen by replaying the reads of a
-// Python program's start, short and with large libraries, over links from
-// 100 Mbit to 1 Gbit: smaller ones need more requests for the same time, larger
-// ones fetch more that nobody reads, which costs time on the slower links.
+// Bounds of a window, in bytes of the blob: minFirst and maxFirst of the first run at a place,
+// maxWindow of the following ones. They were chosen by replaying the reads of the start of
+// Python programs, small and with large libraries, over links from 100 Mbit to 1 Gbit: smaller
+// windows need more requests for the same time, larger ones fetch more bytes that are not
+// read, which costs time on the slower links.
 const (
 	minFirst  = 256 << 10
 	maxFirst  = 1 << 20
 	maxWindow = 4 << 20
 )
 
-// reach is how many windows before and behind the end of its last run a place
-// reaches.
+// reach is the distance from the end of the last run at a place, in windows, up to which
+// an offset belongs to the place.
 const reach = 8
 
-// A window grows to growth times the last one at its place, for who comes back
-// there: the first time only if a part of the last run was read, one in
-// usedShare bytes.
+// A window grows to growth times the last one when a reader returns to its place; the first time
+// only if at least one in usedShare bytes of the last run was read.
 const (
 	growth    = 4
 	usedShare = 4
 )
 
-// readahead guesses how much to fetch from where a reader misses. It
-// remembers a few places where readers were lately. Who comes back to such a
-// place gets more than the last time, and who arrives exactly at its end is
-// taken to be sequential and is fetched for before he asks.
+// readahead predicts how much to fetch where a reader misses. It stores a few places with
+// recent misses. A miss at a known place gets a larger window than the last one. A miss
+// exactly at the end of the last run marks the place as sequential: the next run starts
+// before the reader gets there.
 //
-// Blob offsets in a picture, f being fetched before:
+// Offsets in the blob, where f was fetched before:
 //
 //	....ffffffffffff...........
 //	        |      |
 //	      near    next: where a sequential reader misses
 //
-// It is a value; its owner guards it.
+// It is a value, guarded by its owner.
 type readahead struct {
 	places [8]place
 	clock  uint64
-	read   bits // chunks that were read
+	read   bits // set of chunks that were read
 }
 
-// place is a neighbourhood of a blob that was fetched from.
+// place is a neighbourhood in the blob.
 type place struct {
-	run        span  // the chunks that were fetched last
-	offset     int64 // of the blob, where they end
-	size       int64 // of the blob, of the run in bytes
-	read       int64 // of these, how many somebody has read
-	window     int64 // bytes of the blob that the last run was given
-	again      bool  // somebody came back to it
-	sequential bool  // the last run started where the one before ended
-	used       uint64
+	run        span   // chunks of the last run
+	offset     int64  // end of the run in the blob
+	size       int64  // bytes of the run in the blob
+	read       int64  // bytes of these that were read
+	window     int64  // window of the last run, in bytes of the blob
+	revisited  bool   // there was a second miss
+	sequential bool   // the last run started where the one before ended
+	used       uint64 // clock of the last miss
 }
 
-// miss returns the window of bytes for a run that starts at chunk n, whose
-// stream starts at offset of the blob, and whether it goes on where the last
-// one there ended; first is the window to start with.
+// miss returns the window in bytes for a run from chunk n on, with its stream at offset
+// of the blob, and whether the run continues the last one at its place. first is the
+// window at a new place.
 func (r *readahead) miss(n int, offset, first int64) (window int64, sequential bool) {
 	p := r.near(offset)
 	if p == nil {
@@ -63,18 +62,17 @@ func (r *readahead) miss(n int, offset, first int64) (window int64, sequential b
 		*p = place{window: first}
 	} else {
 		p.sequential = n == p.run.end
-		if p.sequential || p.again || p.read*usedShare >= p.size {
+		if p.sequential || p.revisited || p.read*usedShare >= p.size {
 			p.window = min(growth*p.window, maxWindow)
 		}
-		p.again = true
+		p.revisited = true
 	}
 	r.clock++
 	p.used = r.clock
 	return p.window, p.sequential
 }
 
-// fetched records the run that the last miss led to: its chunks, and where they
-// start and end in the blob.
+// fetched records the run after the last miss: its chunks, and their range in the blob.
 func (r *readahead) fetched(run span, from, to int64) {
 	for i := range r.places {
 		if p := &r.places[i]; p.used == r.clock {
@@ -83,7 +81,7 @@ func (r *readahead) fetched(run span, from, to int64) {
 	}
 }
 
-// readChunk records that chunk n, of size bytes of the blob, is read.
+// readChunk records that chunk n, of size bytes of the blob, was read.
 func (r *readahead) readChunk(n int, size int64) {
 	if r.read.set(n) {
 		return
@@ -95,9 +93,8 @@ func (r *readahead) readChunk(n int, size int64) {
 	}
 }
 
-// ahead reports whether a reader that has chunk n, whose stream starts at
-// offset, is sequential and will soon reach the end of what was fetched. It
-// returns the chunk to fetch from.
+// ahead reports whether a reader of chunk n, with its stream at offset, is sequential and
+// near the end of the fetched chunks, and returns the first chunk after these.
 func (r *readahead) ahead(n int, offset int64) (next int, ok bool) {
 	for i := range r.places {
 		p := &r.places[i]
@@ -108,7 +105,7 @@ func (r *readahead) ahead(n int, offset int64) (next int, ok bool) {
 	return 0, false
 }
 
-// near returns the place that offset belongs to, or nil.
+// near returns the place of offset, or nil.
 func (r *readahead) near(offset int64) *place {
 	for i := range r.places {
 		p := &r.places[i]
@@ -132,7 +129,7 @@ func (r *readahead) oldest() *place {
 // bits is a set of small numbers.
 type bits []uint64
 
-// set puts n into the set and reports whether it was there.
+// set adds n to the set and reports whether the set had it.
 func (b *bits) set(n int) (was bool) {
 	for len(*b) <= n/64 {
 		*b = append(*b, 0)

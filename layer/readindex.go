@@ -14,16 +14,14 @@ import (
 	"github.com/ladle-dev/ladle/store"
 )
 
-// firstTail is how much of a blob's end is asked for before anything is known
-// of it. It holds the whole TOC of a layer of some hundred files; larger ones
-// take a second request.
+// firstTail is the number of bytes of the blob's end in the first request. It contains
+// the whole TOC of a layer with some hundred files; a larger one needs a second request.
 const firstTail = 64 << 10
 
-// encoded is an index as the store keeps it, which takes less memory than its
-// tree.
+// encoded is an index in the encoding of the store, which needs less memory than a tree.
 type encoded struct {
 	toc, compressedTOC digest.Digest
-	content            store.Content // but for what only a request says
+	content            store.Content // without the fields that depend on a Request
 }
 
 func encode(idx *index.Index) *encoded {
@@ -35,10 +33,9 @@ func encode(idx *index.Index) *encoded {
 	}}
 }
 
-// readIndex fetches and parses the index of src: with one request, two where
-// the TOC is large, and more only where it is external. Its tree is among those
-// that were made lately: what the TOC with its digest says, whether an image
-// names that or not.
+// readIndex fetches and parses the index of src: with one request, with two if the TOC is
+// large, with more if it is external. It adds the tree to s.trees under the digest of the
+// TOC, whether or not an image refers to that.
 func (s *Set) readIndex(ctx context.Context, src fetch.Source) (*encoded, error) {
 	end := blobEnd{blob: s.fetch.Blob(src)}
 	var err error
@@ -73,8 +70,8 @@ func (s *Set) readIndex(ctx context.Context, src fetch.Source) (*encoded, error)
 	return encode(idx), nil
 }
 
-// parse parses a TOC while it comes. What is wrong with the way it comes is not
-// taken for a bad one.
+// parse parses a TOC while it is received. It distinguishes errors of the connection from
+// an invalid TOC.
 func parse(toc io.Reader, footer index.Footer) (*index.Index, error) {
 	r := &failing{Reader: toc}
 	idx, err := index.Parse(r, footer)
@@ -87,7 +84,7 @@ func parse(toc io.Reader, footer index.Footer) (*index.Index, error) {
 	return idx, nil
 }
 
-// failing keeps the error that reading ended with, if it is not the end.
+// failing stores the error of its Reader, except io.EOF.
 type failing struct {
 	io.Reader
 	err error
@@ -101,7 +98,8 @@ func (f *failing) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// invalid tells blobs that have no TOC from those with a bad one.
+// invalid returns ErrNotLazy for a blob without a TOC, and ErrInvalid for one with an
+// invalid TOC.
 func invalid(err error) error {
 	if errors.Is(err, index.ErrNoTOC) {
 		return fmt.Errorf("%w: %w", ErrNotLazy, err)
@@ -109,15 +107,15 @@ func invalid(err error) error {
 	return fmt.Errorf("%w: %w", ErrInvalid, err)
 }
 
-// blobEnd is a blob whose last bytes are known.
+// blobEnd is a blob with its last bytes.
 type blobEnd struct {
 	blob *fetch.Blob
 	tail []byte
 	size int64 // of the blob, in bytes
 }
 
-// open returns a reader of the n bytes at off of the blob and asks only for
-// those that are not in the tail.
+// open returns a reader of the n bytes at off of the blob. It requests only bytes before
+// the tail.
 func (b blobEnd) open(ctx context.Context, off, n int64) (io.ReadCloser, error) {
 	known := b.size - int64(len(b.tail))
 	if off >= known {
@@ -131,14 +129,14 @@ func (b blobEnd) open(ctx context.Context, off, n int64) (io.ReadCloser, error) 
 	return joined{io.MultiReader(head, rest), head}, nil
 }
 
-// joined is what a reader reads and another one closes.
+// joined is a Reader and the Closer of another one.
 type joined struct {
 	io.Reader
 	io.Closer
 }
 
-// externalTOC fetches the TOC of src from the image that holds the TOCs of
-// src's image. It returns the TOC's size in bytes, too.
+// externalTOC fetches the TOC of src from the image with the TOCs of src's image, and
+// returns it with its size in bytes.
 func (s *Set) externalTOC(ctx context.Context, src fetch.Source) (toc io.ReadCloser, size int64, err error) {
 	ref, err := index.ExternalTOCRef(src.Ref)
 	if err != nil {

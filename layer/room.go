@@ -2,33 +2,32 @@ package layer
 
 import "github.com/containerd/log"
 
-// room is for what the disk has room.
+// room is the state of the disk: which chunks may be stored.
 type room int
 
 const (
-	// roomAll: for what is fetched ahead, too.
+	// roomAll: all chunks, including those that are fetched ahead.
 	roomAll room = iota
-	// roomAsked: less than the reserve is free. Only what a reader asked for is
-	// stored. What comes with it is kept in memory for a while, and stored if a
-	// reader asks for it meanwhile.
-	roomAsked
-	// roomNone: it did not take, or lost, chunks in the last seconds. It is tried
-	// again for what a reader asks for.
+	// roomRequested: less than the reserve is free. Only chunks that a reader
+	// requested are stored. Other chunks of the same run are cached in memory for
+	// memoryLife, and stored if a reader requests them meanwhile.
+	roomRequested
+	// roomNone: the disk refused or lost chunks within memoryLife. Only chunks that a
+	// reader requested are tried to be stored.
 	roomNone
 )
 
-// room returns for what there is room, and logs when that changes between
-// roomAll and the others.
+// room returns the state of the disk, and logs changes between roomAll and roomRequested.
 func (s *Set) room() room {
 	low := s.store.IsLow()
 	if s.memory.low.Swap(low) != low {
 		logSpace(s, low)
 	}
 	switch {
-	case s.memory.refused():
+	case s.memory.isUnavailable():
 		return roomNone
 	case low:
-		return roomAsked
+		return roomRequested
 	}
 	return roomAll
 }
@@ -39,8 +38,8 @@ func logSpace(s *Set, low bool) {
 	switch {
 	case err != nil:
 	case low:
-		logger.Warn("less than the reserve is free on the disk: nothing is fetched ahead")
+		logger.Warn("free disk space is below the reserve: prefetch and background fetch are paused")
 	default:
-		logger.Info("more than the reserve is free on the disk: layers are fetched ahead again")
+		logger.Info("free disk space is above the reserve: prefetch and background fetch continue")
 	}
 }

@@ -6,46 +6,46 @@ import (
 	"sync/atomic"
 )
 
-// run is one request for a span of chunks. Its parts are unpacked side by side,
-// so that chunks become present in order only within a part.
+// run is one request for a span of chunks. Its parts are decompressed concurrently, so
+// that chunks become present in order only within a part.
 type run struct {
 	span
-	asked span // what a reader asked for; it is empty if none did
-	// unwanted ends when a reader waits for the run, or it is of no more use.
-	unwanted context.Context
-	want     context.CancelFunc // ends unwanted
-	inMemory atomic.Int64       // bytes that are not on disk
-	waiters  atomic.Int64       // calls of wait that have not returned
-	again    bool               // all sources were tried before; of the goroutine that fetches
-	mu       struct {
+	requested span // chunks that a reader requested; empty: none did
+	// speculative ends when a reader waits for the run, and with the run.
+	speculative context.Context
+	prioritize  context.CancelFunc // ends speculative
+	inMemory    atomic.Int64       // bytes that are not on disk
+	waiters     atomic.Int64       // calls of wait that have not returned
+	retried     bool               // all sources were tried before; of the fetching goroutine
+	mu          struct {
 		sync.Mutex
-		present []bool        // of the chunks of span
-		ready   int           // chunks [first, ready) are present
-		err     error         // why the run ended early
-		ended   bool          // no more chunks come
-		changed chan struct{} // closed when any of the above changes; nil if nobody waits
-		readers int           // that wait
-		last    error         // what the latest try came to that failed
-		givenUp bool          // there was no reader after a failure: no other one follows
+		present   []bool        // of the chunks of span
+		ready     int           // chunks [first, ready) are present
+		err       error         // of the end of the run
+		ended     bool          // no more chunks become present
+		changed   chan struct{} // closed when any of the above changes; nil: no caller waits
+		readers   int           // number of waiting readers
+		last      error         // of the latest failed try
+		abandoned bool          // ends after a failure without a waiting reader
 	}
 }
 
-// newRun returns the run for the chunks of s, which ends with ctx. A reader asked for
-// the chunks of asked.
-func newRun(ctx context.Context, s, asked span) *run {
-	r := &run{span: s, asked: asked}
-	r.unwanted, r.want = context.WithCancel(ctx)
+// newRun returns the run for the chunks of s, with the lifetime of ctx. A reader
+// requested the chunks of requested.
+func newRun(ctx context.Context, s, requested span) *run {
+	r := &run{span: s, requested: requested}
+	r.speculative, r.prioritize = context.WithCancel(ctx)
 	r.mu.present = make([]bool, s.end-s.first)
 	r.mu.ready = s.first
 	return r
 }
 
-// wait returns when the n-th chunk, one of the run's, is present or will not be.
+// wait waits until the n-th chunk, one of the run's, is present or the run has ended.
 func (r *run) wait(ctx context.Context, n int) error {
 	r.waiters.Add(1)
 	defer r.waiters.Add(-1)
 	for {
-		changed, err := r.look(n)
+		changed, err := r.poll(n)
 		if changed == nil {
 			return err
 		}
@@ -57,9 +57,9 @@ func (r *run) wait(ctx context.Context, n int) error {
 	}
 }
 
-// look returns nil if the n-th chunk is present, the error if it will not be,
-// or what is closed when there is news.
-func (r *run) look(n int) (changed <-chan struct{}, err error) {
+// poll returns nil if the n-th chunk is present, the error if the run has ended, or else
+// a channel that is closed when that changes.
+func (r *run) poll(n int) (changed <-chan struct{}, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
@@ -73,7 +73,7 @@ func (r *run) look(n int) (changed <-chan struct{}, err error) {
 	return r.mu.changed, nil
 }
 
-// changedLocked wakes those who wait.
+// changedLocked wakes all waiting callers.
 func (r *run) changedLocked() {
 	if r.mu.changed != nil {
 		close(r.mu.changed)
@@ -81,8 +81,8 @@ func (r *run) changedLocked() {
 	}
 }
 
-// done says that the n-th chunk is present.
-func (r *run) done(n int) {
+// markPresent records that the n-th chunk is present.
+func (r *run) markPresent(n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.mu.present[n-r.first] = true
@@ -92,17 +92,17 @@ func (r *run) done(n int) {
 	r.changedLocked()
 }
 
-// finish says that no more chunks come, err telling why if some are missing.
+// finish ends the run; err is nil if all chunks are present.
 func (r *run) finish(err error) {
-	r.want() // gives back what unwanted takes
+	r.prioritize() // frees speculative
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.mu.ended, r.mu.err = true, err
 	r.changedLocked()
 }
 
-// at returns the first chunk that is not present yet.
-func (r *run) at() int {
+// head returns the first chunk that is not present yet.
+func (r *run) head() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.mu.ready

@@ -7,17 +7,17 @@ import (
 	"github.com/ladle-dev/ladle/store"
 )
 
-// join returns, for a reader, the run that fetches the n-th chunk, starting one if
-// there is none, or nil if the chunk is no longer absent. A run that is started
-// fetches the chunks before end, too. A reader more than maxWindow bytes of the blob
-// behind the head of a run, such as a long prefetch, gets a run of its own.
+// join returns, for a reader, the run that fetches the n-th chunk; nil if the chunk is
+// not absent any more. If there is no run, it starts one that fetches the chunks before
+// end, too. A reader more than maxWindow bytes of the blob behind the head of a run, such
+// as a long prefetch, gets a run of its own.
 func (l *Layer) join(n, end int) *run {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.mu.used = time.Now()
-	r, line := l.comingLocked(n)
+	l.mu.active = time.Now()
+	r, before := l.runOfLocked(n)
 	switch {
-	case r != nil && line <= maxWindow:
+	case r != nil && before <= maxWindow:
 	case l.data.State(n) != store.Absent:
 		return nil
 	case r != nil:
@@ -25,15 +25,15 @@ func (l *Layer) join(n, end int) *run {
 	default:
 		r = l.startLocked(n, end, span{n, end})
 	}
-	r.want()
+	r.prioritize()
 	return r
 }
 
 // startLocked starts the run for an absent chunk.
-func (l *Layer) startLocked(n, end int, asked span) *run {
+func (l *Layer) startLocked(n, end int, requested span) *run {
 	full := l.set.room() != roomAll
 	if p, ok := l.program(n); ok && !full {
-		return l.aloneLocked(span{n, max(end, p.end)}, asked, l.programWindow())
+		return l.startSpanLocked(span{n, max(end, p.end)}, requested, l.programWindow())
 	}
 	window, sequential := l.mu.ahead.miss(n, l.table.At(n).BlobOffset, l.firstWindow())
 	if !sequential {
@@ -42,13 +42,13 @@ func (l *Layer) startLocked(n, end int, asked span) *run {
 	if full {
 		window = minFirst
 	}
-	r := l.runLocked(l.planLocked(n, end, window), asked)
+	r := l.runLocked(l.planLocked(n, end, window), requested)
 	l.mu.ahead.fetched(r.span, l.table.At(r.first).BlobOffset, l.table.At(r.end-1).BlobEnd)
 	return r
 }
 
-// windowAround returns the window, given that for small files, of a run that
-// starts at the n-th chunk.
+// windowAround returns the window of a run from the n-th chunk on, given the one for
+// small files.
 func (l *Layer) windowAround(n int, window int64) int64 {
 	c := l.table.At(n)
 	if size := c.BlobEnd - c.BlobOffset; size >= largeChunk {
@@ -57,13 +57,13 @@ func (l *Layer) windowAround(n int, window int64) int64 {
 	return window
 }
 
-// largeChunk is from how many bytes of the blob on a chunk is part of a large
-// file, whose neighbours are seldom wanted with it.
+// largeChunk is the size in the blob, in bytes, from which a chunk counts as one of a
+// large file: its neighbours are seldom read together with it.
 const largeChunk = 256 << 10
 
-// ask starts the runs for the chunks of s that are absent, if the disk has room:
-// nobody waits for them.
-func (l *Layer) ask(s span, window int64) (started []*run) {
+// startAhead starts runs for the absent chunks of s, without a waiting reader, if the
+// disk has space.
+func (l *Layer) startAhead(s span, window int64) (started []*run) {
 	if l.set.room() != roomAll {
 		return nil
 	}
@@ -71,32 +71,31 @@ func (l *Layer) ask(s span, window int64) (started []*run) {
 	defer l.mu.Unlock()
 	for n := s.first; n < s.end; n++ {
 		if l.absentLocked(n) {
-			started = append(started, l.aloneLocked(span{n, s.end}, span{}, window))
+			started = append(started, l.startSpanLocked(span{n, s.end}, span{}, window))
 		}
 	}
 	return started
 }
 
-// aloneLocked starts a run for the chunks of s, which tell nothing of what is read
-// next. If they are few, neighbours come along that fill the window.
-func (l *Layer) aloneLocked(s, asked span, window int64) *run {
-	return l.runLocked(l.planLocked(s.first, s.end, l.windowAround(s.first, window)), asked)
+// startSpanLocked starts a run for the chunks of s, without an effect on readahead. If
+// these are fewer bytes than window, neighbours are fetched with them.
+func (l *Layer) startSpanLocked(s, requested span, window int64) *run {
+	return l.runLocked(l.planLocked(s.first, s.end, l.windowAround(s.first, window)), requested)
 }
 
-// planLocked returns the span of a run of up to window bytes of the blob from
-// chunk n on.
+// planLocked returns the span of a run of up to window bytes of the blob from chunk n on.
 func (l *Layer) planLocked(n, end int, window int64) span {
-	coming := func(n int) bool {
-		r, _ := l.comingLocked(n)
+	inRun := func(n int) bool {
+		r, _ := l.runOfLocked(n)
 		return r != nil
 	}
-	return planner{l.table, l.absentLocked, coming}.around(n, end, window)
+	return planner{l.table, l.absentLocked, inRun}.around(n, end, window)
 }
 
-// runLocked starts a run for s. A reader asked for the chunks of asked, which is empty
-// if none did.
-func (l *Layer) runLocked(s, asked span) *run {
-	r := newRun(l.ctx, s, asked)
+// runLocked starts a run for s. A reader requested the chunks of requested, which can be
+// empty.
+func (l *Layer) runLocked(s, requested span) *run {
+	r := newRun(l.ctx, s, requested)
 	l.mu.runs = append(l.mu.runs, r)
 	l.wg.Go(func() {
 		started, err := l.set.budget.start(l.ctx, r)
@@ -112,19 +111,19 @@ func (l *Layer) runLocked(s, asked span) *run {
 	return r
 }
 
-// comingLocked returns the run that is going to have the n-th chunk first, and
-// how many bytes of the blob come before it. There is none if r is nil.
-func (l *Layer) comingLocked(n int) (r *run, line int64) {
+// runOfLocked returns the run that will have the n-th chunk first, or nil, and the number
+// of bytes of the blob that it receives before the chunk.
+func (l *Layer) runOfLocked(n int) (r *run, before int64) {
 	for _, o := range l.mu.runs {
-		at := o.at()
-		if n < at || n >= o.end || o.givenUp() {
+		head := o.head()
+		if n < head || n >= o.end || o.isAbandoned() {
 			continue
 		}
-		if before := l.table.At(n).BlobOffset - l.table.At(at).BlobOffset; r == nil || before < line {
-			r, line = o, before
+		if bytes := l.table.At(n).BlobOffset - l.table.At(head).BlobOffset; r == nil || bytes < before {
+			r, before = o, bytes
 		}
 	}
-	return r, line
+	return r, before
 }
 
 // isAbsent reports whether the n-th chunk is neither on disk nor in memory.
@@ -136,13 +135,13 @@ func none(int) bool { return false }
 
 // absentLocked reports whether the n-th chunk is absent and in no run.
 func (l *Layer) absentLocked(n int) bool {
-	r, _ := l.comingLocked(n)
+	r, _ := l.runOfLocked(n)
 	return r == nil && l.isAbsent(n)
 }
 
-// firstWindow is three times what the link carries during one round trip: with much
-// less a request costs more than its bytes, with much more the bytes that
-// nobody asked for hold up those that somebody will.
+// firstWindow is three times the bytes that the link carries during one round trip: with
+// much less, a request costs more than its bytes; with much more, bytes that are not read
+// delay those that are.
 func (l *Layer) firstWindow() int64 {
 	link := l.sources.link()
 	return min(max(int64(3*link.RoundTrip.Seconds()*link.Bandwidth), minFirst), maxFirst)
@@ -151,8 +150,8 @@ func (l *Layer) firstWindow() int64 {
 // programWindow is the window of programs and libraries.
 func (l *Layer) programWindow() int64 { return l.firstWindow() / 2 }
 
-// readAhead notes that the chunks of s are read, and starts the next run if the
-// reader is sequential.
+// readAhead records that the chunks of s were read, and starts the next run if the reader
+// is sequential.
 func (l *Layer) readAhead(s span) {
 	if s.first == s.end {
 		return

@@ -18,29 +18,28 @@ import (
 	"github.com/ladle-dev/ladle/store"
 )
 
-// Options say how layers are opened and read. Zero fields mean the defaults
-// in brackets.
+// Options configure a Set. Zero fields mean the defaults in brackets.
 type Options struct {
-	ReadTimeout  time.Duration // a reader waits for bytes no longer than this [60 s]
-	OpenTimeout  time.Duration // to have a layer's index [30 s]
-	PrefetchSize int64         // bytes of a blob to prefetch where its author set no landmark [0]
+	ReadTimeout  time.Duration // bound of one read [60 s]
+	OpenTimeout  time.Duration // bound of fetching a layer's index [30 s]
+	PrefetchSize int64         // bytes to prefetch of a blob without a landmark [0]
 	NoPrefetch   bool          // ignore landmarks and PrefetchSize
-	NoFill       bool          // do not fetch the rest of the layers while nobody reads
-	FillDelay    time.Duration // without any reader before layers are filled [5 s]
-	FillRetry    time.Duration // a layer is left alone that could not be filled [60 s]
+	NoFill       bool          // do not fill layers in the background
+	FillDelay    time.Duration // without a waiting reader before layers are filled [5 s]
+	FillRetry    time.Duration // before a layer is filled again after an error [60 s]
 
-	// ChunkMemory is how many bytes of memory chunks take, of all layers, while
-	// they are unpacked and verified, and what unpacks them. Half of it is for
-	// those that readers wait for. A chunk that needs more than half passes
-	// alone. [128 MiB]
+	// ChunkMemory bounds the bytes of memory, over all layers, for chunks that are
+	// decompressed and verified, and for decompressors. Half of it is for chunks
+	// that readers wait for. A chunk that needs more than half is processed alone.
+	// [128 MiB]
 	ChunkMemory int64
 
-	// Images returns images that have a blob and can perhaps be read, when those
-	// that are known to have it may not. Nil: there are none.
+	// Images returns further images with a blob, which may be readable, if the images
+	// known may not be read any more. Nil: none.
 	Images func(ctx context.Context, known []string, blob digest.Digest) []string
 
-	Layers *metrics.Layers // layers that were opened; nil: not counted
-	Chunks *metrics.Chunks // chunks that were verified; nil: not counted
+	Layers *metrics.Layers // opened layers; nil: not counted
+	Chunks *metrics.Chunks // verified chunks; nil: not counted
 	Reads  *metrics.Reads  // reads of layers; nil: not counted
 }
 
@@ -70,55 +69,54 @@ type Set struct {
 	fetch  *fetch.Client
 	opts   Options
 	trees  *trees
-	files  *lru.Cache[store.ID, files] // of the layers that were read lately
+	files  *lru.Cache[store.ID, files] // of recently read layers
 	memory *memory
 	budget *budget
 
 	once flights
 
-	ctx    context.Context // lives from NewSet to Close
+	ctx    context.Context // from NewSet to Close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // openings, prefetches and the filler
 
 	mu struct {
 		sync.Mutex
-		// layers are those with a reference.
+		// layers has the layers with refs > 0.
 		layers map[store.ID]*Layer
-		// openings are indexes that are being fetched or were fetched ahead
-		// and that no Open has asked for yet.
+		// openings has the openings in progress and the cached ones.
 		openings map[fetch.Source]*opening
 	}
 }
 
-// NewSet returns the set of the layers in st, whose blobs client fetches. Its
-// background work lasts until Close.
+// NewSet returns the set of the layers in st. client fetches their blobs. Background work
+// runs until Close.
 func NewSet(st *store.Store, client *fetch.Client, opts Options) *Set {
 	s := &Set{store: st, fetch: client, opts: opts.withDefaults(), trees: newTrees(), files: newFiles(), memory: newMemory()}
 	s.budget = newBudget(s.opts.ChunkMemory)
-	// The set is where the lifetime of all background work starts.
+	// The set is the root of the lifetimes of all background work.
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.mu.layers = map[store.ID]*Layer{}
 	s.mu.openings = map[fetch.Source]*opening{}
-	s.room() // a disk that is full already is worth a line in the log
+	s.room() // logs if the disk is full already
 	if !s.opts.NoFill {
 		s.wg.Go(s.fill)
 	}
 	return s
 }
 
-// flights are what is done once, however many want it at the same time.
+// flights share the work of concurrent calls.
 type flights struct {
-	manifest singleflight.Group // is fetched; by reference and digest
-	add      singleflight.Group // a layer to the store; by flight
-	find     singleflight.Group // a layer's files; by flight
+	manifest singleflight.Group // fetch a manifest; key: reference and digest
+	add      singleflight.Group // add a layer to the store; key: flight
+	find     singleflight.Group // find a layer's files; key: flight
 }
 
 // flight is the key of a layer.
 func flight(id store.ID) string { return string(id.Blob + id.TOC) }
 
-// Layer returns a layer that the store has. It needs no network. All callers
-// share one *Layer; each closes it. A layer that was found damaged while it was open
-// is shared until the store has it again.
+// Layer returns a layer of the store, without network. All callers share one *Layer, and
+// each closes it. A layer that was found damaged while it was open is shared until the
+// store has it again.
 func (s *Set) Layer(id store.ID) (*Layer, error) {
 	if l := s.share(id, nil); l != nil {
 		return l, nil
@@ -131,14 +129,14 @@ func (s *Set) Layer(id store.ID) (*Layer, error) {
 	if l == mine {
 		return l, nil
 	}
-	if err := mine.stop(); err != nil { // another caller was faster
+	if err := mine.stop(); err != nil { // a concurrent call has added the layer
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
 }
 
-// share returns the layer id with one reference more, or mine, which has one,
-// if nobody has it.
+// share returns the open layer id with a further reference. If the layer is not open, it
+// adds mine, which has one reference and may be nil, and returns it.
 func (s *Set) share(id store.ID, mine *Layer) *Layer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,9 +162,9 @@ func (s *Set) load(id store.ID) (*Layer, error) {
 	if err != nil {
 		return nil, errors.Join(data.Damaged(err), data.Close())
 	}
-	l := &Layer{set: s, data: data, table: table, refs: 1, following: make(chan struct{}, maxFollowing)}
+	l := &Layer{set: s, data: data, table: table, refs: 1, linkedSem: make(chan struct{}, maxLinked)}
 	l.ctx, l.cancel = context.WithCancel(s.ctx)
-	l.mu.used = time.Now() // who opens it is about to read
+	l.mu.active = time.Now() // the caller is about to read
 	refs := data.Sources()
 	for i := len(refs) - 1; i >= 0; i-- {
 		s.addSource(l, refs[i])
@@ -174,7 +172,7 @@ func (s *Set) load(id store.ID) (*Layer, error) {
 	return l, nil
 }
 
-// checkFits makes sure that the chunks lie in a data file of size bytes.
+// checkFits checks that all chunks are within a data file of size bytes.
 func checkFits(t index.Table, size int64) error {
 	if n := t.Len(); n > 0 {
 		if c := t.At(n - 1); c.DataOffset+c.Size > size {
@@ -190,7 +188,7 @@ func (s *Set) addSource(l *Layer, ref string) {
 	})
 }
 
-// errClosed is returned for what was closed already.
+// errClosed is the error of an operation after Close.
 var errClosed = errors.New("closed")
 
 func (s *Set) close(l *Layer) error {
@@ -211,12 +209,11 @@ func (s *Set) close(l *Layer) error {
 	return l.stop()
 }
 
-// Usage returns the bytes and inodes that a layer takes on disk, or
+// Usage returns the bytes and inodes of a layer on disk. The error wraps
 // store.ErrNotFound.
 func (s *Set) Usage(id store.ID) (bytes, inodes int64, err error) { return s.store.Usage(id) }
 
-// goLocked does work in the background; it reports false when the set is
-// closed.
+// goLocked runs work in the background; it returns false if the set was closed.
 func (s *Set) goLocked(work func()) bool {
 	if s.ctx.Err() != nil {
 		return false
@@ -225,18 +222,18 @@ func (s *Set) goLocked(work func()) bool {
 	return true
 }
 
-// background does work for l, which the caller has open, and keeps it open
-// meanwhile. It waits for nothing.
-func (s *Set) background(l *Layer, work func() error) {
+// background runs work for l in the background, with a reference to l. It logs an error
+// of work with the message failure. The caller has a reference to l.
+func (s *Set) background(l *Layer, failure string, work func() error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	started := s.goLocked(func() {
 		err := work()
 		if l.ctx.Err() == nil && err != nil && !errors.Is(err, errNoRoom) {
-			log.G(l.ctx).WithError(err).WithField("layer", l.ID().Blob).Warn("prefetch")
+			log.G(l.ctx).WithError(err).WithField("layer", l.ID().Blob).Warn(failure)
 		}
 		if err := l.Close(); err != nil {
-			log.G(s.ctx).WithError(err).WithField("layer", l.ID().Blob).Error("close")
+			log.G(s.ctx).WithError(err).WithField("layer", l.ID().Blob).Error("closing a layer failed")
 		}
 	})
 	if started {
@@ -244,8 +241,8 @@ func (s *Set) background(l *Layer, work func() error) {
 	}
 }
 
-// Close ends all background work. Layers that are still open return errors
-// for what is not present.
+// Close ends all background work. Reads of layers that are still open return an error for
+// absent chunks.
 func (s *Set) Close() error {
 	s.mu.Lock()
 	s.cancel()

@@ -8,8 +8,8 @@ import (
 	"github.com/ladle-dev/ladle/fetch"
 )
 
-// sources is where a layer's blob can be fetched: one blob per image that is
-// known to have it, the newest image first.
+// sources are the images that a layer's blob can be fetched from: one fetch.Blob for each
+// known image, the newest image first.
 type sources struct {
 	mu struct {
 		sync.Mutex
@@ -18,10 +18,10 @@ type sources struct {
 	}
 }
 
-// maxSources bounds how many images are tried for one run.
+// maxSources bounds the images that are tried for one run.
 const maxSources = 8
 
-// add puts the image ref first.
+// add makes the image ref the first one.
 func (s *sources) add(ref string, blob func() *fetch.Blob) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,8 +47,7 @@ func (s *sources) images() []string {
 	return slices.Clone(s.mu.refs)
 }
 
-// blobs returns the blobs to try, in order: those that could not be read lately
-// are last.
+// blobs returns the blobs in the order to try them: those with recent failures are last.
 func (s *sources) blobs() []*fetch.Blob {
 	s.mu.Lock()
 	all := slices.Clone(s.mu.found)
@@ -63,7 +62,7 @@ func (s *sources) blobs() []*fetch.Blob {
 	return all
 }
 
-// link returns what is known of the way to the first source.
+// link returns the estimate for the path to the first source.
 func (s *sources) link() fetch.Link {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -73,7 +72,7 @@ func (s *sources) link() fetch.Link {
 	return s.mu.found[0].Link()
 }
 
-// failure returns what the sources came to lately, if all fail; else nil.
+// failure returns the recent errors of all sources if all are failing; else nil.
 func (s *sources) failure() error {
 	var all []error
 	for _, b := range s.blobs() {
@@ -86,7 +85,7 @@ func (s *sources) failure() error {
 	return errors.Join(all...)
 }
 
-// of returns the blobs of those images that are among the sources.
+// of returns the blobs of the given images that are among the sources.
 func (s *sources) of(refs []string) (blobs []*fetch.Blob) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -11,10 +11,10 @@ import (
 	"github.com/ladle-dev/ladle/index"
 )
 
-// errWrongBytes is returned for bytes that are not what the index says.
+// errWrongBytes is the error of bytes that do not match the index.
 var errWrongBytes = errors.New("wrong bytes")
 
-// wrongStream is errWrongBytes with the bytes of the blob that are wrong.
+// wrongStream is errWrongBytes with the range of the wrong bytes in the blob.
 type wrongStream struct {
 	error
 	from, to int64
@@ -30,25 +30,25 @@ func verify(c index.Chunk, p []byte) error {
 	return nil
 }
 
-// input is the bytes of a blob from somewhere on. Its buffer is of the type for
-// which decompressors have a fast path.
+// input is the bytes of a blob from an offset on. Its buffer has the type for which
+// decompressors have a fast path.
 type input struct {
 	*bufio.Reader
 	body *body
 }
 
-// newInput returns the bytes of r, the first of which is at off of the blob.
+// newInput returns the bytes of r; the first is at off of the blob.
 func newInput(buffer *bufio.Reader, r io.Reader, off int64) input {
 	b := &body{r: r, pos: off}
 	buffer.Reset(b)
 	return input{buffer, b}
 }
 
-// body counts what is read of a request's answer.
+// body counts the bytes that are read of an answer.
 type body struct {
 	r   io.Reader
-	pos int64 // in the blob, of the next byte
-	err error // why no more bytes come, but for io.EOF
+	pos int64 // offset of the next byte in the blob
+	err error // of r, except io.EOF
 }
 
 func (b *body) Read(p []byte) (int, error) {
@@ -60,11 +60,11 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// left returns how many bytes there are before the one at off of the blob.
+// left returns the number of bytes before the one at off of the blob.
 func (in input) left(off int64) int64 { return off - in.body.pos + int64(in.Buffered()) }
 
-// skipTo goes on to the byte at off of the blob. It is an error of the blob, or
-// of its index, if a stream has reached behind it.
+// skipTo discards bytes up to off of the blob. If a stream has read beyond off, the blob
+// or its index is wrong.
 func (in input) skipTo(off int64) error {
 	n := in.left(off)
 	if n < 0 {
@@ -76,8 +76,8 @@ func (in input) skipTo(off int64) error {
 	return nil
 }
 
-// fault returns why the connection broke, if that is the reason for err, and
-// else that the bytes are wrong.
+// fault returns the error of the connection, if it is the reason for err, else
+// errWrongBytes.
 func (in input) fault(err error) error {
 	if in.body.err != nil {
 		return in.body.err
@@ -93,9 +93,9 @@ type stream struct {
 	pos         int64         // in the decompressed bytes
 }
 
-// read fills p with the decompressed bytes at off, which is not before the
-// end of the last read. Bytes that cannot be decompressed are wrong bytes;
-// an error of the connection is returned as it is.
+// read fills p with the decompressed bytes at off, which is not before the end of the
+// last read. The error is errWrongBytes for bytes that cannot be decompressed, or that of
+// the connection.
 func (s *stream) read(p []byte, off int64) error {
 	if err := s.decompress(p, off); err != nil {
 		return s.in.fault(err)

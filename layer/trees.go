@@ -13,22 +13,22 @@ import (
 )
 
 const (
-	// treesMemory is how many bytes of memory the trees take that were used
-	// lately. The one that was used last stays, however large.
+	// treesMemory bounds the bytes of memory of the cached trees. The newest tree is
+	// cached even if it is larger.
 	treesMemory = 256 << 20
 
 	treeLifetime = 30 * time.Second
 )
 
-// trees are the trees that were made lately, for those who make tree images of
-// them: a pull makes one over all layers soon after it opened them. They all go
-// when none was made for treeLifetime.
+// trees caches recently decoded trees, for tree images: after a pull has opened the
+// layers of an image, a tree image over all of them is made. All are dropped if none was
+// added for treeLifetime.
 type trees struct {
 	purge *time.Timer
 	mu    struct {
 		sync.Mutex
 		made  *simplelru.LRU[store.ID, madeTree]
-		bytes int64 // of all that are made
+		bytes int64 // of all trees in made
 	}
 }
 
@@ -39,7 +39,7 @@ type madeTree struct {
 
 func newTrees() *trees {
 	t := new(trees)
-	// What bounds it is not the number of trees.
+	// The bound is treesMemory; the number of trees is smaller.
 	made, err := simplelru.NewLRU(treesMemory, func(_ store.ID, m madeTree) { t.mu.bytes -= m.bytes })
 	if err != nil {
 		panic(err) // only for a size that is not positive
