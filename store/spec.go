@@ -24,7 +24,11 @@ type Spec struct {
 // Part is how many layers one diff of a Stack has.
 type Part struct{ Layers, Lower int }
 
-// Kind is how a tree relates to what lies below it where it is mounted.
+// Kind is the relation of a tree to the lowerdirs below it.
+//
+// The values are on disk: in the meta.json of tree images, and in the labels with the
+// stacks of merges (package snapshot). A value must not change its meaning; new kinds get
+// new values.
 type Kind uint8
 
 const (
