@@ -162,8 +162,8 @@ func (o *Offers) ask(ctx context.Context, sockets []string, c Challenge) Login {
 	return before.Login
 }
 
-// logFailed tells of lenders that did not lend: loudly if something is wrong
-// with one. Many images can be read without a login.
+// logFailed logs that no lender answered a challenge: as a warning if a lender failed.
+// Many images can be read without a login.
 func logFailed(ctx context.Context, c Challenge, errs []error, known bool) {
 	if len(errs) == 0 {
 		return
@@ -172,11 +172,11 @@ func logFailed(ctx context.Context, c Challenge, errs []error, known bool) {
 	wrong := slices.ContainsFunc(errs, func(err error) bool { return !errors.Is(err, errNobody) })
 	switch {
 	case known:
-		logger.Debug("credentials are used that were lent before")
+		logger.Debug("no lender has credentials for a registry host: earlier ones are used")
 	case wrong:
-		logger.Warn("no build lends credentials: ladle uses its own, if it has any")
+		logger.Warn("lenders failed to return credentials for a registry host: ladle's own are used")
 	default:
-		logger.Info("no build lends credentials: ladle uses its own, if it has any")
+		logger.Info("no lender has credentials for a registry host: ladle's own are used")
 	}
 }
 
@@ -203,7 +203,7 @@ func (o *Offers) Images(ctx context.Context, known []string, blob digest.Digest)
 	for _, socket := range o.lenders(known) {
 		found, err := askForImages(ctx, socket, blob)
 		if err != nil && !errors.Is(err, errNobody) {
-			log.G(ctx).WithError(err).WithField("socket", socket).WithField("blob", blob).Debug("no build says which images have the blob")
+			log.G(ctx).WithError(err).WithField("socket", socket).WithField("blob", blob).Debug("lender failed to return the images with a blob")
 		}
 		for _, ref := range found {
 			o.Offer(ref, socket)

@@ -74,7 +74,7 @@ func (o *Offers) askHosts(ctx context.Context, sockets []string, registry, repos
 			t.until = o.now().Add(deafFor)
 		}
 		log.G(ctx).WithError(errors.Join(errs...)).WithField("repository", repository).
-			Info("a lender does not say where the registry is")
+			Info("lenders failed to return the hosts of a registry")
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()

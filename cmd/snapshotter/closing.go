@@ -45,7 +45,7 @@ func (c closers) above(name string) closers {
 func (c closers) close(ctx context.Context) error {
 	var errs []error
 	for i := len(c) - 1; i >= 0; i-- {
-		log.G(ctx).WithField("part", c[i].name).Debug("stopping")
+		log.G(ctx).WithField("component", c[i].name).Debug("component stops")
 		if err := c[i].wait(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("stop %s: %w", c[i].name, err))
 		}

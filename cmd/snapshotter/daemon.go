@@ -140,7 +140,7 @@ func (l usableLayers) Offer(ref, socket string) {
 func (l usableLayers) drop(ctx context.Context, claimed func(store.ID) bool) error {
 	freed, err := l.store.Remove(ctx, claimed)
 	if freed > 0 {
-		log.G(ctx).WithField("bytes", freed).Info("unused layers are removed")
+		log.G(ctx).WithField("bytes", freed).Info("unused layers removed")
 	}
 	return err
 }

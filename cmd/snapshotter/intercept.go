@@ -54,11 +54,11 @@ func called(ctx context.Context, calls *metrics.Calls, full string, start time.T
 	entry := log.G(ctx).WithField("took", took)
 	switch code {
 	case codes.OK:
-		entry.Debug("answered")
+		entry.Debug("gRPC call answered")
 	case codes.AlreadyExists, codes.NotFound, codes.Canceled:
 		// AlreadyExists is how Prepare says that a layer is lazy.
-		entry.WithError(err).Debug("answered")
+		entry.WithError(err).Debug("gRPC call answered")
 	default:
-		entry.WithError(err).Warn("call failed")
+		entry.WithError(err).Warn("gRPC call failed")
 	}
 }

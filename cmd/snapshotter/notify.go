@@ -44,6 +44,6 @@ func notifyStopping(ctx context.Context) { notify(ctx, systemd.SdNotifyStopping)
 
 func notify(ctx context.Context, state string) {
 	if _, err := systemd.SdNotify(false, state); err != nil {
-		log.G(ctx).WithError(err).Warn("systemd cannot be told: " + state)
+		log.G(ctx).WithError(err).WithField("state", state).Warn("notifying systemd failed")
 	}
 }

@@ -67,10 +67,10 @@ func profiles() http.Handler {
 func serveHTTP(ctx context.Context, name string, l net.Listener, h http.Handler, open *closers) {
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
 	open.add(name, func(context.Context) error { return srv.Close() })
-	log.G(ctx).WithField("address", l.Addr()).Info(name + " are served")
+	log.G(ctx).WithField("server", name).WithField("address", l.Addr()).Info("HTTP server listens")
 	go func() {
 		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			log.G(ctx).WithError(err).Error(name + " are no longer served")
+			log.G(ctx).WithError(err).WithField("server", name).Error("HTTP server failed")
 		}
 	}()
 }

@@ -93,13 +93,13 @@ func (d *daemon) stop(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	if leave {
-		log.G(ctx).Info("ladle stops and leaves its mounts to the next process")
+		log.G(ctx).Info("ladle stops, its mounts remain for the next process")
 		for _, srv := range d.servers {
 			srv.leave()
 		}
 		return d.open.above(treesPart).close(ctx)
 	}
-	log.G(ctx).Info("ladle stops")
+	log.G(ctx).Info("ladle stops, its mounts are removed")
 	err := errors.Join(d.open.close(ctx), d.handover.withdraw())
 	for endpoint := range d.servers {
 		err = errors.Join(err, forget(endpointPrefix+endpoint))
