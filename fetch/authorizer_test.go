@@ -64,8 +64,8 @@ func TestTokenIsRenewed(t *testing.T) {
 	}
 }
 
-// TestFailedTokenIsNotKept: neither an error of the token server nor a caller
-// who goes away spoils the token for others.
+// TestFailedTokenIsNotKept: neither an error of the token server nor a caller that ends
+// makes the token fail for others.
 func TestFailedTokenIsNotKept(t *testing.T) {
 	data := random(1000)
 	for name, f := range map[string]registrytest.Fault{
@@ -119,8 +119,8 @@ func TestForbiddenToken(t *testing.T) {
 	}
 }
 
-// TestLeaderGoesAway: the caller that started the request of a token ends; the
-// others who wait for it get it.
+// TestLeaderGoesAway: when the caller that started the request of a token ends, the other
+// waiting callers get the token.
 func TestLeaderGoesAway(t *testing.T) {
 	data := random(1000)
 	r := registrytest.New(t, registrytest.Options{Token: true})

@@ -190,7 +190,7 @@ func TestHostsAreReadAgain(t *testing.T) {
 	}
 }
 
-// Where nobody could be asked for the bytes, the next read finds out at once who can.
+// After all hosts of a repository have failed, the next read gets the hosts anew.
 func TestOtherHostsAfterFailure(t *testing.T) {
 	data := random(1 << 20)
 	r := registrytest.New(t, registrytest.Options{})

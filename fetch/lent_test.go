@@ -68,8 +68,8 @@ func TestLentHosts(t *testing.T) {
 	}
 }
 
-// Who names the registry in ladle's own configuration is asked, else the lender,
-// else who is for any registry, else the registry.
+// The hosts are those that ladle's own configuration has for the registry, else those of
+// the lender, else those of _default, else the registry itself.
 func TestWhoseHosts(t *testing.T) {
 	data := random(1000)
 	own, any, lent := registrytest.New(t, registrytest.Options{}), registrytest.New(t, registrytest.Options{}), registrytest.New(t, registrytest.Options{})

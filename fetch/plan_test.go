@@ -136,10 +136,10 @@ func TestPlanEndsWithContext(t *testing.T) {
 	}
 }
 
-// TestManyReadersOfASickHost: a hundred readers that go on for a minute send a
-// sick host little more than one of them would, at most one request in each
-// backoff, and one each of those who do not know yet; and when the host is well
-// all of them are answered at once.
+// TestManyReadersOfASickHost: a hundred readers that continue for a minute send a failing
+// host little more than one reader would: at most one request in each backoff, and one
+// each of readers that have not tried before. When the host works again, all of them are
+// answered at once.
 func TestManyReadersOfASickHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const readers = 100

@@ -60,9 +60,9 @@ func newReferers(t *testing.T, next string) *referers {
 	return s
 }
 
-// TestRefererHasNoSignature: each server of a chain of redirections is told the
-// address at the registry, and none that of another one, whose query may be a
-// signature. The same goes for requests to where the chain ended before.
+// TestRefererHasNoSignature: each server of a chain of redirections receives the address
+// at the registry, and no other one, since the query of a later address may be a
+// signature. The same holds for requests to the cached end of the chain.
 func TestRefererHasNoSignature(t *testing.T) {
 	last := newReferers(t, "")
 	middle := newReferers(t, last.URL+"/last?signature=t")

@@ -30,8 +30,7 @@ func (l *lab) many(b *testing.B, n int) []store.ID {
 	return ids
 }
 
-// BenchmarkMount60 mounts and unmounts trees over 60 layers whose images are
-// made.
+// BenchmarkMount60 mounts and unmounts trees over 60 layers with existing images.
 func BenchmarkMount60(b *testing.B) {
 	for _, shape := range []struct {
 		name   string

@@ -32,8 +32,8 @@ func onEachDriver(t *testing.T, test func(t *testing.T, l *lab)) {
 	}
 }
 
-// lab is a FileSystem over a store whose layers have local data. When the test
-// ends it is closed, and nothing of it may be left.
+// lab is a FileSystem over a store of layers with local data. It is closed when the test
+// ends, and then nothing of it may be left.
 type lab struct {
 	*FileSystem
 	*shelf

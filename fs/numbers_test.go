@@ -108,8 +108,8 @@ func numbersBelow(t *testing.T, root string) map[string]uint64 {
 	return numbers
 }
 
-// checkEntries compares d_ino of what is in dir, whose own number is self, with
-// st_ino.
+// checkEntries compares d_ino with st_ino for the entries of dir; self is the number of
+// dir.
 func checkEntries(t *testing.T, dir string, self uint64) {
 	t.Helper()
 	entries, err := entriesOf(dir)

@@ -192,8 +192,8 @@ func TestMountFlags(t *testing.T) {
 	})
 }
 
-// TestPermissions: the kernel enforces modes and access control lists for
-// those who are not root.
+// TestPermissions: the kernel enforces modes and access control lists for other users
+// than root.
 func TestPermissions(t *testing.T) {
 	onEachDriver(t, func(t *testing.T, l *lab) {
 		root := tree.NewDir(0o755)

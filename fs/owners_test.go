@@ -146,7 +146,8 @@ func TestSameTreeAtOnceIsMountedOnce(t *testing.T) {
 	})
 }
 
-// TestWaitersLeave: whoever waits for a mount by another may stop waiting.
+// TestWaitersLeave: a call that waits for the mount of another call ends with its
+// context.
 func TestWaitersLeave(t *testing.T) {
 	l := newLab(t, "erofs")
 	ids := l.small(t, 1)

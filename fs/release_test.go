@@ -13,8 +13,8 @@ import (
 	"github.com/ladle-dev/ladle/store"
 )
 
-// TestReleaseAgain: a tree that could not be unmounted is still its owner's, who can
-// release it again.
+// TestReleaseAgain: a tree that could not be unmounted still has its owner, and can be
+// released again.
 func TestReleaseAgain(t *testing.T) {
 	onEachDriver(t, func(t *testing.T, l *lab) {
 		id := l.small(t, 1)[0]

@@ -64,7 +64,7 @@ func TestSettleHashesWhenThereAreSeveral(t *testing.T) {
 	var paths []string
 	for i, test := range []struct {
 		content string
-		like    int // the file whose inode it is to share; its own number: none
+		like    int // number of the file to share the inode of; its own number: none
 		hashed  bool
 	}{{"one", 0, false}, {"one", 0, false}, {"two", 2, false}, {"two", 2, true}, {"one", 0, true}} {
 		id := uint64(i + 1)

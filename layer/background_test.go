@@ -54,8 +54,7 @@ func (b *bench) holdBack(t testing.TB) (release func()) {
 	return func() { close(held) }
 }
 
-// What is to be prefetched is one request, which nobody who opens the layer
-// waits for, once.
+// A prefetch is one request, is made once, and no call of Open waits for it.
 func TestPrefetch(t *testing.T) {
 	for name, test := range map[string]struct {
 		opts  layer.Options

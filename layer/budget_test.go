@@ -149,8 +149,8 @@ func TestTinyBudget(t *testing.T) {
 	}
 }
 
-// A reader does not wait for runs that nobody waits for: not for memory that they
-// have, nor for their turn when he joins one that waits for it.
+// A reader does not wait for runs without a waiting reader: neither for their memory, nor
+// for their turn when it joins one that waits for it.
 func TestReadersGoFirst(t *testing.T) {
 	b := newBench(t, registrytest.Options{}, someFiles(61, 5), estargz.WithChunkSize(2<<20))
 	stalled, toc := convert(t, someFiles(62, 5), estargz.WithChunkSize(2<<20))

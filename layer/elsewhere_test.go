@@ -16,8 +16,9 @@ import (
 	"github.com/ladle-dev/ladle/store"
 )
 
-// A layer whose image may no longer be read is read from another that has it,
-// by the next process, too, and nobody asks where as long as it can be read.
+// If the image of a layer may not be read any more, the layer is read from another image
+// that has it, by the next process, too. Images are not asked for as long as the first
+// one can be read.
 func TestAnotherImage(t *testing.T) {
 	b := newBench(t, registrytest.Options{}, someFiles(20, 10))
 	b.stop(t)

@@ -81,7 +81,7 @@ func TestFillerWaits(t *testing.T) {
 	})
 }
 
-// Who opens a layer is about to read it: the filler does not get in his way.
+// A layer that was just opened is about to be read: the filler does not fill it yet.
 func TestFillerLeavesNewLayersAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, l := sourceless(t, Options{FillDelay: 5 * time.Second}, 4*time.Second)

@@ -14,7 +14,7 @@ import (
 	"github.com/ladle-dev/ladle/store"
 )
 
-// stalling returns a bench with an open layer whose bytes never come.
+// stalling returns a bench with an open layer of which no bytes ever arrive.
 func stalling(t *testing.T, opts layer.Options) (*bench, *layer.Layer) {
 	t.Helper()
 	b := newBench(t, registrytest.Options{}, someFiles(70, 20))
@@ -30,8 +30,7 @@ func stalling(t *testing.T, opts layer.Options) (*bench, *layer.Layer) {
 	return b, b.open(t)
 }
 
-// When the set is closed, readers get errors at once, and so does who opens
-// layers afterwards.
+// When the set is closed, reads fail at once, and so do later calls that open layers.
 func TestCloseDuringRuns(t *testing.T) {
 	for name, opts := range map[string]layer.Options{
 		"readers":  {NoFill: true},

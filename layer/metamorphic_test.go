@@ -80,8 +80,8 @@ func (w world) fault(nth uint64) registrytest.Fault {
 	return w.faults[r.IntN(len(w.faults))]
 }
 
-// Whatever the format, the options and the faults are: who reads anything gets
-// the bytes that went in or an error, and when the faults are over, the bytes.
+// With every format, option and fault, a read returns the original bytes or an error, and
+// after the faults the original bytes.
 func TestSameBytes(t *testing.T) {
 	for seed := range uint64(24) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

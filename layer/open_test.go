@@ -24,7 +24,7 @@ import (
 	"github.com/ladle-dev/ladle/store"
 )
 
-// convertExternal makes a layer of files whose TOC is a blob of its own.
+// convertExternal makes a layer of files with its TOC in a blob of its own.
 func convertExternal(t testing.TB, files []file) (blob, toc []byte, dgst digest.Digest) {
 	t.Helper()
 	c := externaltoc.NewGzipCompressor()
@@ -44,8 +44,8 @@ func convertExternal(t testing.TB, files []file) (blob, toc []byte, dgst digest.
 	return b.Bytes(), tocBlob.Bytes(), dgst
 }
 
-// newExternal returns a bench whose layer has an external TOC; its TOC image
-// says that toc is the TOC of layer.
+// newExternal returns a bench of a layer with an external TOC; its TOC image says that
+// toc is the TOC of layer.
 func newExternal(t testing.TB, toc func(real []byte) []byte, layer func(real digest.Digest) digest.Digest) *bench {
 	t.Helper()
 	b := newBench(t, registrytest.Options{Token: true}, someFiles(50, 30)[:30])

@@ -158,7 +158,7 @@ func TestOutage(t *testing.T) {
 	}
 }
 
-// A host whose name is not known costs no reader its bytes if there is another.
+// A host with an unknown name causes no read error if another host works.
 func TestUnknownHost(t *testing.T) {
 	b := newBench(t, registrytest.Options{}, someFiles(26, 3))
 	b.stop(t)

@@ -62,8 +62,8 @@ func program(t testing.TB, size int, interpreter string, libraries ...string) []
 	return b.Bytes()
 }
 
-// withSections adds a table of n sections to a program whose header counts
-// none, so that the table says how many it has. All have the same name, which is
+// withSections adds a table of n sections to a program with a section count of zero in
+// its header, so that the table has the number. All sections have the same name, which is
 // as long as the table.
 func withSections(program []byte, n int, names uint16) []byte {
 	p := slices.Clone(program)
@@ -114,7 +114,7 @@ func apart(files ...file) (all []file) {
 	return all
 }
 
-// twoLayers is a bench whose image has a second layer of the files above.
+// twoLayers is a bench of an image with a second layer of the files above.
 func twoLayers(t *testing.T, files, above []file, opts layer.Options) (b *bench, lower, upper *layer.Layer) {
 	t.Helper()
 	b = newBench(t, registrytest.Options{}, files)

@@ -21,7 +21,7 @@ import (
 // container runs.
 type answer struct {
 	name  string
-	kind  registrytest.Kind // who answers so
+	kind  registrytest.Kind // the kind of server with this answer
 	fault registrytest.Fault
 	fine  bool // the right bytes come of it
 }
@@ -100,9 +100,9 @@ func newConverted(t *testing.T) (c converted) {
 	return c
 }
 
-// opened returns a bench with an open layer whose readers wait for so long, and
-// where to read a part of it that is not there yet, too far from the blob's start
-// for skipping.
+// opened returns a bench with an open layer that has the given read timeout, and the
+// offset of an absent range that is too far from the blob's start to be reached by
+// skipping.
 func (a answer) opened(t *testing.T, c converted, timeout time.Duration) (b *bench, l *layer.Layer, off int64) {
 	b = benchOf(t, a.options(), c.files, c.blob, c.toc)
 	b.stop(t)

@@ -22,7 +22,7 @@ func attribute(t *testing.T, dir, path, name, value string) {
 	}
 }
 
-// attributed returns a layer whose directories have attributes, each written
+// attributed returns a layer with extended attributes on its directories, each written
 // "PATH NAME VALUE".
 func attributed(t *testing.T, entries, attributes []string) string {
 	t.Helper()

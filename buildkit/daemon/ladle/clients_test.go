@@ -109,8 +109,8 @@ func TestClientFetchesToken(t *testing.T) {
 // Register replaces the embedded client's.
 func (c *fetching) Register(s *grpc.Server) { auth.RegisterAuthServer(s, c) }
 
-// With buildctl's own code: who is logged in fetches the token, who is not has
-// nothing, and no password comes out.
+// With buildctl's own code: a client with a login fetches the token, one without has
+// none, and no password is disclosed.
 func TestDockersClientFetchesToken(t *testing.T) {
 	var asked atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -136,8 +136,8 @@ func TestDockersClientFetchesToken(t *testing.T) {
 	o.wants(t, "example/a", 200, "u", "hunter2") // for basic authentication
 }
 
-// Of those for whom an image was resolved, perhaps, only those are asked that
-// the registry lets read it.
+// Of clients that are supposed to be admitted, only those are asked that the registry
+// lets read the image.
 func TestSupposedClients(t *testing.T) {
 	var manifests atomic.Int64
 	registry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -193,7 +193,7 @@ func TestSupposedClients(t *testing.T) {
 	wants(200, "guessed")
 }
 
-// A registry that does not say who may read it is in the way of nobody else.
+// A registry that does not answer whether a client is admitted delays no other client.
 func TestSupposedClientsComeLast(t *testing.T) {
 	asked := make(chan struct{}, 100)
 	registry := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

@@ -117,7 +117,7 @@ func fill(t *testing.T, m cache.Manager) cache.ImmutableRef {
 	return made
 }
 
-// The keys of BuildKit's cache are the same whoever found out the digests.
+// The keys of BuildKit's cache do not depend on the origin of the digests.
 func TestDigests(t *testing.T) {
 	m := newCache(t)
 	plain := contenthash.ChecksumOpts{FollowLinks: true}

@@ -18,7 +18,7 @@ import (
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// guarded is a registry that has one blob, for whoever logs in.
+// guarded is a registry with one blob for clients that log in.
 type guarded struct {
 	*httptest.Server
 	blob []byte
@@ -46,9 +46,8 @@ func newGuarded(t *testing.T, blob []byte) *guarded {
 
 func (g *guarded) host() string { return strings.TrimPrefix(g.URL, "http://") }
 
-// A lazy layer is read with the credentials of those for whom it is read, and not
-// with those of whom it was read for before; first from the images that they were
-// let read themselves.
+// A lazy layer is read with the credentials of the clients of the build that reads it,
+// and not of earlier ones; first from the images that these clients are admitted to.
 func TestSourcesGiveNoAccess(t *testing.T) {
 	blob := []byte("a layer")
 	desc := ocispecs.Descriptor{MediaType: ocispecs.MediaTypeImageLayerGzip, Digest: digest.FromBytes(blob), Size: int64(len(blob))}
