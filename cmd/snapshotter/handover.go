@@ -23,7 +23,7 @@ const (
 
 // patience bounds how long readers wait for a process that takes their
 // connection over, from the first that was started to do so.
-var patience = time.Minute
+const patience = time.Minute
 
 // handover takes the FUSE connection of an earlier process of the service
 // over, and leaves its own to the next. In between systemd has it. A process
@@ -214,7 +214,7 @@ func offer(trees *fs.FileSystem, root string) error {
 	if err != nil {
 		return err
 	}
-	file, err := newTerms(terms{Format: exportFormat, Root: root, Driver: trees.Driver(), Init: conn.Init})
+	file, err := newTerms(terms{Format: fs.ConnectionFormat, Root: root, Driver: trees.Driver(), Init: conn.Init})
 	if err != nil {
 		return err
 	}

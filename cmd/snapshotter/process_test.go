@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,13 +17,8 @@ import (
 	"github.com/moby/sys/mountinfo"
 )
 
-// In the environment these make the test program run as ladle, with another
-// patience or export format.
-const (
-	asLadle      = "LADLE_TEST_RUN_AS_LADLE"
-	testPatience = "LADLE_TEST_PATIENCE"
-	testFormat   = "LADLE_TEST_FORMAT"
-)
+// asLadle in the environment makes the test program run as ladle.
+const asLadle = "LADLE_TEST_RUN_AS_LADLE"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asReader) != "" {
@@ -33,12 +27,6 @@ func TestMain(m *testing.M) {
 	}
 	if os.Getenv(asLadle) == "" {
 		os.Exit(m.Run())
-	}
-	if d, err := time.ParseDuration(os.Getenv(testPatience)); err == nil {
-		patience = d
-	}
-	if n, err := strconv.Atoi(os.Getenv(testFormat)); err == nil {
-		exportFormat = n
 	}
 	main()
 }

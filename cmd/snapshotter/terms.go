@@ -12,9 +12,6 @@ import (
 	"github.com/ladle-dev/ladle/fs"
 )
 
-// exportFormat is a variable for tests.
-var exportFormat = fs.ConnectionFormat
-
 // terms are what must be known of a FUSE connection to take it over. They are
 // in a memory file that systemd keeps beside the connection, so that they last
 // exactly as long.
@@ -70,8 +67,8 @@ func readTerms(f *os.File) (t terms, err error) {
 // process needs whose driver is "auto" if it is free to choose.
 func (t terms) differ(root, driver string) error {
 	switch {
-	case t.Format != exportFormat:
-		return fmt.Errorf("it is of format %d, and this version of ladle has %d", t.Format, exportFormat)
+	case t.Format != fs.ConnectionFormat:
+		return fmt.Errorf("it is of format %d, and this version of ladle has %d", t.Format, fs.ConnectionFormat)
 	case t.Root != root:
 		return fmt.Errorf("its root is %s, and now it is %s", t.Root, root)
 	case driver != "auto" && t.Driver != driver:

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Options say what a service runs. Command and Socket are needed.
+// Options say what a service runs. Socket is needed, and Command for Launch.
 type Options struct {
 	Command []string
 	Env     []string // more of the environment
@@ -28,7 +28,7 @@ type Options struct {
 }
 
 // Service runs one main process at a time. It is used by one goroutine, but
-// for Stored and Notified.
+// for Stored, Pass and Notified.
 type Service struct {
 	opts  Options
 	store store
@@ -69,12 +69,12 @@ func (s *Service) Env(env ...string) { s.opts.Env = env }
 
 // Launch starts a process and passes it what is kept.
 func (s *Service) Launch() error {
-	files, names, err := s.store.pass()
-	defer func() {
-		for _, f := range files {
-			f.Close()
-		}
-	}()
+	files, err := s.Pass()
+	var names []string
+	for _, f := range files {
+		defer f.Close()
+		names = append(names, f.Name())
+	}
 	if err != nil {
 		return err
 	}

@@ -55,21 +55,23 @@ func (s *store) removeLocked(out func(*os.File) bool) {
 	})
 }
 
-// pass returns copies of what is kept, with their names. Of what has hung up
-// it lets go, as systemd does at once.
-func (s *store) pass() (files []*os.File, names []string, err error) {
+// Pass returns copies of the descriptors that are kept, as the next process gets
+// them: the Name of each is its FDNAME. Of what has hung up it lets go, as systemd does
+// at once. The caller closes them, also if there is an error.
+func (s *Service) Pass() ([]*os.File, error) { return s.store.pass() }
+
+func (s *store) pass() (files []*os.File, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.removeLocked(broken)
 	for _, f := range s.mu.kept {
 		fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 		if err != nil {
-			return files, nil, fmt.Errorf("servicetest: %w", err)
+			return files, fmt.Errorf("servicetest: %w", err)
 		}
 		files = append(files, os.NewFile(uintptr(fd), f.Name()))
-		names = append(names, f.Name())
 	}
-	return files, names, nil
+	return files, nil
 }
 
 func broken(f *os.File) bool {
