@@ -17,16 +17,17 @@ import (
 	"github.com/ladle-dev/ladle/metrics"
 	"github.com/ladle-dev/ladle/snapshot"
 	"github.com/ladle-dev/ladle/store"
+	"github.com/ladle-dev/ladle/takeover"
 )
 
 // daemon puts the packages together, from the bottom to the top.
 type daemon struct {
-	cfg      config.Config
-	counts   *metrics.Metrics
-	handover *handover
-	store    *store.Store
-	servers  map[string]*server // by endpoint
-	open     *closers           // each part is added as soon as it is there
+	takeover.Received
+	cfg     config.Config
+	counts  *metrics.Metrics
+	store   *store.Store
+	servers map[string]*server // by endpoint
+	open    *closers           // each part is added as soon as it is there
 }
 
 // treesPart is the part on which containers depend. It stands on those that
@@ -40,7 +41,7 @@ func (d *daemon) start(ctx context.Context) (map[string]snapshots.Snapshotter, e
 		return nil, err
 	}
 	st, err := store.Open(ctx, d.storeDir(), store.Options{
-		Reserve: d.cfg.Store.Reserve.Of, Outdated: d.handover.expected(),
+		Reserve: d.cfg.Store.Reserve.Of, Outdated: d.Mounts.Inherited(),
 	})
 	if err != nil {
 		return nil, err
@@ -53,7 +54,7 @@ func (d *daemon) start(ctx context.Context) (map[string]snapshots.Snapshotter, e
 	set := layer.NewSet(st, client, d.layerOptions(offers))
 	d.open.add("layers", func(context.Context) error { return set.Close() })
 
-	trees, err := d.handover.open(ctx, fs.Options{
+	trees, err := d.trees(ctx, fs.Options{
 		Root:     d.cfg.Root,
 		Images:   st,
 		Layers:   fs.LayersOf(set),

@@ -16,7 +16,7 @@
 // (FileDescriptorStoreMax=), nothing but SIGINT unmounts anything. However else
 // the process ends, by SIGTERM, an error or SIGKILL, the next process of the
 // unit takes its mounts over, and containers see no more of it than a pause.
-// See handover.
+// See package takeover.
 //
 // Flags override the configuration file; --config defaults to
 // /etc/ladle/config.toml, which need not be there. Check-config reads a file

@@ -9,6 +9,8 @@ import (
 	"os"
 
 	"github.com/containerd/log"
+
+	"github.com/ladle-dev/ladle/takeover"
 )
 
 const usage = `usage:
@@ -53,12 +55,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	switch args[0] {
 	case "serve":
-		got := receive(ctx)
+		received := takeover.Receive(ctx) // first, since readers may be waiting
 		cfg, err := serveConfig(args[1:], stderr)
 		if err != nil {
 			return err
 		}
-		if err := serve(ctx, cfg, got); err != nil {
+		if err := serve(ctx, cfg, received); err != nil {
 			log.G(ctx).Error(err)
 			return failed
 		}

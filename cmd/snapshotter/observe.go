@@ -15,6 +15,7 @@ import (
 
 	"github.com/ladle-dev/ladle/config"
 	"github.com/ladle-dev/ladle/metrics"
+	"github.com/ladle-dev/ladle/takeover"
 )
 
 // newMetrics returns the collectors that the daemon counts with, and where
@@ -30,7 +31,7 @@ func newMetrics(cfg config.Observation) (*metrics.Metrics, *prometheus.Registry)
 }
 
 // observe serves metrics and profiles where cfg says.
-func observe(ctx context.Context, cfg config.Observation, registry *prometheus.Registry, s sockets, open *closers) error {
+func observe(ctx context.Context, cfg config.Observation, registry *prometheus.Registry, s *takeover.Sockets, open *closers) error {
 	if cfg.MetricsAddress != "" {
 		l, err := net.Listen("tcp", cfg.MetricsAddress)
 		if err != nil {
@@ -41,7 +42,7 @@ func observe(ctx context.Context, cfg config.Observation, registry *prometheus.R
 		serveHTTP(ctx, "metrics", l, mux, open)
 	}
 	if cfg.DebugAddress != "" {
-		l, err := s.listen(cfg.DebugAddress, 0o600)
+		l, err := s.Listen(cfg.DebugAddress, 0o600)
 		if err != nil {
 			return err
 		}

@@ -10,20 +10,21 @@ import (
 
 	"github.com/ladle-dev/ladle/config"
 	"github.com/ladle-dev/ladle/metrics"
+	"github.com/ladle-dev/ladle/takeover"
 )
 
 // serve runs the daemon until ctx ends or a part of it fails, and stops it.
-func serve(ctx context.Context, cfg config.Config, got received) (err error) {
+func serve(ctx context.Context, cfg config.Config, received takeover.Received) (err error) {
 	if err := setLog(cfg.Log); err != nil {
 		return err
 	}
 	log.G(ctx).WithField("version", version()).WithField("root", cfg.Root).Info("ladle starts")
 	var open closers
-	d := &daemon{cfg: cfg, handover: got.handover, servers: map[string]*server{}, open: &open}
+	d := &daemon{cfg: cfg, Received: received, servers: map[string]*server{}, open: &open}
 	defer func() { err = errors.Join(err, d.stop(ctx)) }()
 
 	counts, registry := newMetrics(cfg.Observation)
-	if err := observe(ctx, cfg.Observation, registry, got.sockets, &open); err != nil {
+	if err := observe(ctx, cfg.Observation, registry, d.Sockets, &open); err != nil {
 		return err
 	}
 	d.counts = counts
@@ -37,7 +38,7 @@ func serve(ctx context.Context, cfg config.Config, got received) (err error) {
 	if !cfg.NoPrometheus {
 		metrics.WatchStore(registry, diskOf(d.store))
 	}
-	if err := d.listen(ctx, got.sockets, endpoints); err != nil {
+	if err := d.listen(ctx, endpoints); err != nil {
 		return err
 	}
 	failed := make(chan error, len(d.servers))
@@ -56,13 +57,17 @@ func serve(ctx context.Context, cfg config.Config, got received) (err error) {
 }
 
 // listen makes the servers of all endpoints.
-func (d *daemon) listen(ctx context.Context, s sockets, endpoints map[string]snapshots.Snapshotter) error {
+func (d *daemon) listen(ctx context.Context, endpoints map[string]snapshots.Snapshotter) error {
 	all := d.cfg.AllEndpoints()
-	if err := s.retain(all); err != nil {
+	paths := map[string]string{}
+	for _, e := range all {
+		paths[e.Name] = e.Address
+	}
+	if err := d.Sockets.Retain(paths); err != nil {
 		return err
 	}
 	for _, e := range all {
-		if err := d.listenFor(ctx, s, e, endpoints[e.Name]); err != nil {
+		if err := d.listenFor(ctx, e, endpoints[e.Name]); err != nil {
 			return fmt.Errorf("endpoint %s: %w", e.Name, err)
 		}
 	}
@@ -71,8 +76,8 @@ func (d *daemon) listen(ctx context.Context, s sockets, endpoints map[string]sna
 
 // listenFor makes the server of an endpoint, on whose socket clients can already
 // connect.
-func (d *daemon) listenFor(ctx context.Context, s sockets, e config.Endpoint, sn snapshots.Snapshotter) error {
-	l, err := s.endpoint(ctx, e)
+func (d *daemon) listenFor(ctx context.Context, e config.Endpoint, sn snapshots.Snapshotter) error {
+	l, err := d.Sockets.Endpoint(ctx, e.Name, e.Address)
 	if err != nil {
 		return err
 	}
@@ -84,25 +89,25 @@ func (d *daemon) listenFor(ctx context.Context, s sockets, e config.Endpoint, sn
 }
 
 // stop stops what is open, within stopTimeout, after ctx ended or something
-// failed. If the next process can have the mounts it leaves them and the
-// endpoints' sockets. What the mounts stand on is then not stopped, so that
-// the kernel is served until this process ends.
+// failed. If the next process can have the mounts (see package takeover), and no
+// clean stop was asked for, it leaves them and the endpoints' sockets. What the mounts
+// stand on is then not stopped, so that the kernel is served until this process ends.
 func (d *daemon) stop(ctx context.Context) error {
 	notifyStopping(ctx)
-	leave := !errors.Is(context.Cause(ctx), errStop) && d.handover.kept()
+	leave := !errors.Is(context.Cause(ctx), errStop) && d.Mounts.Stored()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	if leave {
 		log.G(ctx).Info("ladle stops, its mounts remain for the next process")
 		for _, srv := range d.servers {
-			srv.leave()
+			takeover.Leave(srv.listener)
 		}
 		return d.open.above(treesPart).close(ctx)
 	}
 	log.G(ctx).Info("ladle stops, its mounts are removed")
-	err := errors.Join(d.open.close(ctx), d.handover.withdraw())
+	err := errors.Join(d.open.close(ctx), d.Mounts.Withdraw())
 	for endpoint := range d.servers {
-		err = errors.Join(err, forget(endpointPrefix+endpoint))
+		err = errors.Join(err, d.Sockets.Withdraw(endpoint))
 	}
 	return err
 }

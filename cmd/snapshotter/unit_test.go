@@ -189,8 +189,9 @@ func TestDropInNamesTheDefaults(t *testing.T) {
 	}
 }
 
-// TestUnitGivesUp: what cannot start is given up, or readers would wait for
-// ever (see patience). But what takes its time is not.
+// TestUnitGivesUp: systemd gives a program up that cannot start, or readers would
+// wait for ever: takeoverTimeout of package takeover begins when a process starts. It
+// does not give up one that takes its time.
 func TestUnitGivesUp(t *testing.T) {
 	unit := directives(readUnit(t))
 	number := func(name string) int {

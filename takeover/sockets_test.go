@@ -1,4 +1,4 @@
-package main
+package takeover
 
 import (
 	"io/fs"
@@ -11,7 +11,7 @@ import (
 
 func TestListenMakesASocketForItsGroup(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "run", "s.sock")
-	l, err := sockets{}.listen(path, 0o660)
+	l, err := newSockets(descriptorStore{}).Listen(path, 0o660)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func TestListenReplacesAStaleSocket(t *testing.T) {
 	if err := old.Close(); err != nil {
 		t.Fatal(err)
 	}
-	l, err := sockets{}.listen(path, 0o600)
+	l, err := newSockets(descriptorStore{}).Listen(path, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestListenLeavesOthersAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{busy: "another process", file: "not a socket"} {
-		if _, err := (sockets{}).listen(path, 0o600); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := newSockets(descriptorStore{}).Listen(path, 0o600); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("listen on %s: %v, want %q", path, err, want)
 		}
 		if _, err := os.Lstat(path); err != nil {
@@ -74,15 +74,16 @@ func TestListenLeavesOthersAlone(t *testing.T) {
 	}
 }
 
-func TestListenTakesAnInheritedSocket(t *testing.T) {
+func TestListenTakesAnActivatedSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s.sock")
 	l, err := net.Listen("unix", path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	s := sockets{inherited: map[string]net.Listener{path: l}}
-	if got, err := s.listen(path, 0o600); err != nil || got != l {
+	s := newSockets(descriptorStore{})
+	s.activated[path] = l
+	if got, err := s.Listen(path, 0o600); err != nil || got != l {
 		t.Errorf("listen returned %v, %v", got, err)
 	}
 }

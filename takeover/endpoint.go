@@ -1,0 +1,59 @@
+package takeover
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+
+	"github.com/containerd/log"
+)
+
+// Endpoint returns a listener at path for the endpoint name, to which users of the
+// socket's owner and group can connect: the one that the predecessor left, or one
+// as of Listen, which is stored for the successor unless it is systemd's own.
+// Clients can connect from then on, and wait until they are accepted. If the socket
+// cannot be stored that is logged. Retain is called before.
+func (s *Sockets) Endpoint(ctx context.Context, name, path string) (net.Listener, error) {
+	if l := s.inherited[name]; l != nil {
+		return l, nil
+	}
+	l, err := s.Listen(path, 0o660)
+	if err != nil || l == s.activated[path] {
+		return l, err
+	}
+	err = s.store.add(endpointPrefix+name, l.(*net.UnixListener))
+	if err != nil && !errors.Is(err, errNoStore) {
+		log.G(ctx).WithError(err).WithField("endpoint", name).Warn("calls will not wait for the next process")
+	}
+	return l, nil
+}
+
+// Retain closes the sockets that the predecessor left for endpoints other than
+// those of paths, by name, or at other paths, and those whose path is gone, so that
+// no client can find them. It removes them from systemd's store.
+func (s *Sockets) Retain(paths map[string]string) error {
+	var errs []error
+	for name, l := range s.inherited {
+		path := l.Addr().String()
+		_, err := os.Lstat(path)
+		if err == nil && path == paths[name] {
+			continue
+		}
+		delete(s.inherited, name)
+		errs = append(errs, l.Close(), s.Withdraw(name))
+	}
+	return errors.Join(errs...)
+}
+
+// Withdraw removes the socket of an endpoint from systemd's store: the successor
+// makes one of its own.
+func (s *Sockets) Withdraw(endpoint string) error { return s.store.remove(endpointPrefix + endpoint) }
+
+// Leave leaves the path of l, a listener of Endpoint, to the successor: it is not
+// removed when l is closed.
+func Leave(l net.Listener) {
+	if socket, ok := l.(*net.UnixListener); ok {
+		socket.SetUnlinkOnClose(false)
+	}
+}

@@ -1,0 +1,49 @@
+package takeover
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/activation"
+)
+
+// takeoverTimeout bounds how long readers wait for a process that serves them,
+// from the start of the first that was passed their connection.
+const takeoverTimeout = time.Minute
+
+// Received is what systemd passed to this process.
+type Received struct {
+	Mounts  *Mounts
+	Sockets *Sockets
+}
+
+// Receive takes what systemd passed (sd_listen_fds(3)), and the environment
+// variables that say so. It is called once, before all that takes time: readers
+// may be waiting for the connection that is among it. Where systemd did not start
+// the process there is nothing, and nothing is stored. ctx is for the log.
+func Receive(ctx context.Context) Received {
+	store := descriptorStore{os.Getenv("NOTIFY_SOCKET")}
+	return receive(ctx, store, activation.Files(true), takeoverTimeout)
+}
+
+// receive is Receive of files, which have the names under which systemd has them.
+func receive(ctx context.Context, store descriptorStore, files []*os.File, timeout time.Duration) Received {
+	sockets := newSockets(store)
+	var c connection
+	for _, f := range files {
+		switch f.Name() {
+		case deviceName:
+			c.device = f
+		case termsName:
+			c.file = f
+		default:
+			sockets.receive(f)
+		}
+	}
+	mounts := &Mounts{store: store}
+	if c.device != nil || c.file != nil {
+		mounts.inherit(ctx, &c, timeout)
+	}
+	return Received{mounts, sockets}
+}
