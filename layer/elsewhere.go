@@ -14,10 +14,10 @@ import (
 // with other credentials.
 func (l *Layer) fetchElsewhere(r *run, err error) error {
 	denied := errors.Is(err, fetch.ErrUnauthorized) || errors.Is(err, fetch.ErrNotFound)
-	if !denied || l.set.opts.Images == nil || l.ctx.Err() != nil {
+	if !denied || l.set.opts.Lenders == nil || l.ctx.Err() != nil {
 		return err
 	}
-	images := l.set.opts.Images(l.ctx, l.sources.images(), l.ID().Blob)
+	images := l.set.opts.Lenders.Images(l.ctx, l.sources.images(), l.ID().Blob)
 	for _, ref := range images {
 		l.set.addSource(l, ref)
 		if err := l.data.AddSource(ref); err != nil {

@@ -2,7 +2,6 @@ package layer_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"slices"
 	"testing"
@@ -29,13 +28,13 @@ func TestAnotherImage(t *testing.T) {
 	asked := 0
 	opts := layer.Options{
 		NoFill: true, NoPrefetch: true, ReadTimeout: 5 * time.Second,
-		Images: func(_ context.Context, known []string, blob digest.Digest) []string {
+		Lenders: lenders{images: func(known []string, blob digest.Digest) []string {
 			asked++
 			if !slices.Equal(known, []string{b.req.Source.Ref}) || blob != b.req.Source.Digest {
 				t.Errorf("asked for %v, %s", known, blob)
 			}
 			return found
-		},
+		}},
 	}
 	b.start(t, opts, store.Options{})
 	l := b.open(t)

@@ -9,7 +9,6 @@ import (
 
 	"github.com/containerd/log"
 	lru "github.com/hashicorp/golang-lru/v2"
-	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/ladle-dev/ladle/fetch"
@@ -34,9 +33,8 @@ type Options struct {
 	// [128 MiB]
 	ChunkMemory int64
 
-	// Images returns further images with a blob, which may be readable, if the images
-	// known may not be read any more. Nil: none.
-	Images func(ctx context.Context, known []string, blob digest.Digest) []string
+	// Lenders lend what it takes to read images. Nil: nothing is lent.
+	Lenders Lenders
 
 	Layers *metrics.Layers // opened layers; nil: not counted
 	Chunks *metrics.Chunks // verified chunks; nil: not counted

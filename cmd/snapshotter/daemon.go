@@ -50,8 +50,7 @@ func (d *daemon) start(ctx context.Context) (map[string]snapshots.Snapshotter, e
 	d.open.add("store", func(context.Context) error { return st.Close() })
 
 	offers := auth.NewOffers(auth.NewDocker("").Credentials)
-	client := d.client(ctx, offers)
-	set := layer.NewSet(st, client, d.layerOptions(offers))
+	set := layer.NewSet(st, d.client(ctx, offers), d.layerOptions(offers))
 	d.open.add("layers", func(context.Context) error { return set.Close() })
 
 	trees, err := d.trees(ctx, fs.Options{
@@ -66,7 +65,7 @@ func (d *daemon) start(ctx context.Context) (map[string]snapshots.Snapshotter, e
 		return nil, err
 	}
 	d.open.add(treesPart, trees.Close)
-	return d.endpoints(ctx, usableLayers{set, st, offers, client}, trees)
+	return d.endpoints(ctx, set, trees)
 }
 
 func (d *daemon) storeDir() string { return filepath.Join(d.cfg.Root, "store") }
@@ -78,7 +77,7 @@ func (d *daemon) layerOptions(offers *auth.Offers) layer.Options {
 		PrefetchSize: d.cfg.PrefetchSize,
 		NoPrefetch:   d.cfg.NoPrefetch,
 		NoFill:       d.cfg.NoBackgroundFetch,
-		Images:       offers.Images,
+		Lenders:      offers,
 		Layers:       d.counts.Layers,
 		Chunks:       d.counts.Chunks,
 		Reads:        d.counts.Reads,
@@ -97,7 +96,7 @@ func (d *daemon) client(ctx context.Context, offers *auth.Offers) *fetch.Client 
 
 // endpoints opens all endpoints. They share claims, so that none drops a
 // layer of another.
-func (d *daemon) endpoints(ctx context.Context, layers usableLayers, trees snapshot.Trees) (map[string]snapshots.Snapshotter, error) {
+func (d *daemon) endpoints(ctx context.Context, layers snapshot.Layers, trees snapshot.Trees) (map[string]snapshots.Snapshotter, error) {
 	claims := snapshot.NewClaims()
 	all := map[string]snapshots.Snapshotter{}
 	for _, e := range d.cfg.AllEndpoints() {
@@ -107,7 +106,7 @@ func (d *daemon) endpoints(ctx context.Context, layers usableLayers, trees snaps
 			Layers:      layers,
 			Trees:       trees,
 			Claims:      claims,
-			Drop:        layers.drop,
+			Drop:        d.drop,
 			OpenTimeout: d.cfg.MountTimeout.Duration(),
 			Prepares:    d.counts.Prepares,
 			Xino:        d.cfg.Xino,
@@ -122,24 +121,9 @@ func (d *daemon) endpoints(ctx context.Context, layers usableLayers, trees snaps
 	return all, nil
 }
 
-// usableLayers is the layers as an endpoint needs them.
-type usableLayers struct {
-	*layer.Set
-	store  *store.Store
-	offers *auth.Offers
-	client *fetch.Client
-}
-
-// Offer takes an offer for the repository of the image ref: of credentials, and
-// of where it is.
-func (l usableLayers) Offer(ref, socket string) {
-	l.offers.Offer(ref, socket)
-	l.client.AskAgain(ref)
-}
-
 // drop drops the layers that no endpoint claims.
-func (l usableLayers) drop(ctx context.Context, claimed func(store.ID) bool) error {
-	freed, err := l.store.Remove(ctx, claimed)
+func (d *daemon) drop(ctx context.Context, claimed func(store.ID) bool) error {
+	freed, err := d.store.Remove(ctx, claimed)
 	if freed > 0 {
 		log.G(ctx).WithField("bytes", freed).Info("unused layers removed")
 	}
