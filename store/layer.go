@@ -98,8 +98,14 @@ func (l *Layer) Close() error {
 	if l.slot.open == l {
 		l.slot.open = nil
 	}
+	left := l.slot.left
+	l.slot.left = false
 	l.store.mu.Unlock()
-	return errors.Join(err, l.release())
+	err = errors.Join(err, l.release())
+	if left {
+		l.store.hasUnused()
+	}
+	return err
 }
 
 // giveBack takes one reference away if there are others, and reports whether there

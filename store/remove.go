@@ -11,7 +11,7 @@ import (
 // open, and the tree images that are made from them. So keep is true for all
 // layers of a Spec, Spec.All, for as long as something may mount its tree. It
 // returns the bytes freed, also with an error, and stops when ctx ends. keep may
-// use the store.
+// use the store. Of a layer that somebody has open Unused tells when it is closed.
 func (s *Store) Remove(ctx context.Context, keep func(ID) bool) (int64, error) {
 	var freed int64
 	for _, id := range s.Layers() {
@@ -28,6 +28,18 @@ func (s *Store) Remove(ctx context.Context, keep func(ID) bool) (int64, error) {
 		}
 	}
 	return freed, nil
+}
+
+// Unused receives after layers were closed that Remove left, since somebody had
+// them open: the kernel closes a layer's data file some time after the last tree of
+// it was unmounted. There is one receiver, who calls Remove again.
+func (s *Store) Unused() <-chan struct{} { return s.unused }
+
+func (s *Store) hasUnused() {
+	select {
+	case s.unused <- struct{}{}:
+	default:
+	}
 }
 
 func (s *Store) removeLayer(id ID) (freed int64, err error) {
@@ -49,7 +61,11 @@ func (s *Store) forget(id ID) (dirs []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sl := s.mu.layers[id]
-	if sl == nil || sl.open != nil {
+	if sl == nil {
+		return nil
+	}
+	if sl.open != nil {
+		sl.left = true
 		return nil
 	}
 	delete(s.mu.layers, id)

@@ -81,6 +81,40 @@ func TestRemove(t *testing.T) {
 	}
 }
 
+// TestUnused: when a layer is closed that Remove left, its caller is told to remove
+// it, and of no other layer.
+func TestUnused(t *testing.T) {
+	s := open(t, t.TempDir(), store.Options{})
+	ids := addIDs(t, s, 1, 2)
+	told := func() bool {
+		select {
+		case <-s.Unused():
+			return true
+		default:
+			return false
+		}
+	}
+	first, again, other := layer(t, s, 1), layer(t, s, 1), layer(t, s, 2)
+	remove(t, s, func(id store.ID) bool { return id == ids[1] })
+	closeLayer(t, other)
+	closeLayer(t, first)
+	if told() {
+		t.Error("told of a layer that is open, or was not to be removed")
+	}
+	closeLayer(t, again)
+	if !told() {
+		t.Error("not told of the layer that was left")
+	}
+	closeLayer(t, layer(t, s, 1))
+	if told() {
+		t.Error("told twice")
+	}
+	remove(t, s, none)
+	if left := s.Layers(); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
 func TestRemoveStops(t *testing.T) {
 	s := open(t, t.TempDir(), store.Options{})
 	addIDs(t, s, 1, 2, 3)

@@ -48,6 +48,7 @@ type Store struct {
 	reserve  func(size int64) int64
 	low      low
 	count    count
+	unused   chan struct{} // has room for one
 
 	// turns serialises what is done to one layer or one tree image as a
 	// whole: adding, opening, closing, removing. A tree's turn is taken before a
@@ -66,11 +67,12 @@ type Store struct {
 	}
 }
 
-// slot is where a layer is. Its open is guarded by Store.mu.
+// slot is where a layer is. Its open and left are guarded by Store.mu.
 type slot struct {
 	id     ID
 	number uint64
 	open   *Layer // nil if nobody has it open
+	left   bool   // Remove left it, since somebody had it open
 }
 
 // Open opens or makes the store at root. What an interrupted process left
@@ -78,7 +80,9 @@ type slot struct {
 // is then absent and can be added again. It returns ErrInUse if another
 // process has the store open.
 func Open(ctx context.Context, root string, opts Options) (*Store, error) {
-	s := &Store{root: root, bootID: opts.BootID, outdated: opts.Outdated, reserve: opts.Reserve}
+	s := &Store{
+		root: root, bootID: opts.BootID, outdated: opts.Outdated, reserve: opts.Reserve, unused: make(chan struct{}, 1),
+	}
 	s.mu.layers = map[ID]*slot{}
 	s.mu.trees = map[SpecKey]*treeSlot{}
 	s.mu.drafts = map[uint64]inodeRange{}

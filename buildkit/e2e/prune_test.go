@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // prune removes everything that a worker has built.
@@ -63,7 +64,9 @@ func mountsBelow(t testing.TB, dir string) (points []string) {
 	return points
 }
 
-// pruneAll prunes all workers on ladle, after which nothing must be left.
+// pruneAll prunes all workers on ladle, after which nothing must be left. A layer and
+// its trees go when the kernel has closed the layer's data file, some time after the
+// unmount.
 func (l lab) pruneAll() {
 	l.Helper()
 	for kind := range l.workers {
@@ -71,7 +74,15 @@ func (l lab) pruneAll() {
 			l.prune(kind)
 		}
 	}
-	for _, path := range l.left() {
+	store := filepath.Join(l.Node.Daemon(plugin).Root, "store") + "/"
+	left := l.left()
+	for deadline := time.Now().Add(time.Minute); len(left) > 0 && time.Now().Before(deadline); left = l.left() {
+		if slices.ContainsFunc(left, func(path string) bool { return !strings.HasPrefix(path, store) }) {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	for _, path := range left {
 		l.Errorf("after a prune of all workers there is %s", path)
 		l.logTree(path)
 	}

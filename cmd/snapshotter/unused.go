@@ -1,0 +1,37 @@
+package main
+
+import (
+	"context"
+
+	"github.com/containerd/log"
+
+	"github.com/ladle-dev/ladle/snapshot"
+)
+
+// dropUnused drops layers that were still open at the Cleanup after the removal of
+// their last snapshot. The kernel closes the data files of a tree some time after it
+// was unmounted, and later still if a file of it is open or another mount namespace
+// has it; prefetches end by themselves. The next Cleanup may never come.
+func (d *daemon) dropUnused(ctx context.Context, claims *snapshot.Claims, layers usableLayers) {
+	// It lives as long as the daemon, not as the call that starts it.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-layers.store.Unused():
+			case <-ctx.Done():
+				return
+			}
+			if err := claims.Collect(ctx, layers.drop); err != nil && ctx.Err() == nil {
+				log.G(ctx).WithError(err).Warn("unused layers are not removed")
+			}
+		}
+	}()
+	d.open.add("removal of unused layers", func(context.Context) error {
+		cancel()
+		<-ended
+		return nil
+	})
+}
