@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/ladle-dev/ladle/fetch"
+	"github.com/ladle-dev/ladle/internal/porttest"
 	"github.com/ladle-dev/ladle/internal/registrytest"
 	"github.com/ladle-dev/ladle/layer"
 	"github.com/ladle-dev/ladle/store"
@@ -32,7 +33,12 @@ type door struct {
 }
 
 func newDoor(t *testing.T, to string) *door {
-	d := &door{t: t, address: "127.0.0.1:0", to: to}
+	address, port, err := porttest.Keep()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { port.Close() })
+	d := &door{t: t, address: address, to: to}
 	d.serve(d.pass)
 	t.Cleanup(d.shut)
 	return d
@@ -44,7 +50,6 @@ func (d *door) serve(way func(net.Conn)) {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	d.address = l.Addr().String()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.mu.listener = l

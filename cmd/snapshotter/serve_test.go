@@ -13,6 +13,8 @@ import (
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
+
+	"github.com/ladle-dev/ladle/internal/porttest"
 )
 
 // TestServeAndStop is one life of a daemon, as systemd and containerd see it.
@@ -161,15 +163,16 @@ func TestWatchdogIsFed(t *testing.T) {
 	d.stop(t.Context())
 }
 
-// freeAddress returns a TCP address that nobody listens on.
+// freeAddress returns a TCP address that nobody listens on, and nobody takes but who
+// names it.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, port, err := porttest.Keep()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Cleanup(func() { port.Close() })
+	return address
 }
 
 func fetchPage(t *testing.T, client *http.Client, url string) string {

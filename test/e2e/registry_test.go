@@ -34,7 +34,7 @@ func (l lab) takeRegistry() {
 // giveRegistry undoes takeRegistry.
 func (l lab) giveRegistry() {
 	l.Helper()
-	again, err := link.ListenOn(l.Link.Addr(), l.Registry.Addr, link.Profile{})
+	again, err := l.Link.Again(link.Profile{})
 	if err != nil {
 		l.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 )
@@ -18,11 +19,34 @@ type Link struct {
 	done     chan struct{} // closed by Close
 	close    func() error
 	running  sync.WaitGroup
+	port     *os.File // keeps the port for Again; nil if the address is the caller's own
 }
 
 // Listen starts a link to the server at target (host:port) on a free port of
 // the loopback device. The caller closes it.
-func Listen(target string, p Profile) (*Link, error) { return ListenOn("127.0.0.1:0", target, p) }
+func Listen(target string, p Profile) (*Link, error) {
+	address, port, err := keepPort()
+	if err != nil {
+		return nil, fmt.Errorf("link: %w", err)
+	}
+	l, err := ListenOn(address, target, p)
+	if err != nil {
+		return nil, errors.Join(err, port.Close())
+	}
+	l.port = port
+	return l, nil
+}
+
+// Again starts a link in the place of l, which was closed: on its port, which nobody
+// has taken meanwhile. The caller closes it.
+func (l *Link) Again(p Profile) (*Link, error) {
+	again, err := ListenOn(l.Addr(), l.target, p)
+	if err != nil {
+		return nil, err
+	}
+	again.port = l.port
+	return again, nil
+}
 
 // ListenOn is Listen on an address of one's own.
 func ListenOn(address, target string, p Profile) (*Link, error) {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -273,5 +275,36 @@ func BenchmarkThroughput(b *testing.B) {
 				r.Body.Close()
 			}
 		})
+	}
+}
+
+// A link that was closed can be followed by another one at its address, which nobody
+// can connect to meanwhile.
+func TestAgain(t *testing.T) {
+	l, url := start(t, Profile{}, http.FileServer(http.Dir(".")))
+	c := client(t)
+	get := func() error {
+		r, err := c.Get(url + "/link.go")
+		if err != nil {
+			return err
+		}
+		return r.Body.Close()
+	}
+	for range 3 {
+		if err := get(); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := get(); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("while the link is closed: %v", err)
+		}
+		again, err := l.Again(Profile{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l = again
+		t.Cleanup(func() { again.Close() })
 	}
 }
