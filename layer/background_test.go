@@ -11,7 +11,6 @@ import (
 
 	"github.com/containerd/stargz-snapshotter/estargz"
 
-	"github.com/ladle-dev/ladle/fetch"
 	"github.com/ladle-dev/ladle/index"
 	"github.com/ladle-dev/ladle/internal/registrytest"
 	"github.com/ladle-dev/ladle/layer"
@@ -80,7 +79,8 @@ func TestPrefetch(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, registrytest.Options{}, someFiles(40, 100), test.build...)
-			b.restart(t, test.opts)
+			b.stop(t)
+			b.startPatient(t, test.opts)
 			release := b.holdBack(t)
 			l := b.open(t) // does not wait for what is held back
 			x := b.index(t)
@@ -181,8 +181,7 @@ func TestFarMiss(t *testing.T) {
 		return registrytest.Fault{}
 	})
 	b.stop(t)
-	patient := fetch.New(fetch.Hosts(context.Background(), fetch.HostsOptions{}), fetch.Options{Timeout: time.Hour})
-	b.startWith(t, patient, layer.Options{NoFill: true, PrefetchSize: 1 << 30, ReadTimeout: 5 * time.Second}, store.Options{})
+	b.startPatient(t, layer.Options{NoFill: true, PrefetchSize: 1 << 30, ReadTimeout: time.Minute})
 	l := b.open(t)
 	at := extents(t, l)
 	waitFor(t, func() bool { return b.Count() == 2 })

@@ -21,7 +21,6 @@ import (
 	"github.com/ladle-dev/ladle/index"
 	"github.com/ladle-dev/ladle/internal/registrytest"
 	"github.com/ladle-dev/ladle/layer"
-	"github.com/ladle-dev/ladle/store"
 	"github.com/ladle-dev/ladle/tree"
 )
 
@@ -163,8 +162,7 @@ func TestReadersGoFirst(t *testing.T) {
 		}
 		return registrytest.Fault{}
 	})
-	patient := fetch.New(fetch.Hosts(context.Background(), fetch.HostsOptions{}), fetch.Options{Timeout: time.Hour})
-	b.startWith(t, patient, layer.Options{NoFill: true, PrefetchSize: 1 << 30, ChunkMemory: 1}, store.Options{})
+	b.startPatient(t, layer.Options{NoFill: true, PrefetchSize: 1 << 30, ChunkMemory: 1})
 	layer.Starve(b.set)
 	if _, err := b.set.Open(t.Context(), other); err != nil {
 		t.Fatal(err)

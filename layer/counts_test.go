@@ -3,6 +3,7 @@ package layer_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -36,7 +37,10 @@ func TestCounts(t *testing.T) {
 	r := prometheus.NewRegistry()
 	counts := metrics.New(r)
 	b := newBench(t, registrytest.Options{}, someFiles(60, 10))
-	b.restart(t, layer.Options{NoFill: true, NoPrefetch: true, Layers: counts.Layers, Chunks: counts.Chunks, Reads: counts.Reads})
+	b.restart(t, layer.Options{
+		NoFill: true, NoPrefetch: true, Layers: counts.Layers, Chunks: counts.Chunks, Reads: counts.Reads,
+		ReadTimeout: 2 * time.Second, // of whom wrong bytes reach
+	})
 	plain := b.req
 	plain.Source.Digest = b.AddBlob(tarOf(t, b.files))
 	if _, err := b.set.Open(t.Context(), plain); err == nil {

@@ -27,7 +27,7 @@ func TestAnotherImage(t *testing.T) {
 	var found []string
 	asked := 0
 	opts := layer.Options{
-		NoFill: true, NoPrefetch: true, ReadTimeout: 5 * time.Second,
+		NoFill: true, NoPrefetch: true, ReadTimeout: 2 * time.Second,
 		Lenders: lenders{images: func(known []string, blob digest.Digest) []string {
 			asked++
 			if !slices.Equal(known, []string{b.req.Source.Ref}) || blob != b.req.Source.Digest {

@@ -124,6 +124,14 @@ func (b *bench) start(t testing.TB, lopts layer.Options, sopts store.Options) {
 	b.startWith(t, fetch.New(hosts, quick), lopts, sopts)
 }
 
+// startPatient is start with requests that take as long as they take: for tests that
+// hold them back.
+func (b *bench) startPatient(t testing.TB, lopts layer.Options) {
+	t.Helper()
+	hosts := fetch.Hosts(context.Background(), fetch.HostsOptions{})
+	b.startWith(t, fetch.New(hosts, fetch.Options{Timeout: time.Hour}), lopts, store.Options{})
+}
+
 func (b *bench) startWith(t testing.TB, client *fetch.Client, lopts layer.Options, sopts store.Options) {
 	t.Helper()
 	st, err := store.Open(t.Context(), b.root, sopts)

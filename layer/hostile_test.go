@@ -65,6 +65,7 @@ func TestHostileTables(t *testing.T) {
 		"digest":                       {func(c []index.Chunk) { c[1].Digest[0]++ }, wrong},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // who reads wrong bytes waits for right ones
 			b := newBench(t, registrytest.Options{}, someFiles(80, 1)[:1])
 			x := &index.Index{DataSize: 3 * 8192, Compression: index.Gzip, Chunks: good()}
 			test.change(x.Chunks)

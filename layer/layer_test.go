@@ -57,6 +57,8 @@ func TestReadAll(t *testing.T) {
 // However many readers wait for one chunk, it is fetched once.
 func TestOneFetchPerChunk(t *testing.T) {
 	b := newBench(t, registrytest.Options{}, someFiles(2, 10))
+	b.stop(t)
+	b.startPatient(t, layer.Options{NoFill: true, NoPrefetch: true})
 	l := b.open(t)
 	b.Reset()
 	release := make(chan struct{})

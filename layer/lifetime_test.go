@@ -8,10 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ladle-dev/ladle/fetch"
 	"github.com/ladle-dev/ladle/internal/registrytest"
 	"github.com/ladle-dev/ladle/layer"
-	"github.com/ladle-dev/ladle/store"
 )
 
 // stalling returns a bench with an open layer of which no bytes ever arrive.
@@ -19,14 +17,13 @@ func stalling(t *testing.T, opts layer.Options) (*bench, *layer.Layer) {
 	t.Helper()
 	b := newBench(t, registrytest.Options{}, someFiles(70, 20))
 	b.stop(t)
-	patient := fetch.New(fetch.Hosts(context.Background(), fetch.HostsOptions{}), fetch.Options{Timeout: time.Hour})
 	b.SetFault(func(q registrytest.Request) registrytest.Fault {
 		if q.Nth == 0 { // the index
 			return registrytest.Fault{}
 		}
 		return registrytest.Fault{Stall: registrytest.After(1000)}
 	})
-	b.startWith(t, patient, opts, store.Options{})
+	b.startPatient(t, opts)
 	return b, b.open(t)
 }
 

@@ -18,27 +18,27 @@ import (
 // comes all the same, and is stored. When there is space again the rest is fetched.
 func TestReserve(t *testing.T) {
 	var files []file
-	for i := range 8 {
-		files = append(files, file{name: "large" + string(rune('0'+i)), data: someFiles(uint64(70+i), 0)[0].data})
+	for i := range 16 { // 48 MiB
+		files = append(files, file{name: "large" + string(rune('a'+i)), data: someFiles(uint64(70+i), 0)[0].data})
 	}
 	for name, opts := range map[string]layer.Options{
 		"background fetch": {NoPrefetch: true, FillDelay: time.Millisecond, FillRetry: time.Millisecond},
 		"prefetch":         {PrefetchSize: 1 << 40, FillDelay: time.Millisecond, FillRetry: time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir := disktest.New(t, "ext4", 128<<20)
+			dir := disktest.New(t, "ext4", 224<<20)
 			b := newBench(t, registrytest.Options{}, files)
 			b.stop(t)
 			ballast := filepath.Join(dir, "ballast")
-			disktest.Allocate(t, ballast, 32<<20)
+			disktest.Allocate(t, ballast, 80<<20)
 			reserve := freeBytes(t, dir) - 6<<20
 			b.root = filepath.Join(dir, "store")
 			b.start(t, opts, store.Options{Reserve: func(int64) int64 { return reserve }})
 			l := b.open(t)
 			waitFor(t, b.store.IsLow)
 			waitFor(t, func() bool { return stable(b) })
-			// How much is free is asked every 10 ms, in which a fast disk takes megabytes.
-			if free := freeBytes(t, dir); free < reserve-12<<20 || l.Full() {
+			// How much is free is asked every 10 ms, in which a fast machine stores megabytes.
+			if free := freeBytes(t, dir); free < reserve-30<<20 || l.Full() {
 				t.Errorf("%d bytes are free, less than the reserve of %d; the layer is full: %v", free, reserve, l.Full())
 			}
 
