@@ -1,10 +1,13 @@
 // Command testsum runs the tests of several modules and sums them up: a line
-// for each package, the output of what failed, and at the end the ten tests that
-// took longest, every test that was skipped, with the reason, and the line "N passed, N failed, N skipped".
+// for each package, the output of what failed, and at the end how long each module
+// took, the ten tests that took longest, every test that was skipped, with the reason,
+// and the line "N passed, N failed, N skipped".
 //
 // Usage:
 //
-//	testsum [-noskip REGEXP] MODULE-DIR... [-- FLAGS-OF-GO-TEST...]
+//	testsum [-noskip REGEXP] MODULE-DIR[+MODULE-DIR...]... [-- FLAGS-OF-GO-TEST...]
+//
+// Modules that are joined by + run side by side, all others one after the other.
 //
 // It exits with 1 if a test or package failed, if no test ran, or if a test
 // was skipped for a reason that matches REGEXP.

@@ -5,17 +5,25 @@ import (
 	"io"
 	"regexp"
 	"strings"
+	"time"
 )
 
-// event is one of the events that go test -json prints (go doc test2json).
+// event is one of the events that go test -json prints (go doc test2json), or the
+// end of a module.
 type event struct {
+	Time       time.Time
 	Action     string
 	Package    string
 	ImportPath string // of build events
 	Test       string
 	Output     string
 	Elapsed    float64 // seconds
+	Module     string  `json:"-"` // its directory, of the end of a module
 }
+
+// moduleEnded is the action of the event that ends a module. Its output is why the
+// tests could not be run.
+const moduleEnded = "module ended"
 
 // name is a test, or a package if test is empty.
 type name struct{ pkg, test string }
@@ -28,6 +36,7 @@ type summary struct {
 	passed, failed int
 	skips          []skip
 	slowest        slowest
+	modules        []event           // the ends of modules
 	failedIn       map[string]bool   // by package
 	output         map[name][]string // of what has not ended
 }
@@ -41,12 +50,16 @@ type skip struct {
 func (s *summary) add(e event) {
 	n := name{e.Package, e.Test}
 	switch e.Action {
+	case "run", "pause", "cont":
+		s.slowest.clock(n, e)
 	case "output":
 		s.keep(n, e.Output)
 	case "build-output":
 		fmt.Fprint(s.out, e.Output)
 	case "pass", "fail", "skip":
 		s.end(n, e)
+	case moduleEnded:
+		s.endModule(e)
 	}
 }
 
@@ -62,7 +75,7 @@ func (s *summary) end(n name, e event) {
 	lines := s.output[n]
 	delete(s.output, n)
 	if n.test != "" {
-		s.slowest.add(n, e.Elapsed)
+		s.slowest.add(n, e)
 	}
 	switch {
 	case n.test == "":
@@ -114,10 +127,13 @@ func (s *summary) unfinished(pkg string) bool {
 	return found
 }
 
-// broken counts a module whose tests could not be run.
-func (s *summary) broken(dir string, err error) {
-	s.failed++
-	fmt.Fprintf(s.out, "FAIL\t%s\t%v\n", dir, err)
+// endModule takes the end of a module. One whose tests could not be run has failed.
+func (s *summary) endModule(e event) {
+	s.modules = append(s.modules, e)
+	if e.Output != "" {
+		s.failed++
+		fmt.Fprintf(s.out, "FAIL\t%s\t%v\n", e.Module, e.Output)
+	}
 }
 
 // reason is what a skipped test said, in one line.
@@ -134,6 +150,10 @@ func reason(lines []string) string {
 
 // finish prints the end of the summary and reports whether all is well.
 func (s *summary) finish() bool {
+	fmt.Fprintln(s.out, "\nmodules:")
+	for _, m := range s.modules {
+		fmt.Fprintf(s.out, "  %7.1fs  %s\n", m.Elapsed, m.Module)
+	}
 	s.slowest.print(s.out)
 	unwanted := 0
 	if len(s.skips) > 0 {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -24,7 +25,7 @@ func run(t *testing.T, noskip string, files map[string]string) (string, bool) {
 	if noskip != "" {
 		s.noskip = regexp.MustCompile(noskip)
 	}
-	runModule(s, dir, nil)
+	runStep(s, []string{dir}, nil)
 	ok := s.finish()
 	return out.String(), ok
 }
@@ -43,14 +44,15 @@ func TestSummary(t *testing.T) {
 		absent string   // from it
 		ok     bool
 	}{
-		"pass":           {"", pass, []string{"ok  \texample.test", "\n1 passed, 0 failed, 0 skipped\n"}, "quiet", true},
-		"skip":           {"", pass + skipped, []string{"TestSkip: ", "needs FUSE", "\n1 passed, 0 failed, 1 skipped\n"}, "MUST", true},
-		"unwanted skip":  {"(?i)fuse", pass + skipped, []string{"MUST NOT", "\n1 passed, 1 failed, 1 skipped\n"}, "", false},
-		"fail":           {"", pass + "func TestFail(t *testing.T) { t.Fatal(\"why\") }\n", []string{"why", "\n1 passed, 1 failed, 0 skipped\n"}, "", false},
-		"panic":          {"", "func TestPanic(t *testing.T) { panic(\"why\") }\n", []string{"why", "1 failed"}, "", false},
-		"slow":           {"", pass + "func TestSlow(t *testing.T) { t.Run(\"sub\", func(t *testing.T) { time.Sleep(50 * time.Millisecond) }) }\n", []string{"slowest:\n", "example.test TestSlow\n"}, "TestSlow/sub", true},
-		"does not build": {"", "func TestWrong(t *testing.T) { wrong }\n", []string{"undefined: wrong", "1 failed"}, "", false},
-		"nothing ran":    {"", "", []string{"0 passed, "}, "", false},
+		"pass":               {"", pass, []string{"ok  \texample.test", "\n1 passed, 0 failed, 0 skipped\n"}, "quiet", true},
+		"skip":               {"", pass + skipped, []string{"TestSkip: ", "needs FUSE", "\n1 passed, 0 failed, 1 skipped\n"}, "MUST", true},
+		"unwanted skip":      {"(?i)fuse", pass + skipped, []string{"MUST NOT", "\n1 passed, 1 failed, 1 skipped\n"}, "", false},
+		"fail":               {"", pass + "func TestFail(t *testing.T) { t.Fatal(\"why\") }\n", []string{"why", "\n1 passed, 1 failed, 0 skipped\n"}, "", false},
+		"panic":              {"", "func TestPanic(t *testing.T) { panic(\"why\") }\n", []string{"why", "1 failed"}, "", false},
+		"slow, side by side": {"", "func TestSlow(t *testing.T) { t.Run(\"sub\", func(t *testing.T) { t.Parallel(); time.Sleep(50 * time.Millisecond) }) }\n", []string{"s  example.test TestSlow\n"}, "TestSlow/sub", true},
+		"slow":               {"", pass + "func TestSlow(t *testing.T) { t.Run(\"sub\", func(t *testing.T) { time.Sleep(50 * time.Millisecond) }) }\n", []string{"slowest:\n", "example.test TestSlow\n"}, "TestSlow/sub", true},
+		"does not build":     {"", "func TestWrong(t *testing.T) { wrong }\n", []string{"undefined: wrong", "1 failed"}, "", false},
+		"nothing ran":        {"", "", []string{"0 passed, "}, "", false},
 	} {
 		t.Run(title, func(t *testing.T) {
 			out, ok := run(t, test.noskip, testFile(test.body))
@@ -69,10 +71,57 @@ func TestSummary(t *testing.T) {
 	}
 }
 
+// Modules of one step run side by side: each waits for the other.
+func TestStep(t *testing.T) {
+	meeting := t.TempDir()
+	var dirs []string
+	for _, names := range [][2]string{{"one", "other"}, {"other", "one"}} {
+		dir := t.TempDir()
+		body := fmt.Sprintf(`package x
+
+import (
+	"os"
+	"testing"
+	"time"
+)
+
+func TestMeet(t *testing.T) {
+	if err := os.WriteFile(%q, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 6000 {
+		if _, err := os.Stat(%q); err == nil {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("nobody came")
+}
+`, filepath.Join(meeting, names[0]), filepath.Join(meeting, names[1]))
+		for name, text := range map[string]string{"go.mod": "module example.test/" + names[0] + "\n\ngo 1.26\n", "x_test.go": body} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		dirs = append(dirs, dir)
+	}
+	var out bytes.Buffer
+	s := &summary{out: &out}
+	runStep(s, dirs, nil)
+	if !s.finish() {
+		t.Errorf("the modules did not meet:\n%s", out.String())
+	}
+	for _, want := range append(dirs, "modules:\n", "2 passed, 0 failed, 0 skipped\n") {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in:\n%s", want, out.String())
+		}
+	}
+}
+
 func TestNoModule(t *testing.T) {
 	var out bytes.Buffer
 	s := &summary{out: &out}
-	runModule(s, t.TempDir(), nil)
+	runStep(s, []string{t.TempDir()}, nil)
 	if s.finish() {
 		t.Errorf("all is well without a module:\n%s", out.String())
 	}
