@@ -1,6 +1,7 @@
 package image
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -188,9 +189,31 @@ func uncompressed(layer v1.Layer) (_ *os.File, size int64, remove func(), err er
 		return nil, 0, nil, err
 	}
 	remove = func() { f.Close(); os.Remove(f.Name()) }
-	if size, err = io.Copy(f, in); err != nil {
+	w := &holes{file: f}
+	if size, err = io.Copy(w, in); err == nil {
+		err = f.Truncate(size)
+	}
+	if err != nil {
 		remove()
 		return nil, 0, nil, fmt.Errorf("%s: %w", filepath.Base(f.Name()), err)
 	}
 	return f, size, remove, nil
+}
+
+// holes writes a new file from its start, and leaves out what is all zeros: of a file
+// of gigabytes of them nothing is to be written to disk.
+type holes struct {
+	file *os.File
+	at   int64
+}
+
+func (h *holes) Write(p []byte) (int, error) {
+	zeros := len(p) > 0 && p[0] == 0 && bytes.Equal(p[1:], p[:len(p)-1])
+	if !zeros {
+		if n, err := h.file.WriteAt(p, h.at); err != nil {
+			return n, err
+		}
+	}
+	h.at += int64(len(p))
+	return len(p), nil
 }

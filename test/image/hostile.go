@@ -25,7 +25,7 @@ var hostileRecipes = []Recipe{
 		return []Layer{strangeNodes}
 	}),
 	hostileRecipe("hostile-whiteouts", "whiteouts and opaque markers at every depth", whiteoutsAtEveryDepth),
-	hostileRecipe("hostile-sparse", "a file of 5 GiB of zeros but for three lines", func() []Layer {
+	hostileRecipe("hostile-sparse", "a file of 4 GiB of zeros but for three lines", func() []Layer {
 		return []Layer{sparseFile}
 	}),
 	hostileRecipe("hostile-wide", "100,000 files in one directory", func() []Layer {
@@ -50,7 +50,7 @@ var hostileRecipes = []Recipe{
 
 func hostileRecipe(name, about string, above func() []Layer) Recipe {
 	return Recipe{
-		Name: name, About: about, Version: 1, Config: v1.Config{Env: busyboxConfig.Env, Cmd: busyboxConfig.Cmd},
+		Name: name, About: about, Version: 2, Config: v1.Config{Env: busyboxConfig.Env, Cmd: busyboxConfig.Cmd},
 		Layers: func(Env) ([]Layer, error) { return layersWithBusybox(above()...) },
 	}
 }
@@ -121,7 +121,9 @@ func strangeNodes(w *tar.Writer) error {
 	)(w)
 }
 
-const sparseSize = 5 << 30
+// sparseSize needs more than 32 bits, and is not much more: whoever reads it all reads
+// every byte.
+const sparseSize = 4<<30 + 64<<10
 
 // sparseFile holds one file with a line at its start, past 4 GiB, and at its end.
 func sparseFile(w *tar.Writer) error {
