@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ladle-dev/ladle/test/image"
 	"github.com/ladle-dev/ladle/test/link"
 	"github.com/ladle-dev/ladle/test/stack"
@@ -128,6 +130,7 @@ func TestUsageIsWhatIsOnDisk(t *testing.T) {
 	l.Pull("ladle", ref)
 	check := func() (total int64) {
 		t.Helper()
+		syncAll(t, root) // what a file takes changes when it is written to disk
 		for _, chain := range l.chains(l.image("debian-python", image.EStargz)) {
 			total += l.usage("ladle", chain)
 		}
@@ -145,6 +148,19 @@ func TestUsageIsWhatIsOnDisk(t *testing.T) {
 	l.list("ladle", ref)
 	if after := check(); after < before+10e6 {
 		t.Errorf("usage grew from %d to %d when everything was read", before, after)
+	}
+}
+
+// syncAll writes the filesystem that dir is on to disk.
+func syncAll(t *testing.T, dir string) {
+	t.Helper()
+	f, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := unix.Syncfs(int(f.Fd())); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -65,12 +66,21 @@ func StartNode(ctx context.Context, o NodeOptions) (_ *Node, err error) {
 	if err := n.writeConfigs(); err != nil {
 		return nil, err
 	}
-	for _, d := range n.Daemons {
-		if err := d.Start(ctx); err != nil {
-			return nil, err
-		}
+	if err := n.eachDaemon(func(d *RunningDaemon) error { return d.Start(ctx) }); err != nil {
+		return nil, err
 	}
 	return n, n.StartContainerd(ctx)
+}
+
+// eachDaemon calls do for all daemons at once.
+func (n *Node) eachDaemon(do func(*RunningDaemon) error) error {
+	errs := make([]error, len(n.Daemons))
+	var doing sync.WaitGroup
+	for i, d := range n.Daemons {
+		doing.Go(func() { errs[i] = do(d) })
+	}
+	doing.Wait()
+	return errors.Join(errs...)
 }
 
 // StartContainerd starts containerd, again after StopContainerd.
@@ -136,9 +146,7 @@ func (n *Node) Close() error {
 	if n.containerd.Running() {
 		errs = append(errs, n.removeContainers(ctx), n.containerd.Stop())
 	}
-	for _, d := range n.Daemons {
-		errs = append(errs, d.Stop())
-	}
+	errs = append(errs, n.eachDaemon(func(d *RunningDaemon) error { return d.Stop() }))
 	left, err := unmountBelow(n.Dir)
 	errs = append(errs, err)
 	if len(left) > 0 {
