@@ -28,8 +28,8 @@ var staged = map[string]string{
 // layers as on overlayfs, and with them nothing runs again.
 func TestCacheExportIsWhole(t *testing.T) {
 	kinds := []string{onOverlayfs, ladleOnOCI, ladleOnContainerd}
-	l := newLab(t, labOptions{kinds: kinds})
-	other := l.Push("busybox", image.EStargz)
+	l := newLab(t, labOptions{kinds: kinds, recipe: smallRecipe})
+	other := l.Push("shell", image.EStargz) // no layer of it is in the other image
 	for _, c := range []struct{ to, stages string }{
 		{"registry", "other"}, {"registry", "same"}, {"registry", "reversed"}, {"registry", "linked"}, {"registry", "scratch"},
 		{"local", "linked"}, {"local", "scratch"}, {"inline", "linked"}, {"inline", "scratch"},
@@ -210,8 +210,8 @@ func (l lab) file(name string) []byte {
 // when buildkitd was restarted, and can be exported then.
 func TestCacheOutlivesRestart(t *testing.T) {
 	kinds := []string{onOverlayfs, ladleOnOCI, ladleOnContainerd}
-	l := newLab(t, labOptions{kinds: kinds})
-	other := l.Push("busybox", image.EStargz)
+	l := newLab(t, labOptions{kinds: kinds, recipe: smallRecipe})
+	other := l.Push("shell", image.EStargz)
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			l := l.as(t)

@@ -53,14 +53,17 @@ func (l lab) sameStages(dir, name string, wanted int) {
 	for _, stage := range regexp.MustCompile(`(?m)^FROM .* AS (\w+)$`).FindAllStringSubmatch(string(text), -1) {
 		targets = append(targets, stage[1])
 	}
+	wants := map[string]string{} // references by target
+	for _, target := range targets {
+		wants[target] = l.buildStage(onOverlayfs, dir, name, target)
+	}
 	for _, kind := range merging {
 		before := l.linked(kind)
 		for _, target := range targets {
-			wantRef := l.buildStage(onOverlayfs, dir, name, target)
 			ref := l.buildStage(kind, dir, name, target)
-			if got, want := l.chain(ref), l.chain(wantRef); !slices.Equal(got, want) {
+			if got, want := l.chain(ref), l.chain(wants[target]); !slices.Equal(got, want) {
 				l.Errorf("stage %q on the %s worker has\n%s\non overlayfs\n%s", target, kind, strings.Join(got, "\n"), strings.Join(want, "\n"))
-				l.logDifference(wantRef, ref)
+				l.logDifference(wants[target], ref)
 			}
 		}
 		if n := l.linked(kind) - before; n != wanted {

@@ -135,11 +135,11 @@ func (l lab) removeRuncContainers(dir string) {
 func TestRestartBetweenBuilds(t *testing.T) {
 	l := newLab(t, labOptions{kinds: onLadle})
 	daemon := l.Node.Daemon(plugin)
-	stop := map[string]func(){"stopped": func() {
+	stop := func() {
 		if err := daemon.Stop(); err != nil {
 			t.Error(err)
 		}
-	}, "killed": daemon.Kill}
+	}
 	dir := l.context()
 	build := func(last string) {
 		write(t, filepath.Join(dir, "Dockerfile"), "ARG BASE\nFROM ${BASE}\nCOPY --link src /etc/src\nRUN rm -r /etc/src /etc/apt\nRUN echo "+last+" >/last\n")
@@ -148,10 +148,13 @@ func TestRestartBetweenBuilds(t *testing.T) {
 		}
 	}
 	build("first")
-	for how, end := range stop {
-		end()
+	for _, end := range []struct {
+		how string
+		do  func()
+	}{{"stopped", stop}, {"killed", daemon.Kill}} {
+		end.do()
 		l.restartLadle()
-		build(how)
+		build(end.how)
 	}
 	l.pruneAll()
 }

@@ -23,30 +23,38 @@ import (
 func TestSameGraphsAsOverlayfs(t *testing.T) {
 	l := newLab(t, labOptions{kinds: slices.Concat([]string{onOverlayfs}, merging)})
 	plain, lazy := l.sources()
-	for name := range strings.FieldsSeq(string(graphs(t))) {
-		t.Run(name, func(t *testing.T) {
-			l := l.as(t)
-			plainRef := l.buildGraph(onOverlayfs, plain.graph(t, name), name)
-			want := l.chainOn(plain, plainRef)
-			graph := lazy.graph(t, name)
-			kinds := merging
-			if !strings.HasPrefix(name, "merge-") {
-				kinds = []string{ladleOnOCI}
-			}
-			for _, kind := range kinds {
-				l.Link.Reset()
-				ref := l.buildGraph(kind, graph, name)
-				if got := l.chainOn(lazy, ref); !slices.Equal(got, want) {
-					t.Errorf("on the %s worker there are\n%s\non overlayfs\n%s", kind, strings.Join(got, "\n"), strings.Join(want, "\n"))
-					l.logDifference(plainRef, ref)
-					a, b := l.listing(plainRef), l.listing(ref)
-					l.logMissing("listing: -", a, b)
-					l.logMissing("listing: +", b, a)
-				}
-			}
-		})
-	}
+	t.Run("graphs", func(t *testing.T) {
+		for name := range strings.FieldsSeq(string(graphs(t))) {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				l.as(t).sameGraph(name, plain, lazy)
+			})
+		}
+	})
 	l.pruneAll()
+}
+
+// sameGraph builds a graph of plain images on overlayfs, and of lazy ones on
+// ladle-buildkitd, and compares.
+func (l lab) sameGraph(name string, plain, lazy sources) {
+	l.Helper()
+	plainRef := l.buildGraph(onOverlayfs, plain.graph(l.TB, name), name)
+	want := l.chainOn(plain, plainRef)
+	graph := lazy.graph(l.TB, name)
+	kinds := merging
+	if !strings.HasPrefix(name, "merge-") {
+		kinds = []string{ladleOnOCI}
+	}
+	for _, kind := range kinds {
+		ref := l.buildGraph(kind, graph, name)
+		if got := l.chainOn(lazy, ref); !slices.Equal(got, want) {
+			l.Errorf("on the %s worker there are\n%s\non overlayfs\n%s", kind, strings.Join(got, "\n"), strings.Join(want, "\n"))
+			l.logDifference(plainRef, ref)
+			a, b := l.listing(plainRef), l.listing(ref)
+			l.logMissing("listing: -", a, b)
+			l.logMissing("listing: +", b, a)
+		}
+	}
 }
 
 // sources are references of the images that graphs are made of, by name.

@@ -1,13 +1,18 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ladle-dev/ladle/buildkit/worker"
 	"github.com/ladle-dev/ladle/test/image"
@@ -60,7 +65,12 @@ type labOptions struct {
 	profile link.Profile // of the link; zero: as fast as the machine
 	config  string       // of ladle
 	root    string       // of ladle; "": in a directory of the stack
+	recipe  string       // of the lazy image; "": debian-python
 }
+
+// smallRecipe is that of a lazy image for tests that ask nothing of its contents: a
+// shell and two layers more, which overlayfs unpacks in no time.
+const smallRecipe = "hostile-parents"
 
 // newLab starts a stack and workers.
 func newLab(t *testing.T, o labOptions) lab {
@@ -85,21 +95,27 @@ func newLab(t *testing.T, o labOptions) lab {
 		ladle.After = append(ladle.After, "--root", o.root) // the last one counts
 	}
 	l.T = stacktest.New(t, stack.Options{Profile: o.profile, Daemons: []stack.Daemon{ladle}})
-	l.base = l.Push("debian-python", image.EStargz)
+	all := map[string]worker.Options{}
 	for _, kind := range o.kinds {
-		l.start(kind)
+		all[kind] = l.options(kind)
 	}
+	var pushing errgroup.Group
+	defer pushing.Wait() //nolint:errcheck // if a worker does not start
+	var base string
+	pushing.Go(func() (err error) {
+		base, err = l.Stack.PushImage(t.Context(), cmp.Or(o.recipe, "debian-python"), image.EStargz)
+		return err
+	})
+	l.startWorkers(all)
+	if err := pushing.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	l.base = base
 	return l
 }
 
 // endpoint is the socket of an OCI worker's endpoint.
 func (l lab) endpoint(kind string) string { return filepath.Join(l.dir, kind+".sock") }
-
-// start starts a worker. It stops before the stack does.
-func (l lab) start(kind string) {
-	l.Helper()
-	l.startWorker(kind, l.options(kind))
-}
 
 // options are those of a worker.
 func (l lab) options(kind string) worker.Options {
@@ -124,19 +140,44 @@ func (l lab) options(kind string) worker.Options {
 // startWorker starts a worker as o says. It stops before the stack does.
 func (l lab) startWorker(kind string, o worker.Options) {
 	l.Helper()
-	w, err := worker.Start(l.Context(), o)
-	if err != nil {
-		l.Fatal(err)
+	l.startWorkers(map[string]worker.Options{kind: o})
+}
+
+// startWorkers starts workers as their options say, by kind, all at once. They stop
+// before the stack does.
+func (l lab) startWorkers(all map[string]worker.Options) {
+	l.Helper()
+	var mu sync.Mutex // of started
+	started := map[string]*worker.Worker{}
+	var starting errgroup.Group
+	for kind, o := range all {
+		starting.Go(func() error {
+			w, err := worker.Start(l.Context(), o)
+			if err == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				started[kind] = w
+			}
+			return err
+		})
 	}
-	l.workers[kind] = w
+	err := starting.Wait()
 	l.Cleanup(func() {
-		if l.Failed() {
-			l.Log(w.Log())
+		var closing errgroup.Group
+		for _, w := range started {
+			if l.Failed() {
+				l.Log(w.Log())
+			}
+			closing.Go(w.Close)
 		}
-		if err := w.Close(); err != nil {
+		if err := closing.Wait(); err != nil {
 			l.Error(err)
 		}
 	})
+	if err != nil {
+		l.Fatal(err)
+	}
+	maps.Copy(l.workers, started)
 }
 
 // restart calls the Start of a daemon or worker.
@@ -158,7 +199,7 @@ func (l lab) restartLadle() {
 }
 
 // awaitLadle waits until a worker has noticed that ladle runs again: for three
-// seconds after it found nobody it does not try.
+// seconds after it found nobody, or no socket, it does not try.
 func (l lab) awaitLadle(kind string) {
 	l.Helper()
 	dir := l.project(map[string]string{"Dockerfile": "FROM scratch\nCOPY Dockerfile /\n"})
@@ -167,7 +208,8 @@ func (l lab) awaitLadle(kind string) {
 		if err == nil {
 			return
 		}
-		if time.Now().After(deadline) || !strings.Contains(err.Error(), "connection refused") {
+		away := strings.Contains(err.Error(), "connection refused") || strings.Contains(err.Error(), "connect: no such file or directory")
+		if time.Now().After(deadline) || !away {
 			l.Fatal(err)
 		}
 	}
@@ -184,7 +226,7 @@ func (l lab) cut() {
 func (l lab) mend() {
 	l.Helper()
 	var err error
-	if l.Link, err = link.ListenOn(l.Link.Addr(), l.Registry.Addr, link.Profile{}); err != nil {
+	if l.Link, err = l.Link.Again(link.Profile{}); err != nil {
 		l.Fatal(err)
 	}
 }

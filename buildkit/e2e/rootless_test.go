@@ -39,6 +39,7 @@ func TestRootlessSameGraphs(t *testing.T) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			l := r.as(t)
 			plainRef := l.buildGraph(onOverlayfs, plain.graph(t, name), name)
 			want := l.chainOn(plain, plainRef)

@@ -26,6 +26,7 @@ func (l lab) sameLayers(t *testing.T, kinds []string, change func(dockerfile str
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".Dockerfile")
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			l := l.as(t)
 			text, err := os.ReadFile(file)
 			if err != nil {
@@ -35,7 +36,6 @@ func (l lab) sameLayers(t *testing.T, kinds []string, change func(dockerfile str
 			write(t, filepath.Join(dir, "Dockerfile"), change(string(text)))
 			want := l.chain(l.build(onOverlayfs, dir, name))
 			for _, kind := range kinds {
-				l.Link.Reset()
 				ref := l.build(kind, dir, name)
 				if got := l.chain(ref); !slices.Equal(got, want) {
 					t.Errorf("on the %s worker there are\n%s\non overlayfs\n%s", kind, strings.Join(got, "\n"), strings.Join(want, "\n"))

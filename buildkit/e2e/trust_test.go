@@ -98,14 +98,20 @@ var lies = []lie{
 func TestImageThatClaimsAnothersDiffIDs(t *testing.T) {
 	l := newLab(t, labOptions{kinds: trusting})
 	shell := l.shell()
-	for i, lie := range lies {
-		for _, order := range [][]string{{"good", "evil"}, {"evil", "good"}} {
-			for _, kind := range lie.kinds {
-				t.Run(fmt.Sprintf("%s/%s first/%s", lie.name, order[0], kind), func(t *testing.T) {
-					l.as(t).tell(lie, kind, order, fmt.Sprint(i, order[0], kind), shell)
-				})
+	for _, kind := range trusting {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			for i, lie := range lies {
+				if !slices.Contains(lie.kinds, kind) {
+					continue
+				}
+				for _, order := range [][]string{{"good", "evil"}, {"evil", "good"}} {
+					t.Run(lie.name+"/"+order[0]+" first", func(t *testing.T) {
+						l.as(t).tell(lie, kind, order, fmt.Sprint(i, order[0], kind), shell)
+					})
+				}
 			}
-		}
+		})
 	}
 }
 
@@ -140,10 +146,12 @@ func (l lab) tell(lie lie, kind string, order []string, name string, shell forge
 // kept apart by ladle-buildkitd. BuildKit's own daemon takes one for the other, and
 // what reads it fails.
 func TestBlobWithoutTheBytesOfItsTable(t *testing.T) {
-	l := newLab(t, labOptions{kinds: trusting})
+	// A reader of wrong bytes waits for right ones for that long.
+	l := newLab(t, labOptions{kinds: trusting, config: "read_timeout_sec = 5\n"})
 	shell := l.shell()
 	for _, kind := range trusting {
 		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
 			l := l.as(t)
 			good := l.twoLayers("good-"+kind, image.EStargz)
 			evil := l.pushed("evil", kind, l.spoiled(good.low, "low"), shell, good.top)

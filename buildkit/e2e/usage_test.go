@@ -47,7 +47,7 @@ const ownSize = 20_000_000
 // large. What ladle has of the image does not.
 func TestUsageAndCollection(t *testing.T) {
 	kinds := []string{onOverlayfs, ladleOnOCI, ladleOnContainerd}
-	l := newLab(t, labOptions{kinds: kinds})
+	l := newLab(t, labOptions{kinds: kinds, recipe: smallRecipe})
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			l := l.as(t)
