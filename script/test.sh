@@ -20,5 +20,16 @@ if [[ -n ${CI:-} ]]; then
 fi
 mkdir -p .cache/bin
 go build -o .cache/bin/testsum ./internal/testsum
-# One package at a time: they share two cores, loop devices and page cache.
-exec .cache/bin/testsum "${noskip[@]}" "${modules[@]}" -- -p=1 -timeout=40m "$@"
+
+# The module of the daemon has tests with times of milliseconds, and others that
+# count what the kernel asks for: these run alone, and so does what is short. Those
+# of test and buildkit wait for daemons, builds and links for much of their time.
+steps=() beside=()
+for module in "${modules[@]}"; do
+  case $module in
+    ./buildkit | ./test) beside+=("$module") ;;
+    *) steps+=("$module") ;;
+  esac
+done
+# One package of a module at a time: they share two cores and loop devices.
+exec .cache/bin/testsum "${noskip[@]}" "${steps[@]}" "$(IFS=+ && echo "${beside[*]}")" -- -p=1 -timeout=40m "$@"
