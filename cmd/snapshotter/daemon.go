@@ -118,7 +118,7 @@ func (d *daemon) endpoints(ctx context.Context, layers snapshot.Layers, trees sn
 		d.open.add("endpoint "+e.Name, func(context.Context) error { return sn.Close() })
 		all[e.Name] = sn
 	}
-	d.dropUnused(ctx, claims, layers)
+	d.dropUnused(ctx, claims)
 	return all, nil
 }
 

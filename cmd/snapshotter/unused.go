@@ -12,7 +12,7 @@ import (
 // their last snapshot. The kernel closes the data files of a tree some time after it
 // was unmounted, and later still if a file of it is open or another mount namespace
 // has it; prefetches end by themselves. The next Cleanup may never come.
-func (d *daemon) dropUnused(ctx context.Context, claims *snapshot.Claims, layers usableLayers) {
+func (d *daemon) dropUnused(ctx context.Context, claims *snapshot.Claims) {
 	// It lives as long as the daemon, not as the call that starts it.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})
@@ -20,11 +20,11 @@ func (d *daemon) dropUnused(ctx context.Context, claims *snapshot.Claims, layers
 		defer close(ended)
 		for {
 			select {
-			case <-layers.store.Unused():
+			case <-d.store.Unused():
 			case <-ctx.Done():
 				return
 			}
-			if err := claims.Collect(ctx, layers.drop); err != nil && ctx.Err() == nil {
+			if err := claims.Collect(ctx, d.drop); err != nil && ctx.Err() == nil {
 				log.G(ctx).WithError(err).Warn("unused layers are not removed")
 			}
 		}
