@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 )
 
 // Suffix is what the name of a file ends with that is not yet committed.
@@ -71,6 +73,21 @@ func (f *File) replace(content []byte) (err error) {
 		return err
 	}
 	return f.Commit()
+}
+
+// Replace gives the file at from, which is on disk, the name to, in place of a file or
+// a directory.
+func Replace(from, to string) error {
+	err := os.Rename(from, to)
+	if errors.Is(err, unix.EEXIST) { // what os.Rename returns if to is a directory
+		if err = unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_EXCHANGE); err == nil {
+			err = os.RemoveAll(from) // the directory
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return SyncDir(filepath.Dir(to))
 }
 
 // SyncDir waits until the names in a directory are on disk.

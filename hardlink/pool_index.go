@@ -75,7 +75,7 @@ func openIndex(path string, timeout time.Duration) (*bolt.DB, error) {
 	if !errors.Is(err, durable.ErrCorrupt) {
 		return db, err
 	}
-	if err := os.Remove(path); err != nil {
+	if err := os.RemoveAll(path); err != nil { // it can be a directory
 		return nil, err
 	}
 	return durable.OpenDB(path, timeout, buckets...)

@@ -3,6 +3,7 @@ package hardlink
 import (
 	"bytes"
 	"errors"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -90,6 +91,19 @@ func TestIndexCorrupt(t *testing.T) {
 	}
 	check("both meta pages", append(make([]byte, 2*page), whole[2*page:]...))
 	check("text", []byte("some text"))
+	check("empty", nil)
+	r := rand.New(rand.NewPCG(3, 4))
+	for range 100 {
+		flipped := bytes.Clone(whole)
+		flipped[r.IntN(len(flipped))] ^= 1 << r.IntN(8)
+		must(t, os.WriteFile(path, flipped, 0o600))
+		countFiles(t, path) // as many as there are leaf elements, or none
+	}
+	must(t, os.Remove(path))
+	must(t, os.MkdirAll(filepath.Join(path, "directory"), 0o700))
+	if n := countFiles(t, path); n != 0 {
+		t.Errorf("in place of a directory: %d records", n)
+	}
 }
 
 // What it costs to give an inode one more name does not depend on how many it has: as

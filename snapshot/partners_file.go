@@ -120,10 +120,7 @@ func makePartners(path string, groups [][]uint64) error {
 	if err := errors.Join(err, db.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(made, path); err != nil {
-		return err
-	}
-	return durable.SyncDir(filepath.Dir(path))
+	return durable.Replace(made, path)
 }
 
 // loadLocked makes what is in memory what is on disk. After an error it is as before.

@@ -250,16 +250,60 @@ func TestPartnersOfEarlierVersion(t *testing.T) {
 // Of partners that cannot be read nothing is believed: all there are may share inodes.
 func TestPartnersDamaged(t *testing.T) {
 	current := func() ([]uint64, error) { return []uint64{3, 4, 5}, nil }
-	for _, name := range []string{partnersFile, pairsFile} {
+	for name, damage := range map[string]func(path string) error{
+		"text":        func(path string) error { return os.WriteFile(path, []byte("no database, nor JSON"), 0o600) },
+		"empty":       func(path string) error { return os.WriteFile(path, nil, 0o600) },
+		"a directory": func(path string) error { return os.MkdirAll(filepath.Join(path, "sub"), 0o700) },
+	} {
+		for _, file := range []string{partnersFile, pairsFile} {
+			if name == "a directory" && file == pairsFile {
+				continue // nobody writes it any more
+			}
+			dir := tempDir(t)
+			must(t, damage(filepath.Join(dir, file)))
+			p := &partners{}
+			must(t, p.open(dir, current))
+			p.reload(t, none)
+			if got := p.of(sourcesOf(4)).list(); !slices.Equal(got, []uint64{3, 5}) {
+				t.Errorf("%s is %s: partners %v", file, name, got)
+			}
+			must(t, p.close())
+		}
+	}
+}
+
+// A database of partners that is cut anywhere, or has a changed bit that is noticed,
+// stands for partners of all there are.
+func TestPartnersCutAndFlipped(t *testing.T) {
+	current := func() ([]uint64, error) { return []uint64{1, 2, 3, 4, 5}, nil }
+	p := newPartners(t)
+	for id := uint64(2); id < 800; id++ {
+		must(t, p.settled(id, []uint64{1 + id%7}))
+	}
+	must(t, p.settled(900, []uint64{4}))
+	whole, err := os.ReadFile(p.file)
+	must(t, err)
+	open := func(b []byte) sources {
+		t.Helper()
 		dir := tempDir(t)
-		must(t, os.WriteFile(filepath.Join(dir, name), []byte("no database, nor JSON"), 0o600))
+		must(t, os.WriteFile(filepath.Join(dir, partnersFile), b, 0o600))
 		p := &partners{}
 		must(t, p.open(dir, current))
-		p.reload(t, none)
-		if got := p.of(sourcesOf(4)).list(); !slices.Equal(got, []uint64{3, 5}) {
-			t.Errorf("%s: partners %v", name, got)
+		defer p.close()
+		return p.of(sourcesOf(4))
+	}
+	page := os.Getpagesize()
+	last := open(whole)
+	for size := 0; size < len(whole); size += page {
+		if got := open(whole[:size]); !maps.Equal(got, last) && !maps.Equal(got, sourcesOf(1, 2, 3, 5)) {
+			t.Errorf("cut after %d bytes: partners %v", size, got.list())
 		}
-		must(t, p.close())
+	}
+	r := rand.New(rand.NewPCG(5, 6))
+	for range 200 {
+		flipped := slices.Clone(whole)
+		flipped[r.IntN(len(flipped))] ^= 1 << r.IntN(8)
+		open(flipped) // it does not end the process
 	}
 }
 

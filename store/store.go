@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/ladle-dev/ladle/durable"
 )
 
 // ID is what makes a lazily readable layer the same layer: equal blobs with
@@ -106,7 +108,7 @@ func (s *Store) open(ctx context.Context) (err error) {
 		return err
 	}
 	if s.bootID == "" {
-		if s.bootID, err = kernelBootID(); err != nil {
+		if s.bootID, err = durable.BootID(); err != nil {
 			return err
 		}
 	}
