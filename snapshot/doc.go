@@ -60,9 +60,7 @@
 //
 // Layout below the root of an endpoint:
 //
-//	metadata.db          containerd's core/snapshots/storage, not synced
-//	metadata.saved       a copy of it, as it was a moment ago, synced
-//	metadata.state       which of the two is to be believed
+//	metadata.*           which snapshots there are (package metastore)
 //	snapshots/ID/fs      upper directory
 //	snapshots/ID/work    overlayfs's work directory, of active snapshots
 //	snapshots/ID/usage   size of fs, once somebody asked for it, of committed snapshots

@@ -11,14 +11,19 @@ import (
 
 	"github.com/ladle-dev/ladle/durable"
 	"github.com/ladle-dev/ladle/internal/disktest"
+	"github.com/ladle-dev/ladle/metastore"
 )
 
 // An endpoint opens on a full disk, has all its snapshots, and can remove some. What
 // cannot be made there leaves nothing. Nothing is lost by a reset of the machine
 // then, whether there was space set aside or, as before there was such a thing, none.
 func TestMetadataOnAFullDisk(t *testing.T) {
+	boot, err := durable.BootID()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, kind := range disktest.Kinds {
-		for _, state := range []string{bootID(), "another boot", stateClosed} {
+		for _, state := range []string{boot, "another boot", metastore.Closed} {
 			for _, aside := range []bool{true, false} {
 				t.Run(fmt.Sprintf("%s/%s/aside %v", kind, state, aside), func(t *testing.T) {
 					t.Parallel()
@@ -52,7 +57,7 @@ func testFullDisk(t *testing.T, root, state string, aside bool) {
 	}
 	restart := func(state string) {
 		t.Helper()
-		if err := errors.Join(s.meta.sync(t.Context()), s.Close(), durable.Rewrite(filepath.Join(root, stateFile), []byte(state+"\n"))); err != nil {
+		if err := errors.Join(s.meta.Sync(t.Context()), s.Close(), durable.Rewrite(filepath.Join(root, metastore.StateFile), []byte(state+"\n"))); err != nil {
 			t.Fatal(err)
 		}
 		s = endpoint()

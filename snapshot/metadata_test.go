@@ -1,21 +1,18 @@
 package snapshot
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
-	"github.com/containerd/containerd/v2/core/snapshots/storage"
 	"github.com/containerd/errdefs"
 
 	"github.com/ladle-dev/ladle/durable"
+	"github.com/ladle-dev/ladle/metastore"
 )
 
 // copyRoot copies the root of an endpoint that is open, as a process finds it
@@ -84,15 +81,15 @@ func TestMetadataAfterAReset(t *testing.T) {
 			commitFiles(t, s, "a", "", map[string]string{"a": "a"})
 			commitFiles(t, s, "b", "a", map[string]string{"b": "b"})
 			commitMerge(t, s, "merged", "", "a b")
-			if err := s.meta.sync(t.Context()); err != nil {
+			if err := s.meta.Sync(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			var id string
 			s2 := copyRoot(t, d, s, func(root string) {
 				// What was done after the last save.
 				id = "900"
-				err := errors.Join(damage(filepath.Join(root, metadataFile)),
-					os.WriteFile(filepath.Join(root, stateFile), []byte("another boot\n"), 0o600),
+				err := errors.Join(damage(filepath.Join(root, metastore.DBFile)),
+					os.WriteFile(filepath.Join(root, metastore.StateFile), []byte("another boot\n"), 0o600),
 					os.MkdirAll(filepath.Join(root, "snapshots", id, "fs"), 0o755))
 				if err != nil {
 					t.Fatal(err)
@@ -123,18 +120,18 @@ func TestMetadataOfASecondReset(t *testing.T) {
 	d := newDisk(t)
 	s := newEndpoint(t, d)
 	commitFiles(t, s, "a", "", map[string]string{"a": "a"})
-	if err := s.meta.sync(t.Context()); err != nil {
+	if err := s.meta.Sync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	reset := func(root string) {
-		if err := os.WriteFile(filepath.Join(root, stateFile), []byte("another boot\n"), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(root, metastore.StateFile), []byte("another boot\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	s = copyRoot(t, d, s, reset)
 	s = copyRoot(t, d, s, reset)
 	commitFiles(t, s, "b", "a", map[string]string{"b": "b"})
-	if err := s.meta.sync(t.Context()); err != nil {
+	if err := s.meta.Sync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	s = copyRoot(t, d, s, reset)
@@ -154,7 +151,7 @@ func TestCleanupSavesFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	s2 := copyRoot(t, d, s, func(root string) {
-		if err := os.WriteFile(filepath.Join(root, stateFile), []byte("another boot\n"), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(root, metastore.StateFile), []byte("another boot\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -172,10 +169,10 @@ func TestMetadataThatWasClosed(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if b, err := os.ReadFile(filepath.Join(s.opts.Root, stateFile)); err != nil || string(b) != stateClosed+"\n" {
+	if b, err := os.ReadFile(filepath.Join(s.opts.Root, metastore.StateFile)); err != nil || string(b) != metastore.Closed+"\n" {
 		t.Errorf("%q, %v", b, err)
 	}
-	for _, without := range [][]string{{savedFile}, {savedFile, stateFile}} {
+	for _, without := range [][]string{{metastore.SavedFile}, {metastore.SavedFile, metastore.StateFile}} {
 		for _, name := range without {
 			if err := os.Remove(filepath.Join(s.opts.Root, name)); err != nil {
 				t.Fatal(err)
@@ -189,58 +186,4 @@ func TestMetadataThatWasClosed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-}
-
-// Many write, and what is saved meanwhile is a database each time.
-func TestMetadataWhileWritten(t *testing.T) {
-	d := newDisk(t)
-	s := newEndpoint(t, d)
-	done := make(chan error, 1)
-	go func() {
-		var err error
-		for i := 0; i < 60 && err == nil; i++ {
-			_, err = s.Prepare(context.WithoutCancel(t.Context()), fmt.Sprint("key", i), "")
-		}
-		done <- err
-	}()
-	for range 5 {
-		if err := s.meta.save(t.Context()); err != nil {
-			t.Error(err)
-		}
-		// It is the state after one of the calls: the first so many.
-		keys := savedKeys(t, s)
-		for i := range keys {
-			if !slices.Contains(keys, fmt.Sprint("key", i)) {
-				t.Errorf("of %d snapshots there is no %d", len(keys), i)
-			}
-		}
-	}
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-}
-
-// savedKeys returns the snapshots of the saved file.
-func savedKeys(t *testing.T, s *Snapshotter) []string {
-	t.Helper()
-	dir := tempDir(t)
-	b, err := os.ReadFile(filepath.Join(s.opts.Root, savedFile))
-	if err := errors.Join(err, os.WriteFile(filepath.Join(dir, savedFile), b, 0o600),
-		os.WriteFile(filepath.Join(dir, stateFile), []byte("another boot\n"), 0o600)); err != nil {
-		t.Fatal(err)
-	}
-	m, err := openMetadata(t.Context(), dir, "this boot")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var keys []string
-	err = m.WithTransaction(t.Context(), false, func(ctx context.Context) error {
-		ids, err := storage.IDMap(ctx)
-		keys = slices.Collect(maps.Values(ids))
-		return err
-	})
-	if err := errors.Join(err, m.Close()); err != nil {
-		t.Fatal(err)
-	}
-	return keys
 }

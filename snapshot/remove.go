@@ -115,7 +115,7 @@ func (s *Snapshotter) sweep(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("sweep %s: %w", s.dir, err)
 	}
-	if err := s.meta.sync(ctx); err != nil {
+	if err := s.meta.Sync(ctx); err != nil {
 		// On a full disk what is deleted must not wait for it.
 		log.G(ctx).WithError(err).Warn("metadata of snapshots is not saved")
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"golang.org/x/sys/unix"
+
+	"github.com/ladle-dev/ladle/metastore"
 )
 
 // plugged is a filesystem in a file, which can lose its power: what is in the file
@@ -65,7 +67,7 @@ func TestDirectoriesAfterAReset(t *testing.T) {
 			s, err := New(t.Context(), opts)
 			must(t, err)
 			l := &settled{Snapshotter: s, t: t}
-			must(t, s.meta.sync(t.Context()))
+			must(t, s.meta.Sync(t.Context()))
 			l.commit("base", "", "base/file")
 			l.commit("one", "base", "one/file")
 			l.commit("two", "base", "two/file")
@@ -73,13 +75,13 @@ func TestDirectoriesAfterAReset(t *testing.T) {
 			mustMerge(t, s, "merged", "one", "base three")
 			l.copy("copied", "one", "three", "/two:/to")
 			mustPrepare(t, s, "active", "merged")
-			must(t, s.meta.sync(t.Context()))
+			must(t, s.meta.Sync(t.Context()))
 			want := madeNames(t, s)
 			p.pull()
 			must(t, s.Remove(t.Context(), "active"))
 			must(t, s.Close())
 			p.plugIn()
-			must(t, os.WriteFile(filepath.Join(opts.Root, stateFile), []byte("another boot\n"), 0o600))
+			must(t, os.WriteFile(filepath.Join(opts.Root, metastore.StateFile), []byte("another boot\n"), 0o600))
 			s, err = New(t.Context(), opts)
 			must(t, err)
 			infos, ids, err := s.listIDs(t.Context())

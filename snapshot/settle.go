@@ -188,7 +188,7 @@ func (w *settler) pass(ctx context.Context) (again bool, err error) {
 			continue
 		}
 		// Nor may it be active again after a reset of the machine.
-		if err := w.hurry(func() error { return w.s.meta.sync(ctx) }); err != nil {
+		if err := w.hurry(func() error { return w.s.meta.Sync(ctx) }); err != nil {
 			return false, err
 		}
 		if err := w.settle(ctx, id); err != nil {

@@ -265,7 +265,7 @@ func (m *settlers) keep(ctx context.Context, all sources) error {
 		return nil
 	}
 	// They must not be back without their partners after a reset of the machine.
-	if err := m.hurry(func() error { return m.s.meta.sync(ctx) }); err != nil {
+	if err := m.hurry(func() error { return m.s.meta.Sync(ctx) }); err != nil {
 		return err
 	}
 	// A call may have begun, before they were gone, to make what has their files:

@@ -20,6 +20,7 @@ import (
 	"github.com/moby/locker"
 
 	"github.com/ladle-dev/ladle/durable"
+	"github.com/ladle-dev/ladle/metastore"
 	"github.com/ladle-dev/ladle/metrics"
 	"github.com/ladle-dev/ladle/store"
 )
@@ -68,7 +69,7 @@ type Settling struct {
 type Snapshotter struct {
 	opts Options
 	dir  string // of all snapshots' directories
-	meta *metaStore
+	meta *metastore.Store
 	overlay
 	keys    *locker.Locker
 	known   known
@@ -93,7 +94,7 @@ var (
 	_ snapshots.Cleaner     = (*Snapshotter)(nil)
 )
 
-// lockTimeout is how long another process may hold the metadata.
+// lockTimeout is how long another process may hold the database of partners.
 const lockTimeout = 10 * time.Second
 
 // New opens or makes the endpoint at opts.Root. The trees of all its active
@@ -121,7 +122,7 @@ func New(ctx context.Context, opts Options) (*Snapshotter, error) {
 	if s.xino, err = newXino(opts.Xino, xinoParameter); err != nil {
 		return nil, err
 	}
-	if s.meta, err = openMetadata(ctx, opts.Root, bootID(), s.dir, s.diffDir("")); err != nil {
+	if s.meta, err = s.openMetadata(ctx); err != nil {
 		return nil, fmt.Errorf("open metadata of %s: %w", opts.Root, err)
 	}
 	if err := s.start(ctx); err != nil {
@@ -213,6 +214,15 @@ func overlayOptions(root string) ([]string, error) {
 	return options, nil
 }
 
+// openMetadata opens the metadata, which need not exist.
+func (s *Snapshotter) openMetadata(ctx context.Context) (*metastore.Store, error) {
+	boot, err := durable.BootID()
+	if err != nil {
+		return nil, err
+	}
+	return metastore.Open(ctx, s.opts.Root, metastore.Options{BootID: boot, Named: []string{s.dir, s.diffDir("")}})
+}
+
 // initMetadata makes the buckets of new metadata, without which storage
 // answers ErrNotFound to questions about all snapshots. Only making a snapshot
 // makes them. It writes to no other metadata: the disk may be full.
@@ -241,7 +251,7 @@ func (s *Snapshotter) initMetadata(ctx context.Context) error {
 // that had used it: whatever is on disk of such a snapshot is not the next one's.
 // It is called before a number is used, since there may have been no space at the start.
 func (s *Snapshotter) skipNumbers(ctx context.Context) error {
-	if !s.meta.lost.Load() {
+	if !s.meta.Lost() {
 		return nil
 	}
 	entries, err := os.ReadDir(s.dir)
@@ -266,7 +276,7 @@ func (s *Snapshotter) skipNumbers(ctx context.Context) error {
 		}
 	})
 	if err == nil {
-		s.meta.lost.Store(false)
+		s.meta.ClearLost()
 	}
 	return err
 }

@@ -1,4 +1,4 @@
-package snapshot
+package metastore
 
 import (
 	"context"
@@ -31,28 +31,28 @@ func setAside(size int64) int64 { return (size/room + 2) * room }
 
 // keepSaving saves the file after transactions, and rests between for a
 // multiple of the time that it took. If it fails it tries again.
-func (m *metaStore) keepSaving(ctx context.Context) {
-	defer close(m.ended)
+func (s *Store) keepSaving(ctx context.Context) {
+	defer close(s.ended)
 	failed := false
 	for {
 		select {
-		case <-m.ending:
+		case <-s.ending:
 			return
-		case <-m.dirty:
+		case <-s.dirty:
 		}
 		began := time.Now()
-		err := m.protectAgain(ctx)
+		err := s.protectAgain(ctx)
 		rest := 4 * time.Since(began)
 		if err != nil {
 			rest = saveRetry
-			m.hasChanged()
+			s.hasChanged()
 		}
 		if failed != (err != nil) {
 			failed = err != nil
 			logSaving(ctx, err)
 		}
 		select {
-		case <-m.ending:
+		case <-s.ending:
 			return
 		case <-time.After(rest):
 		}
@@ -60,23 +60,23 @@ func (m *metaStore) keepSaving(ctx context.Context) {
 }
 
 // protectAgain is protect beside transactions.
-func (m *metaStore) protectAgain(ctx context.Context) error {
-	if !m.synced {
-		return m.protect(ctx)
+func (s *Store) protectAgain(ctx context.Context) error {
+	if !s.synced {
+		return s.protect(ctx)
 	}
 	var fs unix.Statfs_t
-	if err := unix.Statfs(m.dir, &fs); err != nil {
+	if err := unix.Statfs(s.dir, &fs); err != nil {
 		return os.NewSyscallError("statfs", err)
 	}
-	info, err := m.file.Stat()
+	info, err := s.file.Stat()
 	if err != nil {
 		return err
 	}
 	if need := 4 * setAside(info.Size()); int64(fs.Bavail)*fs.Bsize < need {
 		return fmt.Errorf("less than %d bytes are free: %w", need, unix.ENOSPC)
 	}
-	if err := m.protect(ctx); err != nil {
-		return errors.Join(err, m.giveUpSaved(ctx))
+	if err := s.protect(ctx); err != nil {
+		return errors.Join(err, s.giveUpSaved(ctx))
 	}
 	return nil
 }
@@ -92,59 +92,60 @@ func logSaving(ctx context.Context, err error) {
 // errCopied ends the transaction that a copy needs, without writing.
 var errCopied = errors.New("copied")
 
-// sync returns when all transactions that have ended are on disk. What a removed
-// snapshot had is deleted only then, or the snapshot could be back without it.
-func (m *metaStore) sync(ctx context.Context) error {
-	if m.count.saved.Load() == m.count.written.Load() {
+// Sync returns when all transactions that have ended are on disk. What a removed
+// snapshot had on disk must be deleted only then: after a reset of the machine the
+// snapshot could otherwise be there again, without it.
+func (s *Store) Sync(ctx context.Context) error {
+	if s.count.saved.Load() == s.count.written.Load() {
 		return nil
 	}
-	if _, err := os.Lstat(m.path(savedFile)); m.synced && errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Lstat(s.path(SavedFile)); s.synced && errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	err := m.save(ctx)
-	if m.synced && durable.NoSpace(err) {
-		return m.giveUpSaved(ctx)
+	err := s.save(ctx)
+	if s.synced && durable.NoSpace(err) {
+		return s.giveUpSaved(ctx)
 	}
 	return err
 }
 
 // giveUpSaved removes the saved file when the metadata is on disk. Each transaction
 // from then on must be synced.
-func (m *metaStore) giveUpSaved(ctx context.Context) error {
-	done, err := m.turn(ctx)
+func (s *Store) giveUpSaved(ctx context.Context) error {
+	done, err := s.turn(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
-	f, err := os.Open(m.path(metadataFile))
+	f, err := os.Open(s.path(DBFile))
 	if err != nil {
 		return err
 	}
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	for _, name := range []string{savedFile, savedFile + durable.Suffix} {
-		if err := os.Remove(m.path(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	for _, name := range []string{SavedFile, SavedFile + durable.Suffix} {
+		if err := os.Remove(s.path(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 	}
-	return durable.SyncDir(m.dir)
+	return durable.SyncDir(s.dir)
 }
 
 // turn waits until nobody changes the saved file. The caller calls done when it
 // has.
-func (m *metaStore) turn(ctx context.Context) (done func(), err error) {
+func (s *Store) turn(ctx context.Context) (done func(), err error) {
 	select {
-	case m.saving <- struct{}{}:
-		return func() { <-m.saving }, nil
+	case s.saving <- struct{}{}:
+		return func() { <-s.saving }, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 }
 
 // save makes the saved file as the metadata is now.
-func (m *metaStore) save(ctx context.Context) (err error) {
-	done, err := m.turn(ctx)
+func (s *Store) save(ctx context.Context) (err error) {
+	done, err := s.turn(ctx)
 	if err != nil {
 		return err
 	}
@@ -152,9 +153,9 @@ func (m *metaStore) save(ctx context.Context) (err error) {
 	// While there is a transaction that could write, no other one writes.
 	var written uint64
 	var made *durable.File
-	err = m.MetaStore.WithTransaction(ctx, true, func(context.Context) (err error) {
-		written = m.count.written.Load()
-		if made, err = m.copy(); err != nil {
+	err = s.db.WithTransaction(ctx, true, func(context.Context) (err error) {
+		written = s.count.written.Load()
+		if made, err = s.copy(); err != nil {
 			return err
 		}
 		return errCopied
@@ -165,13 +166,13 @@ func (m *metaStore) save(ctx context.Context) (err error) {
 	if !errors.Is(err, errCopied) {
 		return fmt.Errorf("save metadata: %w", err)
 	}
-	if err := m.syncNamed(); err != nil {
+	if err := s.syncNamed(); err != nil {
 		return err
 	}
 	if err := made.Commit(); err != nil {
 		return err
 	}
-	m.count.saved.Store(written)
+	s.count.saved.Store(written)
 	return nil
 }
 
@@ -179,8 +180,8 @@ func (m *metaStore) save(ctx context.Context) (err error) {
 // one order for all that they write about names, so that these would be there before
 // the saved file is. What fsync(2) writes on btrfs (Linux 6.18, fs/btrfs/tree-log.c)
 // is of one file, and of new directories below one directory.
-func (m *metaStore) syncNamed() error {
-	for _, dir := range m.named {
+func (s *Store) syncNamed() error {
+	for _, dir := range s.opts.Named {
 		if err := durable.SyncDir(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
@@ -190,26 +191,26 @@ func (m *metaStore) syncNamed() error {
 
 // copy makes a copy of the metadata that can become the saved file. It needs a
 // transaction that could write.
-func (m *metaStore) copy() (*durable.File, error) {
-	info, err := m.file.Stat()
+func (s *Store) copy() (*durable.File, error) {
+	info, err := s.file.Stat()
 	if err != nil {
 		return nil, err
 	}
-	made, err := durable.CreateStandby(m.path(savedFile), setAside(info.Size()))
+	made, err := durable.CreateStandby(s.path(SavedFile), setAside(info.Size()))
 	if err != nil {
 		return nil, err
 	}
-	_, err = io.Copy(made, io.NewSectionReader(m.file, 0, info.Size()))
+	_, err = io.Copy(made, io.NewSectionReader(s.file, 0, info.Size()))
 	return made, err
 }
 
 // setAside gives the metadata, and the standby of the saved file, blocks behind
 // their ends.
-func (m *metaStore) setAside() error {
-	info, err := m.file.Stat()
+func (s *Store) setAside() error {
+	info, err := s.file.Stat()
 	if err != nil {
 		return err
 	}
 	size := setAside(info.Size())
-	return errors.Join(durable.Allocate(m.file, size), durable.SetAside(m.path(savedFile), size))
+	return errors.Join(durable.Allocate(s.file, size), durable.SetAside(s.path(SavedFile), size))
 }

@@ -1,0 +1,37 @@
+// Package metastore has the metadata of an endpoint's snapshots: containerd's
+// MetaStore (core/snapshots/storage), a bbolt database, without waiting for the disk.
+//
+// A client of an endpoint holds a transaction of its own while it waits for a call.
+// So transactions are written to the database and not synced. What a killed process wrote
+// is in the page cache, in the order in which it was written: nothing is lost. A reset
+// of the machine can leave any part of it on disk. Therefore the database as a whole is
+// copied soon after each transaction; the copy is synced and renamed to be the saved file,
+// which is always what the database was after some transaction. After a reset the saved
+// file takes the place of the database. What is lost then are the transactions between
+// the last copy and the reset, most often those of some milliseconds.
+//
+// Files in the directory of a store:
+//
+//	metadata.db          the database, not synced
+//	metadata.saved       a copy of it, synced
+//	metadata.state       the boot id under which the database is in use, or "closed"
+//	*.new                standbys of the last two (package durable)
+//
+// # States and order
+//
+// A store is in use or closed, and transactions are synced one by one or not at all.
+//
+// In use, not synced, is the usual state. The saved file is made before the state file
+// has this boot id, and the directories that the saved file names entries of (Options.Named)
+// are synced before it is renamed.
+//
+// In use, each transaction synced, is the state on a full disk on which no space was set
+// aside for a saved file. There is no saved file: it is removed when the database is on
+// disk. As soon as there is space for a saved file it is made, and the next start does
+// not sync transactions any more.
+//
+// Closed: the database is synced before the state file says so.
+//
+// Space is set aside so that snapshots can be removed, and looked at, on a full disk: the
+// database has blocks behind its end, and the other two files have standbys.
+package metastore
