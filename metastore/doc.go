@@ -13,9 +13,10 @@
 // Files in the directory of a store:
 //
 //	metadata.db          the database, not synced
-//	metadata.saved       a copy of it, synced
+//	metadata.saved       a copy of it, synced, and a checksum (inspect.go)
 //	metadata.state       the boot id under which the database is in use, or "closed"
 //	*.new                standbys of the last two (package durable)
+//	*.damaged            what one of the three was before it was replaced
 //
 // # States and order
 //
@@ -30,8 +31,31 @@
 // disk. As soon as there is space for a saved file it is made, and the next start does
 // not sync transactions any more.
 //
-// Closed: the database is synced before the state file says so.
+// Closed: the saved file is as new as the database, unless there was no space for it, and
+// the database is synced, before the state file says so.
 //
 // Space is set aside so that snapshots can be removed, and looked at, on a full disk: the
 // database has blocks behind its end, and the other two files have standbys.
+//
+// # Damage
+//
+// Open checks the files, which can have been damaged while nobody had the store open: cut,
+// changed, emptied, deleted, replaced by a directory. bbolt does not look at a database that
+// is not sound, since it ends the process by a panic or a fault on some.
+//
+//	database      saved file          state file            opened with
+//	any           whole, newer        any                   saved file
+//	whole         as new, equal       of this boot, closed  database
+//	whole         as new, different   of this boot, closed  saved file, which has a checksum
+//	whole         older, damaged      of this boot, closed  database
+//	whole         missing             any                   database: it was synced
+//	whole         whole               any other             saved file
+//	not whole     whole               any                   saved file
+//	whole         damaged             any other             ErrDamaged
+//	not whole     missing             missing               nothing: a new store
+//	not whole     missing, damaged    any other             ErrDamaged
+//
+// If no snapshot is known then, and there are directories of snapshots (Options.Orphans),
+// it is an ErrDamaged, too: a sweep would delete them. Before an ErrDamaged is returned
+// nothing is changed.
 package metastore

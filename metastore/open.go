@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
 	"github.com/containerd/log"
@@ -17,7 +16,8 @@ import (
 )
 
 // Open opens or makes the store in dir. An existing store is opened also if there is no
-// space on the disk. ctx ends the call, not what the store does afterwards.
+// space on the disk. It returns an ErrDamaged, and has changed nothing, if it is not known
+// which snapshots there are. ctx ends the call, not what the store does afterwards.
 func Open(ctx context.Context, dir string, opts Options) (*Store, error) {
 	if opts.BootID == "" {
 		return nil, errors.New("metastore: BootID is needed")
@@ -26,7 +26,7 @@ func Open(ctx context.Context, dir string, opts Options) (*Store, error) {
 		dir: dir, opts: opts, dirty: make(chan struct{}, 1), saving: make(chan struct{}, 1),
 		ending: make(chan struct{}), ended: make(chan struct{}),
 	}
-	if err := s.recover(ctx); err != nil {
+	if err := s.choose(ctx); err != nil {
 		return nil, err
 	}
 	if err := s.writeInPlace(); err != nil {
@@ -37,6 +37,11 @@ func Open(ctx context.Context, dir string, opts Options) (*Store, error) {
 	}
 	// There is a saved file before the first transaction that is not synced.
 	err := s.protect(ctx)
+	if durable.NoSpace(err) {
+		if removed, removeErr := s.removeMoved(); removed && removeErr == nil {
+			err = s.protect(ctx)
+		}
+	}
 	if durable.NoSpace(err) {
 		log.G(ctx).WithError(err).Warn("no space is left to save metadata of snapshots: each change waits for the disk")
 		err = s.syncEach(ctx)
@@ -62,36 +67,17 @@ func (s *Store) open() (err error) {
 	return err
 }
 
-// recover puts the saved file in place if the machine was reset since the
-// metadata was in use.
-func (s *Store) recover(ctx context.Context) error {
-	state, err := os.ReadFile(s.path(StateFile))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil // new, or always synced
-	}
-	if err != nil {
-		return err
-	}
-	if of := strings.TrimSpace(string(state)); of == Closed || of == s.opts.BootID {
-		return nil
-	}
-	if _, err := os.Lstat(s.path(SavedFile)); errors.Is(err, os.ErrNotExist) {
-		return nil // each transaction was synced
-	}
-	log.G(ctx).Warn("the machine was not shut down: snapshots are as they were last saved")
-	s.lost.Store(true)
-	return s.restore()
-}
-
-// restore makes the metadata a copy of the saved file, in the blocks of its
-// standby. If there is no space for a copy it makes it the saved file itself.
-func (s *Store) restore() error {
-	err := s.copyTo(SavedFile)
+// restore makes the database a copy of the saved file, of which it has size bytes, in the
+// blocks of its standby. If there is no space for a copy it makes it the saved file itself.
+func (s *Store) restore(size int64) error {
+	err := s.copyTo(SavedFile, size)
 	if err == nil {
 		err = os.Rename(s.path(SavedFile)+durable.Suffix, s.path(DBFile))
 	}
 	if durable.NoSpace(err) {
-		err = os.Rename(s.path(SavedFile), s.path(DBFile))
+		if err = os.Truncate(s.path(SavedFile), size); err == nil {
+			err = os.Rename(s.path(SavedFile), s.path(DBFile))
+		}
 	}
 	if err != nil {
 		return err
@@ -99,25 +85,22 @@ func (s *Store) restore() error {
 	return durable.SyncDir(s.dir)
 }
 
-// copyTo makes the standby of the saved file a synced copy of the file name.
-func (s *Store) copyTo(name string) (err error) {
+// copyTo makes the standby of the saved file a synced copy of the first size bytes of the
+// file name.
+func (s *Store) copyTo(name string, size int64) (err error) {
 	from, err := os.Open(s.path(name))
 	if err != nil {
 		return err
 	}
 	defer from.Close()
-	info, err := from.Stat()
-	if err != nil {
-		return err
-	}
-	made, err := durable.CreateStandby(s.path(SavedFile), setAside(info.Size()))
+	made, err := durable.CreateStandby(s.path(SavedFile), setAside(size))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, made.Close()) }()
 	// Byte by byte: copy_file_range(2) would let the two share blocks on xfs and
 	// btrfs, and then neither can be written in place.
-	if _, err := io.Copy(struct{ io.Writer }{made}, struct{ io.Reader }{from}); err != nil {
+	if _, err := io.Copy(struct{ io.Writer }{made}, io.LimitReader(from, size)); err != nil {
 		return err
 	}
 	return made.End()
@@ -138,7 +121,7 @@ func (s *Store) writeInPlace() error {
 	if info.Size() == 0 || durable.InPlace(f) {
 		return durable.Allocate(f, setAside(info.Size()))
 	}
-	if err := s.copyTo(DBFile); err != nil {
+	if err := s.copyTo(DBFile, info.Size()); err != nil {
 		return err
 	}
 	if err := os.Rename(s.path(SavedFile)+durable.Suffix, s.path(DBFile)); err != nil {

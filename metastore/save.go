@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
 	"time"
@@ -117,11 +118,7 @@ func (s *Store) giveUpSaved(ctx context.Context) error {
 		return err
 	}
 	defer done()
-	f, err := os.Open(s.path(DBFile))
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+	if err := s.syncDB(); err != nil {
 		return err
 	}
 	for _, name := range []string{SavedFile, SavedFile + durable.Suffix} {
@@ -130,6 +127,15 @@ func (s *Store) giveUpSaved(ctx context.Context) error {
 		}
 	}
 	return durable.SyncDir(s.dir)
+}
+
+// syncDB returns when the database is on disk.
+func (s *Store) syncDB() error {
+	f, err := os.Open(s.path(DBFile))
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // turn waits until nobody changes the saved file. The caller calls done when it
@@ -200,7 +206,11 @@ func (s *Store) copy() (*durable.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = io.Copy(made, io.NewSectionReader(s.file, 0, info.Size()))
+	sum := crc32.New(castagnoli)
+	_, err = io.Copy(io.MultiWriter(made, sum), io.NewSectionReader(s.file, 0, info.Size()))
+	if err == nil {
+		_, err = made.Write(trailer(info.Size(), sum.Sum32()))
+	}
 	return made, err
 }
 

@@ -33,6 +33,9 @@ type Options struct {
 	// Named are directories with entries that the metadata names. Before the saved
 	// file names an entry, the entry is on disk. They need not exist.
 	Named []string
+	// Orphans reports whether there is on disk what belongs to snapshots. It is called
+	// when none is known: the store is then not opened. Nil: nothing is there.
+	Orphans func() (bool, error)
 }
 
 // Store is the metadata of one endpoint's snapshots. It may be used concurrently.
@@ -104,6 +107,11 @@ func (s *Store) Close() error {
 	}
 	close(s.ending)
 	<-s.ended
+	// If the saved file is a copy of the closed database, damage of one is found and the
+	// other one is used.
+	if err := s.Sync(context.Background()); err != nil && !durable.NoSpace(err) {
+		return errors.Join(err, s.db.Close())
+	}
 	if err := s.file.Sync(); err != nil {
 		return errors.Join(err, s.db.Close())
 	}

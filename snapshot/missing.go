@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 
 	"github.com/containerd/errdefs"
 )
@@ -31,4 +33,22 @@ func (s *Snapshotter) checkDirs(u usable) error {
 		}
 	}
 	return nil
+}
+
+// hasDirectories reports whether there are directories of snapshots or clean diffs, all of
+// which a sweep would delete if the metadata knew of no snapshot.
+func (s *Snapshotter) hasDirectories() (bool, error) {
+	for _, dir := range []string{s.dir, s.diffDir("")} {
+		entries, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return false, err
+		}
+		for _, e := range entries {
+			id, _, _ := strings.Cut(e.Name(), "-")
+			if _, err := strconv.ParseUint(id, 10, 64); err == nil && e.Name() != emptyDiff {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
 }

@@ -220,7 +220,9 @@ func (s *Snapshotter) openMetadata(ctx context.Context) (*metastore.Store, error
 	if err != nil {
 		return nil, err
 	}
-	return metastore.Open(ctx, s.opts.Root, metastore.Options{BootID: boot, Named: []string{s.dir, s.diffDir("")}})
+	return metastore.Open(ctx, s.opts.Root, metastore.Options{
+		BootID: boot, Named: []string{s.dir, s.diffDir("")}, Orphans: s.hasDirectories,
+	})
 }
 
 // initMetadata makes the buckets of new metadata, without which storage

@@ -1,0 +1,114 @@
+package metastore
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/metadata/boltutil"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/ladle-dev/ladle/durable"
+)
+
+// record is what containerd keeps of a snapshot, as far as others depend on it.
+type record struct {
+	id     uint64
+	kind   snapshots.Kind
+	parent string
+}
+
+// checkRecords returns an ErrCorrupt if what containerd keeps of snapshots in the
+// database at path, the structure of which is sound, contradicts itself: bbolt has no
+// checksums of keys and values. The format is that of containerd v2.4.2,
+// core/snapshots/storage/bolt.go.
+func checkRecords(path string) error {
+	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: lockTimeout})
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	return db.View(func(tx *bolt.Tx) error {
+		if name, _ := tx.Cursor().First(); name == nil {
+			return nil // no snapshot was ever made
+		}
+		version := tx.Bucket([]byte("v1"))
+		if version == nil {
+			return contradiction("there is no bucket v1")
+		}
+		stored, links := version.Bucket([]byte("snapshots")), version.Bucket([]byte("parents"))
+		if stored == nil || links == nil {
+			return contradiction("there is no bucket of snapshots or of parents")
+		}
+		all, err := readRecords(stored)
+		if err != nil {
+			return err
+		}
+		return checkParents(all, links)
+	})
+}
+
+func contradiction(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", durable.ErrCorrupt, fmt.Sprintf(format, args...))
+}
+
+func readRecords(stored *bolt.Bucket) (map[string]record, error) {
+	all, keys := map[string]record{}, map[uint64]string{}
+	err := stored.ForEach(func(k, _ []byte) error {
+		b := stored.Bucket(k)
+		if b == nil {
+			return contradiction("snapshot %q has no bucket", k)
+		}
+		id, n := binary.Uvarint(b.Get([]byte("id")))
+		if other, twice := keys[id]; n <= 0 || id == 0 || id > stored.Sequence() || twice {
+			return contradiction("snapshot %q has the number %d (snapshot %q), and the last was %d", k, id, other, stored.Sequence())
+		}
+		r := record{id: id, parent: string(b.Get([]byte("parent")))}
+		if kind := b.Get([]byte("kind")); len(kind) == 1 {
+			r.kind = snapshots.Kind(kind[0])
+		}
+		switch r.kind {
+		case snapshots.KindView, snapshots.KindActive, snapshots.KindCommitted:
+		default:
+			return contradiction("snapshot %q has the kind %d", k, r.kind)
+		}
+		var created, updated time.Time
+		if err := boltutil.ReadTimestamps(b, &created, &updated); err != nil {
+			return contradiction("snapshot %q: %v", k, err)
+		}
+		all[string(k)], keys[id] = r, string(k)
+		return nil
+	})
+	return all, err
+}
+
+// checkParents checks that parents are committed snapshots, and that links has each
+// parent with each of its children and nothing else: numbers of both, with a zero
+// between, and the child's key.
+func checkParents(all map[string]record, links *bolt.Bucket) error {
+	children := 0
+	for key, r := range all {
+		if r.parent == "" {
+			continue
+		}
+		children++
+		parent, there := all[r.parent]
+		if !there || parent.kind != snapshots.KindCommitted {
+			return contradiction("snapshot %q has the parent %q", key, r.parent)
+		}
+		link := append(binary.AppendUvarint(nil, parent.id), 0)
+		if child := links.Get(binary.AppendUvarint(link, r.id)); string(child) != key {
+			return contradiction("snapshot %q is not listed below its parent %q", key, r.parent)
+		}
+		for steps, at := 0, r; at.parent != ""; steps++ {
+			if at = all[at.parent]; steps > len(all) {
+				return contradiction("snapshot %q is its own ancestor", key)
+			}
+		}
+	}
+	if n := links.Stats().KeyN; n != children {
+		return contradiction("%d of %d snapshots with a parent are listed", n, children)
+	}
+	return nil
+}
