@@ -33,8 +33,8 @@ type Layer interface {
 // Images stores tree images, and the chunk tables of layers; *store.Store implements it.
 type Images interface {
 	Layer(id store.ID) (*store.Layer, error)
-	Tree(spec store.Spec) (store.TreeImage, error)
-	AddTree(spec store.Spec, inodes uint64, write func(f *os.File, image store.TreeImage) error) (store.TreeImage, error)
+	Tree(ctx context.Context, spec store.Spec) (store.TreeImage, error)
+	AddTree(ctx context.Context, spec store.Spec, inodes uint64, write func(f *os.File, image store.TreeImage) error) (store.TreeImage, error)
 }
 
 // Options configure a FileSystem. Root, Images and Layers are required.

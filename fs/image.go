@@ -13,7 +13,7 @@ import (
 // image returns the tree image of spec, and adds it to the store if that has none. layers
 // are those of devicesOf(spec).
 func (f *FileSystem) image(ctx context.Context, spec store.Spec, layers []Layer) (store.TreeImage, error) {
-	image, err := f.opts.Images.Tree(spec)
+	image, err := f.opts.Images.Tree(ctx, spec)
 	if !errors.Is(err, store.ErrNotFound) {
 		return image, err
 	}
@@ -28,7 +28,7 @@ func (f *FileSystem) image(ctx context.Context, spec store.Spec, layers []Layer)
 	if err != nil {
 		return store.TreeImage{}, err
 	}
-	return f.opts.Images.AddTree(spec, planned.Numbers(), func(file *os.File, image store.TreeImage) error {
+	return f.opts.Images.AddTree(ctx, spec, planned.Numbers(), func(file *os.File, image store.TreeImage) error {
 		_, err := planned.Write(file, image.FirstInode)
 		return err
 	})

@@ -117,7 +117,7 @@ func (f *FileSystem) warm(m *mounted, spec store.Spec) error {
 	if m.plan != nil {
 		return nil
 	}
-	if _, err := f.opts.Images.Tree(spec); !errors.Is(err, store.ErrNotFound) {
+	if _, err := f.opts.Images.Tree(f.lifetime, spec); !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
 	layers, err := f.openLayers(devicesOf(spec))

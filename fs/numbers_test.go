@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"os"
@@ -55,8 +56,8 @@ func TestInodeNumbers(t *testing.T) {
 // outdatedImages are as an earlier version left them.
 type outdatedImages struct{ Images }
 
-func (i outdatedImages) AddTree(spec store.Spec, inodes uint64, write func(*os.File, store.TreeImage) error) (store.TreeImage, error) {
-	image, err := i.Images.AddTree(spec, inodes, write)
+func (i outdatedImages) AddTree(ctx context.Context, spec store.Spec, inodes uint64, write func(*os.File, store.TreeImage) error) (store.TreeImage, error) {
+	image, err := i.Images.AddTree(ctx, spec, inodes, write)
 	image.FirstInode = 0
 	return image, err
 }

@@ -221,7 +221,7 @@ func TestWarm(t *testing.T) {
 	ids := l.small(t, 3)
 	l.Warm(over(ids...))
 	eventually(t, "image made", func() bool {
-		_, err := l.opts.Images.Tree(over(ids...))
+		_, err := l.opts.Images.Tree(t.Context(), over(ids...))
 		return err == nil
 	})
 	if points := l.mounts(); len(points) != 1 {

@@ -81,10 +81,13 @@ func (a *afterClose) used() error {
 	return store.ErrNotFound
 }
 
-func (a *afterClose) Layer(store.ID) (*store.Layer, error)     { return nil, a.used() }
-func (a *afterClose) Tree(store.Spec) (store.TreeImage, error) { return store.TreeImage{}, a.used() }
-func (a *afterClose) layer(store.ID) (Layer, error)            { return nil, a.used() }
-func (a *afterClose) AddTree(store.Spec, uint64, func(*os.File, store.TreeImage) error) (store.TreeImage, error) {
+func (a *afterClose) Layer(store.ID) (*store.Layer, error) { return nil, a.used() }
+func (a *afterClose) layer(store.ID) (Layer, error)        { return nil, a.used() }
+func (a *afterClose) Tree(context.Context, store.Spec) (store.TreeImage, error) {
+	return store.TreeImage{}, a.used()
+}
+
+func (a *afterClose) AddTree(context.Context, store.Spec, uint64, func(*os.File, store.TreeImage) error) (store.TreeImage, error) {
 	return store.TreeImage{}, a.used()
 }
 

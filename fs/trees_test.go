@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -96,8 +97,8 @@ func TestAgainstDisk(t *testing.T) {
 // lateImages numbers inodes as a store does that is full.
 type lateImages struct{ Images }
 
-func (l lateImages) AddTree(spec store.Spec, inodes uint64, write func(*os.File, store.TreeImage) error) (store.TreeImage, error) {
-	return l.Images.AddTree(spec, inodes, func(f *os.File, image store.TreeImage) error {
+func (l lateImages) AddTree(ctx context.Context, spec store.Spec, inodes uint64, write func(*os.File, store.TreeImage) error) (store.TreeImage, error) {
+	return l.Images.AddTree(ctx, spec, inodes, func(f *os.File, image store.TreeImage) error {
 		image.FirstInode = 1<<37 - (inodes+127)/128*128
 		return write(f, image)
 	})

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -9,15 +10,19 @@ import (
 // AddTree makes the image of the tree that spec says: write fills the file,
 // which it leaves open, and may use the store's layers meanwhile. The image has
 // inodes numbers for its inodes, from FirstInode on, and write is told what it
-// will be. If the store has the image already that one is returned; of those who
-// add the same at once one writes and the others wait. It returns ErrNotFound if
-// the store has not all layers that the tree is made from.
-func (s *Store) AddTree(spec Spec, inodes uint64, write func(f *os.File, image TreeImage) error) (TreeImage, error) {
+// will be. If the store has the image already that one is returned; of calls that
+// add the same at once one writes and the others wait, each until its ctx ends. It
+// returns ErrNotFound if the store has not all layers that the tree is made from.
+func (s *Store) AddTree(ctx context.Context, spec Spec, inodes uint64, write func(f *os.File, image TreeImage) error) (TreeImage, error) {
 	if err := spec.Check(); err != nil {
 		return TreeImage{}, fmt.Errorf("store: %w", err)
 	}
 	key := spec.Key()
-	defer s.turns.take(key)()
+	unlock, err := s.treeLocks.LockContext(ctx, key)
+	if err != nil {
+		return TreeImage{}, fmt.Errorf("store: add tree image: %w", err)
+	}
+	defer unlock()
 	image, err := s.tree(key)
 	if !errors.Is(err, ErrNotFound) {
 		return image, err

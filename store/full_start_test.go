@@ -46,7 +46,7 @@ func TestOpenOnAFullDisk(t *testing.T) {
 				if err := verify(l, 1, 3); err != nil {
 					t.Error(err)
 				}
-				if got, err := s.Tree(over(sampleID(1))); err != nil || got != image {
+				if got, err := s.Tree(t.Context(), over(sampleID(1))); err != nil || got != image {
 					t.Errorf("tree image: %+v, %v", got, err)
 				}
 				if _, err := s.Add(sampleID(2), sampleContent(2)); !durable.NoSpace(err) {

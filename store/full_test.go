@@ -31,7 +31,7 @@ func TestFullDisk(t *testing.T) {
 			if _, err := s.Add(sampleID(2), sampleContent(2)); !errors.Is(err, unix.ENOSPC) {
 				t.Errorf("Add on a full disk: %v", err)
 			}
-			if _, err := s.AddTree(over(sampleID(1)), 1000, writeImage); !errors.Is(err, unix.ENOSPC) {
+			if _, err := s.AddTree(t.Context(), over(sampleID(1)), 1000, writeImage); !errors.Is(err, unix.ENOSPC) {
 				t.Errorf("AddTree on a full disk: %v", err)
 			}
 			if left, _ := os.ReadDir(filepath.Join(root, "tmp")); len(left) > 0 {

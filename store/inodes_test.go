@@ -17,7 +17,7 @@ import (
 func addNumbered(t *testing.T, s *store.Store, spec store.Spec, inodes uint64) store.TreeImage {
 	t.Helper()
 	var told store.TreeImage
-	image, err := s.AddTree(spec, inodes, func(f *os.File, image store.TreeImage) error {
+	image, err := s.AddTree(t.Context(), spec, inodes, func(f *os.File, image store.TreeImage) error {
 		told = image
 		return writeImage(f, image)
 	})
@@ -70,11 +70,11 @@ func TestInodesOfTrees(t *testing.T) {
 		take(fmt.Sprint(n), addNumbered(t, s, again(n, ids...), inodes), inodes)
 		n++
 	}
-	image, err := s.Tree(again(1, ids...))
+	image, err := s.Tree(t.Context(), again(1, ids...))
 	if err != nil || image.FirstInode != taken["1"][0] {
 		t.Errorf("the image of before has numbers from %#x on (%v), and had %#x", image.FirstInode, err, taken["1"][0])
 	}
-	if _, err := s.AddTree(again(n, ids...), 1<<37, writeImage); err == nil {
+	if _, err := s.AddTree(t.Context(), again(n, ids...), 1<<37, writeImage); err == nil {
 		t.Error("an image has as many numbers as there are")
 	}
 }
@@ -86,7 +86,7 @@ func TestOutdatedTrees(t *testing.T) {
 	s := open(t, root, store.Options{})
 	ids := addIDs(t, s, 1)
 	for n := range 2 {
-		image, err := s.AddTree(again(n, ids...), 1000, func(f *os.File, image store.TreeImage) error {
+		image, err := s.AddTree(t.Context(), again(n, ids...), 1000, func(f *os.File, image store.TreeImage) error {
 			return errors.Join(writeImage(f, image), f.Truncate(32*(1<<31+5000)))
 		})
 		if err != nil {

@@ -69,7 +69,7 @@ func workOn(s *store.Store, seed int) error {
 	if err := l.AddSource(fmt.Sprint("ref", rand.IntN(20))); err != nil {
 		return err
 	}
-	image, err := s.AddTree(over(sampleID(seed)), 1000, writeImage)
+	image, err := s.AddTree(context.Background(), over(sampleID(seed)), 1000, writeImage)
 	if err != nil {
 		return err
 	}
@@ -184,7 +184,7 @@ func checkAfterKill(t *testing.T, s *store.Store, seed int) (present int, ok boo
 		}
 	}
 	spec := over(sampleID(seed))
-	if _, err := s.Tree(spec); err == nil {
+	if _, err := s.Tree(t.Context(), spec); err == nil {
 		checkTree(t, s, spec)
 	}
 	return present, true

@@ -21,7 +21,7 @@ type Layer struct {
 	chunks []byte
 	data   *os.File
 	marks  *marks
-	refs   int // how many have it open; guarded by Store.mu, and less only in the turn of its ID
+	refs   int // how many have it open; guarded by Store.mu, and less only with the lock of its ID held
 
 	passing passing
 	filled  atomic.Bool // Fill was called
@@ -88,7 +88,7 @@ func (l *Layer) Damaged(why error) error {
 // Close gives the layer back. After the last Close nothing of it may be used. That
 // one waits until the kernel has written to disk what was filled in.
 func (l *Layer) Close() error {
-	defer l.store.turns.take(l.slot.id)() // nobody opens it before all is said of it
+	defer l.store.layerLocks.Lock(l.slot.id)() // nobody opens it before all is said of it
 	if last, err := l.giveBack(); err != nil || !last {
 		return err
 	}

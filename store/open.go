@@ -12,11 +12,11 @@ import (
 // Layer opens a layer. All callers share one *Layer; each closes it. It returns
 // ErrNotFound also if the layer is found damaged; it is then removed.
 func (s *Store) Layer(id ID) (*Layer, error) {
-	defer s.turns.take(id)()
+	defer s.layerLocks.Lock(id)()
 	return s.openLayer(id)
 }
 
-// openLayer is Layer for who has the turn of id.
+// openLayer is Layer for a caller that holds the lock of id.
 func (s *Store) openLayer(id ID) (*Layer, error) {
 	s.mu.Lock()
 	sl := s.mu.layers[id]

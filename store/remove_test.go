@@ -161,7 +161,7 @@ func TestRemoveWhileOthersWork(t *testing.T) {
 			}
 			addTree(t, s, over(sampleID(seed)))
 			closeLayer(t, l)
-			if _, err := s.AddTree(over(sampleID(seed), sampleID((seed+1)%4)), 1000, writeImage); err != nil && !errors.Is(err, store.ErrNotFound) {
+			if _, err := s.AddTree(t.Context(), over(sampleID(seed), sampleID((seed+1)%4)), 1000, writeImage); err != nil && !errors.Is(err, store.ErrNotFound) {
 				t.Error(err)
 			}
 		}

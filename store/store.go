@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/ladle-dev/ladle/durable"
+	"github.com/ladle-dev/ladle/keylock"
 )
 
 // ID is what makes a lazily readable layer the same layer: equal blobs with
@@ -52,10 +53,12 @@ type Store struct {
 	count    count
 	unused   chan struct{} // has room for one
 
-	// turns serialises what is done to one layer or one tree image as a
-	// whole: adding, opening, closing, removing. A tree's turn is taken before a
-	// layer's, and both before mu.
-	turns turns
+	// These serialise what is done to one layer or one tree image as a whole:
+	// adding, opening, closing, removing. The lock of a tree is taken before that
+	// of a layer, and both before mu. That of a layer is held while local files
+	// are read, written or synced, and for nothing else.
+	layerLocks keylock.Locks[ID]
+	treeLocks  keylock.Locks[SpecKey]
 
 	// mu is never held during I/O.
 	mu struct {

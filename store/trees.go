@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -37,14 +38,19 @@ func (s *Store) imageOf(t *treeSlot) TreeImage {
 
 // Tree returns the image of the tree that spec says, or ErrNotFound. It stays
 // for as long as all layers that it is made from do: see Remove. One that is
-// found damaged is removed.
-func (s *Store) Tree(spec Spec) (TreeImage, error) {
+// found damaged is removed. While the image is being added Tree waits, until ctx
+// ends.
+func (s *Store) Tree(ctx context.Context, spec Spec) (TreeImage, error) {
 	key := spec.Key()
-	defer s.turns.take(key)()
+	unlock, err := s.treeLocks.LockContext(ctx, key)
+	if err != nil {
+		return TreeImage{}, fmt.Errorf("store: tree image: %w", err)
+	}
+	defer unlock()
 	return s.tree(key)
 }
 
-// tree is Tree for who has the turn of key.
+// tree is Tree for a caller that holds the lock of key.
 func (s *Store) tree(key SpecKey) (TreeImage, error) {
 	s.mu.Lock()
 	t := s.mu.trees[key]

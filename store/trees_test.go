@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"os"
@@ -39,7 +40,7 @@ func writeImage(f *os.File, image store.TreeImage) error {
 
 func addTree(t testing.TB, s *store.Store, spec store.Spec) store.TreeImage {
 	t.Helper()
-	image, err := s.AddTree(spec, 1000, writeImage)
+	image, err := s.AddTree(t.Context(), spec, 1000, writeImage)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +50,7 @@ func addTree(t testing.TB, s *store.Store, spec store.Spec) store.TreeImage {
 // checkTree fails unless the image of a tree is what writeImage wrote.
 func checkTree(t testing.TB, s *store.Store, spec store.Spec) store.TreeImage {
 	t.Helper()
-	image, err := s.Tree(spec)
+	image, err := s.Tree(t.Context(), spec)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +71,7 @@ func checkTree(t testing.TB, s *store.Store, spec store.Spec) store.TreeImage {
 
 func wantNoTree(t testing.TB, s *store.Store, spec store.Spec) {
 	t.Helper()
-	if image, err := s.Tree(spec); !errors.Is(err, store.ErrNotFound) {
+	if image, err := s.Tree(t.Context(), spec); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("tree image %v: %v, want ErrNotFound", image, err)
 	}
 }
@@ -123,7 +124,7 @@ func TestAddTreeAtOnce(t *testing.T) {
 	images := make([]store.TreeImage, 12)
 	for i := range images {
 		wg.Go(func() {
-			image, err := s.AddTree(over(ids...), 1000, func(f *os.File, image store.TreeImage) error {
+			image, err := s.AddTree(t.Context(), over(ids...), 1000, func(f *os.File, image store.TreeImage) error {
 				if writes.Add(1) == 1 {
 					return errors.New("the first has bad luck")
 				}
@@ -147,6 +148,38 @@ func TestAddTreeAtOnce(t *testing.T) {
 	}
 }
 
+// A call that wants an image which another one is making waits no longer than its
+// own context lasts.
+func TestAddTreeWaitEnds(t *testing.T) {
+	s := open(t, t.TempDir(), store.Options{})
+	spec := over(addIDs(t, s, 1)...)
+	writing, goOn := make(chan struct{}), make(chan struct{})
+	made := make(chan error, 1)
+	go func() {
+		_, err := s.AddTree(t.Context(), spec, 1000, func(f *os.File, image store.TreeImage) error {
+			close(writing)
+			<-goOn
+			return writeImage(f, image)
+		})
+		made <- err
+	}()
+	<-writing
+	why := errors.New("no more patience")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(why)
+	if _, err := s.Tree(ctx, spec); !errors.Is(err, why) {
+		t.Errorf("Tree: %v", err)
+	}
+	if _, err := s.AddTree(ctx, spec, 1000, writeImage); !errors.Is(err, why) {
+		t.Errorf("AddTree: %v", err)
+	}
+	close(goOn)
+	if err := <-made; err != nil {
+		t.Error(err)
+	}
+	checkTree(t, s, spec)
+}
+
 func TestAddTreeErrors(t *testing.T) {
 	root := t.TempDir()
 	s := open(t, root, store.Options{})
@@ -159,7 +192,7 @@ func TestAddTreeErrors(t *testing.T) {
 		{Kind: store.Lowest, Layers: ids, Lower: ids},
 		{Kind: store.Diff + 1, Layers: ids},
 	} {
-		if _, err := s.AddTree(spec, 1000, writeImage); err == nil {
+		if _, err := s.AddTree(t.Context(), spec, 1000, writeImage); err == nil {
 			t.Errorf("made the image of %+v", spec)
 		}
 	}
@@ -167,12 +200,12 @@ func TestAddTreeErrors(t *testing.T) {
 		over(ids[0], sampleID(2)),
 		{Kind: store.Diff, Layers: ids, Lower: []store.ID{sampleID(2)}},
 	} {
-		if _, err := s.AddTree(spec, 1000, writeImage); !errors.Is(err, store.ErrNotFound) {
+		if _, err := s.AddTree(t.Context(), spec, 1000, writeImage); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("%+v, with an absent layer: %v", spec, err)
 		}
 	}
 	broken := errors.New("broken")
-	if _, err := s.AddTree(over(ids...), 1000, func(*os.File, store.TreeImage) error { return broken }); !errors.Is(err, broken) {
+	if _, err := s.AddTree(t.Context(), over(ids...), 1000, func(*os.File, store.TreeImage) error { return broken }); !errors.Is(err, broken) {
 		t.Errorf("error of write: %v", err)
 	}
 	for _, dir := range []string{"tmp", "trees"} {
