@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"sync"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/ladle-dev/ladle/metrics"
 	"github.com/ladle-dev/ladle/store"
 	"github.com/ladle-dev/ladle/tree"
@@ -82,7 +84,7 @@ type FileSystem struct {
 	lifetime context.Context
 	end      context.CancelFunc
 	warming  sync.WaitGroup
-	warmers  turn // bounds the concurrent calls of warm
+	warmers  *semaphore.Weighted // bounds the concurrent calls of warm
 
 	mu struct {
 		sync.Mutex
@@ -135,7 +137,7 @@ func prepare(ctx context.Context, opts Options) (*FileSystem, error) {
 	if len(root) > maxRoot {
 		return nil, fmt.Errorf("%s: path longer than %d bytes", root, maxRoot)
 	}
-	f := &FileSystem{root: root, opts: opts, warmers: make(turn, 2)}
+	f := &FileSystem{root: root, opts: opts, warmers: semaphore.NewWeighted(2)}
 	f.mu.trees = map[store.SpecKey]*mounted{}
 	f.mu.owned = map[string]map[*mounted]struct{}{}
 	if err := f.clean(ctx); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/log"
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/ladle-dev/ladle/store"
 	"github.com/ladle-dev/ladle/tree"
@@ -21,8 +22,11 @@ var ErrClosed = errors.New("filesystem is closed")
 
 // mounted is a tree that is mounted or has users.
 type mounted struct {
-	key  store.SpecKey
-	turn turn
+	key store.SpecKey
+	// turn has one unit: one call at a time mounts or unmounts the tree. The
+	// others wait until their own ctx ends; if the first fails, the next tries
+	// for itself.
+	turn *semaphore.Weighted
 
 	// Written in the tree's turn; nil if the tree is not mounted.
 	plan *plan
@@ -42,10 +46,10 @@ func (f *FileSystem) Mount(ctx context.Context, owner string, spec store.Spec) (
 		return "", fmt.Errorf("fs: %w", err)
 	}
 	defer f.leave(m)
-	if err := m.turn.take(ctx); err != nil {
+	if err := m.turn.Acquire(ctx, 1); err != nil {
 		return "", fmt.Errorf("fs: mount of %d layers: %w", len(spec.Layers), err)
 	}
-	defer m.turn.give()
+	defer m.turn.Release(1)
 	if f.lifetime.Err() != nil {
 		return "", fmt.Errorf("fs: %w", ErrClosed)
 	}
@@ -77,12 +81,12 @@ func (f *FileSystem) Release(ctx context.Context, owner string) error {
 }
 
 func (f *FileSystem) release(ctx context.Context, m *mounted, owner string) error {
-	if err := m.turn.take(ctx); err != nil {
+	if err := m.turn.Acquire(ctx, 1); err != nil {
 		return err
 	}
 	if m.plan == nil || f.hasOthers(m, owner) {
 		f.disown(m, owner)
-		m.turn.give()
+		m.turn.Release(1)
 		return nil
 	}
 	return f.unmount(ctx, m)
@@ -106,14 +110,14 @@ func (f *FileSystem) Warm(spec store.Spec) {
 }
 
 func (f *FileSystem) warm(m *mounted, spec store.Spec) error {
-	if err := f.warmers.take(f.lifetime); err != nil {
+	if err := f.warmers.Acquire(f.lifetime, 1); err != nil {
 		return err
 	}
-	defer f.warmers.give()
-	if err := m.turn.take(f.lifetime); err != nil {
+	defer f.warmers.Release(1)
+	if err := m.turn.Acquire(f.lifetime, 1); err != nil {
 		return err
 	}
-	defer m.turn.give()
+	defer m.turn.Release(1)
 	if m.plan != nil {
 		return nil
 	}
@@ -208,11 +212,11 @@ func (f *FileSystem) unmountAll(ctx context.Context) error {
 	for _, m := range f.enterAll() {
 		g.Go(func() error {
 			defer f.leave(m)
-			if err := m.turn.take(ctx); err != nil {
+			if err := m.turn.Acquire(ctx, 1); err != nil {
 				return err
 			}
 			if m.plan == nil {
-				m.turn.give()
+				m.turn.Release(1)
 				return nil
 			}
 			return f.unmount(ctx, m)

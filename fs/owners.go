@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/ladle-dev/ladle/store"
 )
 
@@ -38,7 +40,7 @@ func (f *FileSystem) enterLocked(key store.SpecKey) (*mounted, error) {
 	}
 	m := f.mu.trees[key]
 	if m == nil {
-		m = &mounted{key: key, turn: newTurn(), owners: map[string]struct{}{}}
+		m = &mounted{key: key, turn: semaphore.NewWeighted(1), owners: map[string]struct{}{}}
 		f.mu.trees[key] = m
 	}
 	m.users++

@@ -155,7 +155,7 @@ func TestWaitersLeave(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := m.turn.take(t.Context()); err != nil {
+	if err := m.turn.Acquire(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
@@ -163,7 +163,7 @@ func TestWaitersLeave(t *testing.T) {
 	if _, err := l.Mount(ctx, "o", over(ids...)); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("mount: %v", err)
 	}
-	m.turn.give()
+	m.turn.Release(1)
 	l.leave(m)
 	l.mount("o", ids...)
 }

@@ -52,7 +52,7 @@ func TestReleaseOfNoPatience(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := m.turn.take(t.Context()); err != nil {
+	if err := m.turn.Acquire(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
 	hurried, cancel := context.WithCancel(t.Context())
@@ -60,7 +60,7 @@ func TestReleaseOfNoPatience(t *testing.T) {
 	if err := l.Release(hurried, "o"); !errors.Is(err, context.Canceled) {
 		t.Errorf("release: %v", err)
 	}
-	m.turn.give()
+	m.turn.Release(1)
 	l.leave(m)
 	l.release("o")
 	if l.isMounted(path) {

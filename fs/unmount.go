@@ -37,7 +37,7 @@ func (f *FileSystem) unmount(ctx context.Context, m *mounted) error {
 	done := make(chan error, 1)
 	go func() {
 		defer f.leave(m)
-		defer m.turn.give()
+		defer m.turn.Release(1)
 		done <- f.unmountInTurn(m)
 	}()
 	select {

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/ladle-dev/ladle/index"
 	"github.com/ladle-dev/ladle/store"
 	"github.com/ladle-dev/ladle/tree"
@@ -23,7 +25,7 @@ type Layer struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // runs in progress
 
-	linkedSem chan struct{} // semaphore of fetchLinked
+	linkedSem *semaphore.Weighted // bounds the concurrent calls of fetchLinked
 
 	refs    int     // guarded by set.mu
 	filling filling // guarded by set.mu

@@ -60,12 +60,10 @@ func (l *Layer) startLinked(off int64) {
 // fetchLinked fetches the libraries of the program at off of the data file, and starts to
 // fetch the libraries of these.
 func (l *Layer) fetchLinked(off int64) error {
-	select {
-	case l.linkedSem <- struct{}{}:
-		defer func() { <-l.linkedSem }()
-	case <-l.ctx.Done():
-		return nil
+	if l.linkedSem.Acquire(l.ctx, 1) != nil {
+		return nil // the layer is closed
 	}
+	defer l.linkedSem.Release(1)
 	ctx, cancel := context.WithTimeout(l.ctx, l.set.opts.ReadTimeout)
 	defer cancel()
 	program := io.NewSectionReader(&fetching{ctx, l}, off, l.DataSize()-off) // the end of the program is unknown

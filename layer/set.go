@@ -9,6 +9,7 @@ import (
 
 	"github.com/containerd/log"
 	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/ladle-dev/ladle/fetch"
@@ -160,7 +161,7 @@ func (s *Set) load(id store.ID) (*Layer, error) {
 	if err != nil {
 		return nil, errors.Join(data.Damaged(err), data.Close())
 	}
-	l := &Layer{set: s, data: data, table: table, refs: 1, linkedSem: make(chan struct{}, maxLinked)}
+	l := &Layer{set: s, data: data, table: table, refs: 1, linkedSem: semaphore.NewWeighted(maxLinked)}
 	l.ctx, l.cancel = context.WithCancel(s.ctx)
 	l.mu.active = time.Now() // the caller is about to read
 	refs := data.Sources()
