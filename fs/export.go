@@ -11,6 +11,7 @@ import (
 
 	"github.com/containerd/log"
 
+	"github.com/ladle-dev/ladle/metrics"
 	"github.com/ladle-dev/ladle/tree"
 )
 
@@ -22,7 +23,7 @@ type export struct {
 	// not mounted again fail instead of waiting.
 	restoring context.Context
 	disk      string // a path on the filesystem that STATFS reports
-	counts    counts
+	counts    *metrics.Requests
 	failures  failures
 	late      *late
 
@@ -50,7 +51,7 @@ type dataFile struct {
 func (d *dataFile) unused() bool { return d.trees == 0 && d.opens == 0 && d.reads.Load() == 0 }
 
 func newExport(lifetime context.Context, opts Options) *export {
-	e := &export{lifetime: lifetime, disk: opts.Root, counts: newCounts(opts.Requests), late: newLate()}
+	e := &export{lifetime: lifetime, disk: opts.Root, counts: opts.Requests, late: newLate()}
 	e.restoring = ended(lifetime)
 	if opts.Takeover != nil {
 		var end context.CancelFunc

@@ -175,10 +175,6 @@ func (f *FileSystem) probeDir() string  { return filepath.Join(f.root, "probe") 
 // Driver returns the name of the driver: erofs, loop or fuse.
 func (f *FileSystem) Driver() string { return string(f.driver.name()) }
 
-// Requests returns how many requests the kernel has sent to the export, by
-// operation; every operation is there.
-func (f *FileSystem) Requests() map[metrics.Op]uint64 { return f.export.counts.snapshot() }
-
 // Close unmounts everything, and waits until ctx ends at most. Reads in progress fail.
 // Later calls do nothing. The mount points of trees are not removed: see clean.
 func (f *FileSystem) Close(ctx context.Context) error {

@@ -14,8 +14,10 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
+	"github.com/ladle-dev/ladle/metrics"
 	"github.com/ladle-dev/ladle/store"
 	"github.com/ladle-dev/ladle/tree"
 )
@@ -37,7 +39,8 @@ func onEachDriver(t *testing.T, test func(t *testing.T, l *lab)) {
 type lab struct {
 	*FileSystem
 	*shelf
-	t testing.TB
+	t       testing.TB
+	counted *prometheus.Registry
 }
 
 // shelf is the layers of a lab, and where they are.
@@ -172,13 +175,38 @@ func newLab(t testing.TB, driver string) *lab {
 func newLabIn(t testing.TB, root, driver string) *lab {
 	t.Helper()
 	s := newShelf(t, root)
-	f, err := New(t.Context(), s.options(driver))
+	opts, counted := s.options(driver), prometheus.NewRegistry()
+	opts.Requests = metrics.New(counted).Requests
+	f, err := New(t.Context(), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &lab{FileSystem: f, shelf: s, t: t}
+	l := &lab{FileSystem: f, shelf: s, t: t, counted: counted}
 	t.Cleanup(l.end)
 	return l
+}
+
+// requests returns how many requests the kernel has sent, by operation; every
+// operation is there.
+func (l *lab) requests() map[metrics.Op]float64 {
+	l.t.Helper()
+	families, err := l.counted.Gather()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	n := map[metrics.Op]float64{}
+	for _, f := range families {
+		if f.GetName() != "ladle_fuse_requests_total" {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			n[metrics.Op(m.GetLabel()[0].GetValue())] = m.GetCounter().GetValue()
+		}
+	}
+	if len(n) != len(metrics.AllOps) {
+		l.t.Fatalf("requests are counted by %d operations of %d", len(n), len(metrics.AllOps))
+	}
+	return n
 }
 
 // end closes the FileSystem and looks for what is left.

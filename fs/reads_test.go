@@ -240,13 +240,13 @@ func TestWalkSendsNothing(t *testing.T) {
 			l := newLab(t, driver)
 			root, data := random(1, treetest.Shape{Inodes: 2000, MaxXattr: 500, LongLinks: true})
 			path := l.mount("o", l.add(t, "layer", root, data))
-			before := l.Requests()
+			before := l.requests()
 			if _, err := treetest.FromDir(path); err != nil { // stat, readdir, readlink, xattrs
 				t.Fatal(err)
 			}
-			for op, n := range l.Requests() {
+			for op, n := range l.requests() {
 				if n != before[op] {
-					t.Errorf("%d requests %s", n-before[op], op)
+					t.Errorf("%v requests %s", n-before[op], op)
 				}
 			}
 		})
@@ -280,11 +280,11 @@ func TestWalkIsRemembered(t *testing.T) {
 		}
 	}
 	walk()
-	before := l.Requests()
+	before := l.requests()
 	walk()
-	for op, n := range l.Requests() {
+	for op, n := range l.requests() {
 		if n != before[op] {
-			t.Errorf("%d requests %s in the second walk", n-before[op], op)
+			t.Errorf("%v requests %s in the second walk", n-before[op], op)
 		}
 	}
 	if before[metrics.OpRead] == 0 || before[metrics.OpReaddir] == 0 {

@@ -30,7 +30,7 @@ func (r *requests) String() string { return "ladle" }
 // In the root the kernel does not cache that a name does not exist, since the layer can
 // be added later.
 func (r *requests) Lookup(_ <-chan struct{}, header *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
-	r.counts.add(metrics.OpLookup)
+	r.counts.Add(metrics.OpLookup)
 	if header.NodeId == nodeRoot {
 		return r.lookupRoot(name, out)
 	}
@@ -83,7 +83,7 @@ func (r *requests) lookupRoot(name string, out *fuse.EntryOut) fuse.Status {
 
 // Forget of the root of a tree can end the lifetime of the tree.
 func (r *requests) Forget(id, lookups uint64) {
-	r.counts.add(metrics.OpForget)
+	r.counts.Add(metrics.OpForget)
 	if number, inode, ok := nodeOf(id); ok && inode == rootInode {
 		r.forgotten(number, lookups)
 	}
@@ -91,7 +91,7 @@ func (r *requests) Forget(id, lookups uint64) {
 
 // GetAttr is called once for each node, since attributes never change.
 func (r *requests) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
-	r.counts.add(metrics.OpGetattr)
+	r.counts.Add(metrics.OpGetattr)
 	out.SetTimeout(forever)
 	if in.NodeId == nodeRoot {
 		out.Attr = fuse.Attr{Ino: nodeRoot, Mode: unix.S_IFDIR | 0o700, Nlink: 2}
@@ -117,7 +117,7 @@ func (r *requests) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.Attr
 // (FUSE_NO_OPEN_SUPPORT); therefore no daemon uses the fuse driver together with the
 // others.
 func (r *requests) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
-	r.counts.add(metrics.OpOpen)
+	r.counts.Add(metrics.OpOpen)
 	number, inode, ok := nodeOf(in.NodeId)
 	if !ok {
 		return fuse.EINVAL
@@ -134,7 +134,7 @@ func (r *requests) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) f
 
 // Release of a data file can end the lifetime of its layer.
 func (r *requests) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
-	r.counts.add(metrics.OpRelease)
+	r.counts.Add(metrics.OpRelease)
 	if number, inode, ok := nodeOf(in.NodeId); ok && inode == 0 {
 		r.released(number)
 	}
@@ -142,7 +142,7 @@ func (r *requests) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
 
 // Read answers in full or with an error: see "Never zeros" in the package documentation.
 func (r *requests) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
-	r.counts.add(metrics.OpRead)
+	r.counts.Add(metrics.OpRead)
 	number, inode, ok := nodeOf(in.NodeId)
 	if !ok {
 		return nil, fuse.EINVAL
@@ -172,13 +172,13 @@ func (r *requests) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fu
 // killed process with an open file of its own export would wait for its own answer at
 // exit.
 func (r *requests) Flush(<-chan struct{}, *fuse.FlushIn) fuse.Status {
-	r.counts.add(metrics.OpOther)
+	r.counts.Add(metrics.OpOther)
 	return fuse.ENOSYS
 }
 
 // Readlink reads a symbolic link of a tree. The kernel caches the result.
 func (r *requests) Readlink(_ <-chan struct{}, header *fuse.InHeader) ([]byte, fuse.Status) {
-	r.counts.add(metrics.OpReadlink)
+	r.counts.Add(metrics.OpReadlink)
 	t, inode, status := r.inTree(r.lifetime, header.NodeId)
 	if status != fuse.OK {
 		return nil, status
@@ -188,7 +188,7 @@ func (r *requests) Readlink(_ <-chan struct{}, header *fuse.InHeader) ([]byte, f
 
 // StatFs reports the disk of the store, for kubelet's monitoring.
 func (r *requests) StatFs(_ <-chan struct{}, _ *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
-	r.counts.add(metrics.OpStatfs)
+	r.counts.Add(metrics.OpStatfs)
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(r.disk, &st); err != nil {
 		return fuse.ToStatus(err)

@@ -9,7 +9,7 @@ import (
 // OpenDir of a directory in a tree answers ENOSYS, after which the kernel sends no more
 // and caches directories (FUSE_NO_OPENDIR_SUPPORT, Linux 5.1).
 func (r *requests) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, _ *fuse.OpenOut) fuse.Status {
-	r.counts.add(metrics.OpOpendir)
+	r.counts.Add(metrics.OpOpendir)
 	if in.NodeId == nodeRoot {
 		return fuse.OK
 	}
@@ -28,7 +28,7 @@ func (r *requests) ReadDirPlus(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.Dir
 }
 
 func (r *requests) readDir(id uint64, list func(t *inodes, inode uint32)) fuse.Status {
-	r.counts.add(metrics.OpReaddir)
+	r.counts.Add(metrics.OpReaddir)
 	if id == nodeRoot {
 		return fuse.OK
 	}
@@ -44,11 +44,11 @@ func (r *requests) readDir(id uint64, list func(t *inodes, inode uint32)) fuse.S
 }
 
 // ReleaseDir follows an OpenDir that did not answer ENOSYS.
-func (r *requests) ReleaseDir(*fuse.ReleaseIn) { r.counts.add(metrics.OpOther) }
+func (r *requests) ReleaseDir(*fuse.ReleaseIn) { r.counts.Add(metrics.OpOther) }
 
 // GetXAttr returns only the size if dest is empty.
 func (r *requests) GetXAttr(_ <-chan struct{}, header *fuse.InHeader, name string, dest []byte) (uint32, fuse.Status) {
-	r.counts.add(metrics.OpGetxattr)
+	r.counts.Add(metrics.OpGetxattr)
 	t, inode, status := r.xattrsOf(header)
 	if status != fuse.OK {
 		return 0, status
@@ -63,7 +63,7 @@ func (r *requests) GetXAttr(_ <-chan struct{}, header *fuse.InHeader, name strin
 // ListXAttr hides the names of trusted attributes from users without access to them, as
 // other filesystems do.
 func (r *requests) ListXAttr(_ <-chan struct{}, header *fuse.InHeader, dest []byte) (uint32, fuse.Status) {
-	r.counts.add(metrics.OpGetxattr)
+	r.counts.Add(metrics.OpGetxattr)
 	t, inode, status := r.xattrsOf(header)
 	if status != fuse.OK {
 		return 0, status
