@@ -12,7 +12,8 @@ import (
 	"github.com/containerd/log"
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/opencontainers/go-digest"
-	"golang.org/x/sync/singleflight"
+
+	"github.com/ladle-dev/ladle/flight"
 )
 
 const (
@@ -33,8 +34,9 @@ const (
 type Offers struct {
 	own    func(host string) (user, secret string, err error)
 	now    func() time.Time
-	wait   time.Duration      // for all lenders of a repository together
-	flight singleflight.Group // by lenders and challenge, or registry and repository
+	wait   time.Duration        // for all lenders of a repository together
+	logins flight.Group[Login]  // by lenders and challenge
+	places flight.Group[[]Host] // by lenders, registry and repository
 
 	mu struct {
 		sync.Mutex
@@ -113,18 +115,9 @@ func (o *Offers) borrow(ctx context.Context, c Challenge) (Login, error) {
 	if len(sockets) == 0 || o.now().Before(known.until) {
 		return known.Login, nil
 	}
-	asked := o.flight.DoChan(fmt.Sprintf("%q %q", sockets, c), func() (any, error) {
-		// Others may wait for it, too.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.wait)
-		defer cancel()
+	return o.logins.Do(ctx, fmt.Sprintf("%q %q", sockets, c), o.wait, func(ctx context.Context) (Login, error) {
 		return o.ask(ctx, sockets, c), nil
 	})
-	select {
-	case <-ctx.Done():
-		return Login{}, context.Cause(ctx)
-	case answer := <-asked:
-		return answer.Val.(Login), nil
-	}
 }
 
 func (o *Offers) known(host, repository string) (sockets []string, l loan) {

@@ -28,18 +28,9 @@ func (o *Offers) Hosts(ctx context.Context, registry, repository string) ([]Host
 	if len(sockets) == 0 || o.now().Before(known.until) {
 		return known.hosts, nil
 	}
-	asked := o.flight.DoChan(fmt.Sprintf("hosts %q %s %s", sockets, registry, repository), func() (any, error) {
-		// Others may wait for it, too.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.wait)
-		defer cancel()
+	return o.places.Do(ctx, fmt.Sprintf("%q %s %s", sockets, registry, repository), o.wait, func(ctx context.Context) ([]Host, error) {
 		return o.askHosts(ctx, sockets, registry, repository), nil
 	})
-	select {
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	case answer := <-asked:
-		return answer.Val.([]Host), nil
-	}
 }
 
 func (o *Offers) toldOf(repository string) (sockets []string, t told) {

@@ -10,9 +10,9 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	challenges "github.com/containerd/containerd/v2/core/remotes/docker/auth"
 	"github.com/hashicorp/golang-lru/v2/simplelru"
-	"golang.org/x/sync/singleflight"
 
 	"github.com/ladle-dev/ladle/auth"
+	"github.com/ladle-dev/ladle/flight"
 )
 
 // authorizer answers the challenges of a registry host (docker.Authorizer).
@@ -22,7 +22,7 @@ import (
 type authorizer struct {
 	tokens      tokenSource
 	credentials Credentials
-	flight      singleflight.Group // by grantKey
+	renewals    flight.Group[string] // of tokens, by grantKey
 
 	mu struct {
 		sync.Mutex
@@ -159,28 +159,17 @@ func (a *authorizer) token(ctx context.Context, key grantKey) (string, error) {
 	if t, ok := a.current(key); ok {
 		return t, nil
 	}
-	flight := key.host + " " + key.scopes
-	result := a.flight.DoChan(flight, func() (any, error) {
+	renewal := key.host + " " + key.scopes
+	t, err := a.renewals.Do(ctx, renewal, tokenTimeout, func(ctx context.Context) (string, error) {
 		if t, ok := a.current(key); ok {
 			return t, nil // fetched by a flight that ended in between
 		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tokenTimeout)
-		defer cancel()
 		return a.renew(ctx, key)
 	})
-	select {
-	case <-ctx.Done():
-		err := context.Cause(ctx)
-		if errors.Is(err, errStalled) {
-			a.flight.Forget(flight) // the next attempt starts a new request
-		}
-		return "", err
-	case r := <-result:
-		if r.Err != nil {
-			return "", r.Err
-		}
-		return r.Val.(string), nil
+	if errors.Is(context.Cause(ctx), errStalled) {
+		a.renewals.Forget(renewal) // the next attempt starts a new request
 	}
+	return t, err
 }
 
 func (a *authorizer) current(key grantKey) (string, bool) {

@@ -45,16 +45,11 @@ func check(claim index.Claim, idx *encoded) error {
 // manifest returns the manifest of req's image. Concurrent calls for layers of one image
 // share one fetch.
 func (s *Set) manifest(ctx context.Context, req Request) ([]byte, error) {
-	ch := s.once.manifest.DoChan(req.Source.Ref+" "+req.Manifest.String(), func() (any, error) {
-		ctx, cancel := context.WithTimeout(s.ctx, s.opts.OpenTimeout)
+	key := req.Source.Ref + " " + req.Manifest.String()
+	return s.once.manifest.Do(ctx, key, s.opts.OpenTimeout, func(ctx context.Context) ([]byte, error) {
+		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
+		defer context.AfterFunc(s.ctx, cancel)() // it ends with the set, too
 		return s.fetch.Manifest(ctx, req.Source.Ref, req.Manifest)
 	})
-	select {
-	case r := <-ch:
-		b, _ := r.Val.([]byte)
-		return b, r.Err
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
 }

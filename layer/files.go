@@ -66,7 +66,7 @@ func (l *Layer) files() (files, error) {
 	if f, ok := l.set.files.Get(l.ID()); ok {
 		return f, nil
 	}
-	f, err, _ := l.set.once.find.Do(flight(l.ID()), func() (any, error) {
+	f, err, _ := l.set.once.find.Do(keyOf(l.ID()), func() (any, error) {
 		root, err := l.Tree()
 		if err != nil {
 			return files{}, err

@@ -100,7 +100,7 @@ func (s *Set) openAhead(req Request) {
 // add adds a verified index to the store. Concurrent calls for one layer share the work.
 func (s *Set) add(req Request, idx *encoded) (store.ID, error) {
 	id := store.ID{Blob: req.Source.Digest, TOC: idx.toc}
-	_, err, _ := s.once.add.Do(flight(id), func() (any, error) { return nil, s.addToStore(id, req, idx) })
+	_, err, _ := s.once.add.Do(keyOf(id), func() (any, error) { return nil, s.addToStore(id, req, idx) })
 	if err != nil {
 		return store.ID{}, err
 	}

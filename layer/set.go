@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/ladle-dev/ladle/fetch"
+	"github.com/ladle-dev/ladle/flight"
 	"github.com/ladle-dev/ladle/index"
 	"github.com/ladle-dev/ladle/metrics"
 	"github.com/ladle-dev/ladle/store"
@@ -105,13 +106,13 @@ func NewSet(st *store.Store, client *fetch.Client, opts Options) *Set {
 
 // flights share the work of concurrent calls.
 type flights struct {
-	manifest singleflight.Group // fetch a manifest; key: reference and digest
-	add      singleflight.Group // add a layer to the store; key: flight
-	find     singleflight.Group // find a layer's files; key: flight
+	manifest flight.Group[[]byte] // fetch a manifest; key: reference and digest
+	add      singleflight.Group   // add a layer to the store; key: keyOf
+	find     singleflight.Group   // find a layer's files; key: keyOf
 }
 
-// flight is the key of a layer.
-func flight(id store.ID) string { return string(id.Blob + id.TOC) }
+// keyOf returns the key of a layer.
+func keyOf(id store.ID) string { return string(id.Blob + id.TOC) }
 
 // Layer returns a layer of the store, without network. All callers share one *Layer, and
 // each closes it. A layer that was found damaged while it was open is shared until the
