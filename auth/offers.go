@@ -10,10 +10,10 @@ import (
 
 	"github.com/containerd/containerd/v2/pkg/reference"
 	"github.com/containerd/log"
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/ladle-dev/ladle/flight"
+	"github.com/ladle-dev/ladle/lru"
 )
 
 const (
@@ -40,7 +40,7 @@ type Offers struct {
 
 	mu struct {
 		sync.Mutex
-		repositories *simplelru.LRU[string, *offered]
+		repositories *lru.Cache[string, *offered]
 	}
 }
 
@@ -61,12 +61,8 @@ type loan struct {
 // NewOffers returns Offers that has none yet. Where nothing is lent, own says
 // what to log in with, as Docker.Credentials does.
 func NewOffers(own func(host string) (user, secret string, err error)) *Offers {
-	repositories, err := simplelru.NewLRU[string, *offered](maxRepositories, nil)
-	if err != nil {
-		panic(err) // only for a size that is not positive
-	}
 	o := &Offers{own: own, now: time.Now, wait: askTimeout}
-	o.mu.repositories = repositories
+	o.mu.repositories = lru.New[string, *offered](maxRepositories)
 	return o
 }
 

@@ -9,10 +9,10 @@ import (
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	challenges "github.com/containerd/containerd/v2/core/remotes/docker/auth"
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/ladle-dev/ladle/auth"
 	"github.com/ladle-dev/ladle/flight"
+	"github.com/ladle-dev/ladle/lru"
 )
 
 // authorizer answers the challenges of a registry host (docker.Authorizer).
@@ -27,7 +27,7 @@ type authorizer struct {
 	mu struct {
 		sync.Mutex
 		challenges map[string]challenges.Challenge // the latest one, by host
-		grants     *simplelru.LRU[grantKey, grant]
+		grants     *lru.Cache[grantKey, grant]
 	}
 }
 
@@ -47,22 +47,13 @@ type grant struct {
 // some kilobytes.
 const maxGrants = 4096
 
-// newLRU returns a cache that its owner guards with a mutex.
-func newLRU[K comparable, V any](size int) *simplelru.LRU[K, V] {
-	l, err := simplelru.NewLRU[K, V](size, nil)
-	if err != nil {
-		panic(err) // only for a size that is not positive
-	}
-	return l
-}
-
 func newAuthorizer(tokens tokenSource, credentials Credentials) *authorizer {
 	if credentials == nil {
 		credentials = func(context.Context, auth.Challenge) (auth.Login, error) { return auth.Login{}, nil }
 	}
 	a := &authorizer{tokens: tokens, credentials: credentials}
 	a.mu.challenges = map[string]challenges.Challenge{}
-	a.mu.grants = newLRU[grantKey, grant](maxGrants)
+	a.mu.grants = lru.New[grantKey, grant](maxGrants)
 	return a
 }
 

@@ -11,8 +11,9 @@ import (
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/containerd/containerd/v2/pkg/reference"
-	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/ladle-dev/ladle/lru"
 )
 
 // Source identifies a blob.
@@ -68,18 +69,17 @@ type Client struct {
 	opts       Options
 	now        func() time.Time
 	links      links
-	blobs      *lru.Cache[Source, *Blob]
+	blobs      *lru.Concurrent[Source, *Blob]
 	known      *knownHosts
 }
 
 // New returns a client that calls registries for the hosts of a repository, including
 // their credentials and TLS settings. Hosts returns such a function.
 func New(registries Registries, opts Options) *Client {
-	blobs, err := lru.New[Source, *Blob](maxBlobs)
-	if err != nil {
-		panic(err) // only for a size that is not positive
+	return &Client{
+		registries: registries, opts: opts.withDefaults(), now: time.Now,
+		blobs: lru.NewConcurrent[Source, *Blob](maxBlobs), known: newKnownHosts(),
 	}
-	return &Client{registries: registries, opts: opts.withDefaults(), now: time.Now, blobs: blobs, known: newKnownHosts()}
 }
 
 // Blob returns a reader of src. It sends no request. All readers of src share the cached

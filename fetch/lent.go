@@ -12,9 +12,9 @@ import (
 	"sync"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/ladle-dev/ladle/auth"
+	"github.com/ladle-dev/ladle/lru"
 )
 
 // maxLent bounds the cached lists of lent hosts.
@@ -29,13 +29,13 @@ const maxPEM = 4 << 20
 type lentHosts struct {
 	mu struct {
 		sync.Mutex
-		hosts *simplelru.LRU[string, []docker.RegistryHost] // by stampOfLent
+		hosts *lru.Cache[string, []docker.RegistryHost] // by stampOfLent
 	}
 }
 
 func newLentHosts() *lentHosts {
 	l := &lentHosts{}
-	l.mu.hosts = newLRU[string, []docker.RegistryHost](maxLent)
+	l.mu.hosts = lru.New[string, []docker.RegistryHost](maxLent)
 	return l
 }
 

@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"github.com/ladle-dev/ladle/lru"
 )
 
 // Link is the estimate for the path to a blob's host.
@@ -74,7 +74,7 @@ const maxServers = 1024
 type links struct {
 	mu struct {
 		sync.Mutex
-		servers *simplelru.LRU[string, *estimate] // nil: none
+		servers *lru.Cache[string, *estimate] // nil: none
 	}
 }
 
@@ -83,7 +83,7 @@ func (l *links) update(server string, change func(*estimate)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.mu.servers == nil {
-		l.mu.servers = newLRU[string, *estimate](maxServers)
+		l.mu.servers = lru.New[string, *estimate](maxServers)
 	}
 	e, ok := l.mu.servers.Get(server)
 	if !ok {

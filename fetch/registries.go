@@ -8,7 +8,8 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
-	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"github.com/ladle-dev/ladle/lru"
 )
 
 // Registries returns the hosts of a repository, "registry/path", in the order in which
@@ -29,7 +30,7 @@ const (
 type knownHosts struct {
 	mu struct {
 		sync.Mutex
-		repositories *simplelru.LRU[string, hostsOf]
+		repositories *lru.Cache[string, hostsOf]
 		hosts        []*host // the newest last; shared by repositories
 	}
 }
@@ -42,7 +43,7 @@ type hostsOf struct {
 
 func newKnownHosts() *knownHosts {
 	k := &knownHosts{}
-	k.mu.repositories = newLRU[string, hostsOf](maxRepositories)
+	k.mu.repositories = lru.New[string, hostsOf](maxRepositories)
 	return k
 }
 
