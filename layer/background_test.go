@@ -203,7 +203,7 @@ func TestFarMiss(t *testing.T) {
 		_, err := l.ReadAt(ctx, make([]byte, 1), at["more"])
 		read <- err
 	}()
-	waitFor(t, func() bool { return layer.Waiters(l) == 2 }) // one is the prefetch itself
+	waitFor(t, func() bool { return layer.Readers(l) == 1 })
 	if n := layer.Runs(l); n != 1 || b.Count() != requests {
 		t.Errorf("near: %d runs, %d requests more", n, b.Count()-requests)
 	}

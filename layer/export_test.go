@@ -25,12 +25,14 @@ func Runs(l *Layer) int {
 	return len(l.mu.runs)
 }
 
-// Waiters returns how many wait for runs of l, readers and what fetches ahead.
-func Waiters(l *Layer) (n int64) {
+// Readers returns how many readers wait for runs of l.
+func Readers(l *Layer) (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, r := range l.mu.runs {
-		n += r.waiters.Load()
+		r.mu.Lock()
+		n += r.mu.readers
+		r.mu.Unlock()
 	}
 	return n
 }

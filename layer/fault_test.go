@@ -54,7 +54,7 @@ func TestInterrupt(t *testing.T) {
 		_, err := l.ReadAt(ctx, make([]byte, 100), 0)
 		read <- err
 	}()
-	waitFor(t, func() bool { return layer.Waiters(l) == 1 })
+	waitFor(t, func() bool { return layer.Readers(l) == 1 })
 	cancel()
 	if err := <-read; !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted read: %v", err)

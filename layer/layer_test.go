@@ -79,7 +79,7 @@ func TestOneFetchPerChunk(t *testing.T) {
 			}
 		})
 	}
-	waitFor(t, func() bool { return layer.Waiters(l) == readers })
+	waitFor(t, func() bool { return layer.Readers(l) == readers })
 	if n := layer.Runs(l); n != 1 {
 		t.Errorf("%d runs, want 1", n)
 	}

@@ -15,7 +15,6 @@ type run struct {
 	speculative context.Context
 	prioritize  context.CancelFunc // ends speculative
 	inMemory    atomic.Int64       // bytes that are not on disk
-	waiters     atomic.Int64       // calls of wait that have not returned
 	retried     bool               // all sources were tried before; of the fetching goroutine
 	mu          struct {
 		sync.Mutex
@@ -42,8 +41,6 @@ func newRun(ctx context.Context, s, requested span) *run {
 
 // wait waits until the n-th chunk, one of the run's, is present or the run has ended.
 func (r *run) wait(ctx context.Context, n int) error {
-	r.waiters.Add(1)
-	defer r.waiters.Add(-1)
 	for {
 		changed, err := r.poll(n)
 		if changed == nil {
