@@ -38,7 +38,8 @@ func TestCounts(t *testing.T) {
 	counts := metrics.New(r)
 	b := newBench(t, registrytest.Options{}, someFiles(60, 10))
 	b.restart(t, layer.Options{
-		NoFill: true, NoPrefetch: true, Layers: counts.Layers, Chunks: counts.Chunks, Reads: counts.Reads,
+		NoFill: true, NoPrefetch: true,
+		Counts:      layer.Counts{Layers: counts.Layers, Chunks: counts.Chunks, Reads: counts.Reads},
 		ReadTimeout: 2 * time.Second, // of whom wrong bytes reach
 	})
 	plain := b.req

@@ -2,8 +2,8 @@ package layer
 
 import (
 	"errors"
+	"slices"
 
-	"github.com/containerd/log"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ladle-dev/ladle/fetch"
@@ -11,7 +11,7 @@ import (
 )
 
 var (
-	// errNoRoom is the error of a run that ends because the disk has no space.
+	// errNoRoom is the error of a run that ends because the disk does not take its chunks.
 	errNoRoom = errors.New("no space for the layer's chunks")
 
 	errNoSource = errors.New("no source image of the blob is known")
@@ -122,12 +122,15 @@ func (l *Layer) memoryOf(in input, s span) int64 {
 	return largest + l.table.Compression().Memory(in.Reader)
 }
 
+// runMemory is the number of bytes that the disk did not take after which a run ends.
+const runMemory = 4 << 20
+
 // fill reads the n-th chunk from its stream, verifies it and stores it: on disk, or in
-// memory if the disk has no space. A run that was not requested by a reader ends in that
-// case.
+// memory if the disk does not take it. A run that was not requested by a reader ends in
+// that case.
 func (l *Layer) fill(s *stream, r *run, n int) error {
-	unrequested := !r.requested.has(n) && l.set.room() != roomAll
-	if unrequested && r.requested == (span{}) {
+	stored := r.requested.has(n) || l.set.disk.state().takesAhead()
+	if !stored && r.requested == (span{}) {
 		return errNoRoom
 	}
 	c := l.table.At(n)
@@ -143,16 +146,14 @@ func (l *Layer) fill(s *stream, r *run, n int) error {
 		return err
 	}
 	l.set.opts.Chunks.Verified(c.Size)
-	if !unrequested && !l.set.memory.isLossy() {
+	if stored && l.set.disk.state().takesRequested() { // the state may have changed
 		err := l.data.Fill(n, c.DataOffset, p)
 		if err == nil || errors.Is(err, store.ErrLost) {
 			return err
 		}
-		if l.set.memory.recordRefusal() {
-			log.G(l.ctx).WithError(err).Warn("disk refuses chunks: they are cached in memory for a few seconds")
-		}
+		l.set.disk.recordRefusal(err)
 	}
-	l.set.memory.put(chunkID{l.Number(), n}, p)
+	l.set.caches.chunks.Add(chunkID{l.Number(), n}, slices.Clone(p), c.Size)
 	if r.inMemory.Add(c.Size) > runMemory {
 		return errNoRoom
 	}

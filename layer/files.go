@@ -6,9 +6,6 @@ import (
 	"regexp"
 	"strings"
 
-	lru "github.com/hashicorp/golang-lru/v2"
-
-	"github.com/ladle-dev/ladle/store"
 	"github.com/ladle-dev/ladle/tree"
 )
 
@@ -50,20 +47,9 @@ var dynamicLinker = regexp.MustCompile(`^ld-(linux|musl)-.+\.so\.\d$`)
 // maxStartup bounds the files with such names in a layer.
 const maxStartup = 32
 
-// maxFiles bounds the layers with cached files: some tens of kilobytes for each.
-const maxFiles = 128
-
-func newFiles() *lru.Cache[store.ID, files] {
-	c, err := lru.New[store.ID, files](maxFiles)
-	if err != nil {
-		panic(err) // only for a size that is not positive
-	}
-	return c
-}
-
 // files returns the layer's files. Concurrent calls share one search.
 func (l *Layer) files() (files, error) {
-	if f, ok := l.set.files.Get(l.ID()); ok {
+	if f, ok := l.set.caches.files.Get(l.ID()); ok {
 		return f, nil
 	}
 	f, err, _ := l.set.once.find.Do(keyOf(l.ID()), func() (any, error) {
@@ -73,7 +59,7 @@ func (l *Layer) files() (files, error) {
 		}
 		f, err := findFiles(l.ctx, root)
 		if err == nil {
-			l.set.files.Add(l.ID(), f)
+			l.set.caches.files.Add(l.ID(), f)
 		}
 		return f, err
 	})
@@ -83,7 +69,7 @@ func (l *Layer) files() (files, error) {
 // program returns the chunks to fetch of the program that starts with the n-th chunk; ok
 // is false if no program is known to start there.
 func (l *Layer) program(n int) (s span, ok bool) {
-	f, _ := l.set.files.Peek(l.ID())
+	f, _ := l.set.caches.files.Peek(l.ID())
 	off := l.table.At(n).DataOffset
 	size, ok := f.programs[off]
 	return l.overlap(off, min(size, maxAhead)), ok

@@ -19,7 +19,7 @@ func (l *Layer) prefetch(size int64) error {
 		size = marked
 	}
 	end := sort.Search(l.table.Len(), func(n int) bool { return l.table.At(n).BlobEnd > size })
-	for s := (span{0, end}); s.first < s.end && l.set.room() == roomAll; {
+	for s := (span{0, end}); s.first < s.end && l.set.disk.state().takesAhead(); {
 		var err error
 		if s.first, err = l.fillFrom(s, size); err != nil {
 			return err
@@ -74,7 +74,8 @@ func (s *Set) pause(d time.Duration) bool {
 	}
 }
 
-// idle reports whether no reader has waited within FillDelay, and the disk has space.
+// idle reports whether no reader has waited within FillDelay, and the disk takes chunks
+// that no reader requested.
 func (s *Set) idle() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,7 +87,7 @@ func (s *Set) idle() bool {
 			return false
 		}
 	}
-	return s.ctx.Err() == nil && s.room() == roomAll
+	return s.ctx.Err() == nil && s.disk.state().takesAhead()
 }
 
 // fillOne does the work of one request; it returns false if no work is left.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
 
 	"github.com/ladle-dev/ladle/fetch"
 	"github.com/ladle-dev/ladle/index"
@@ -101,13 +102,13 @@ func TestFillerNeedsRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, l := sourceless(t, Options{FillDelay: time.Second}, 0)
 		for range 10 {
-			s.memory.recordRefusal()
-			time.Sleep(memoryLife / 2)
+			s.disk.recordRefusal(unix.ENOSPC)
+			time.Sleep(stateLifetime / 2)
 			if !tried(s, l).IsZero() {
 				t.Fatal("filled although the disk is full")
 			}
 		}
-		time.Sleep(2 * memoryLife)
+		time.Sleep(2 * stateLifetime)
 		if tried(s, l).IsZero() {
 			t.Error("not filled when there is room again")
 		}

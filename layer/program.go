@@ -46,7 +46,7 @@ func (l *Layer) startLinked(off int64) {
 	if n == l.table.Len() || l.table.At(n).DataOffset != off {
 		return // not the beginning of a file
 	}
-	if l.set.room() != roomAll {
+	if !l.set.disk.state().takesAhead() {
 		return
 	}
 	l.mu.Lock()
@@ -155,7 +155,7 @@ func (s *Set) Starting(layers []store.ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.goLocked(func() {
-		if s.room() != roomAll {
+		if !s.disk.state().takesAhead() {
 			return
 		}
 		for _, id := range layers {

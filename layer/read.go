@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/containerd/log"
-
 	"github.com/ladle-dev/ladle/metrics"
 	"github.com/ladle-dev/ladle/store"
 )
@@ -82,17 +80,9 @@ func (l *Layer) readWaiting(ctx context.Context, p []byte, off int64) (n int, er
 		if !errors.Is(err, store.ErrLost) {
 			break
 		}
-		l.recordLoss(err)
+		l.set.disk.recordLoss(err)
 	}
 	return n, err
-}
-
-// recordLoss makes new chunks cached in memory for memoryLife, because the disk lost
-// some.
-func (l *Layer) recordLoss(err error) {
-	if l.set.memory.recordLoss() {
-		log.G(l.ctx).WithError(err).Warn("disk lost chunks: new chunks are cached in memory for a few seconds")
-	}
 }
 
 // assemble fills p with the chunks of need, which are present or cached. It returns
@@ -150,13 +140,13 @@ func (l *Layer) overlap(off, n int64) span {
 }
 
 // ensure makes the chunks of need present. It returns those that are cached instead,
-// since the disk has no space.
+// since the disk does not take them.
 func (l *Layer) ensure(ctx context.Context, need span) (cached []piece, err error) {
 	for n := need.first; n < need.end; n++ {
 		for l.data.State(n) != store.Present {
-			if p := l.set.memory.get(chunkID{l.Number(), n}); p != nil {
+			if p, ok := l.set.caches.chunks.Get(chunkID{l.Number(), n}); ok {
 				off := l.table.At(n).DataOffset
-				if l.set.room() == roomRequested && l.data.Fill(n, off, p) == nil {
+				if l.set.disk.state() == diskLow && l.data.Fill(n, off, p) == nil {
 					continue // a reader requests it now
 				}
 				cached = append(cached, piece{n, off, p})

@@ -66,7 +66,7 @@ func (s *Set) readIndex(ctx context.Context, src fetch.Source) (*encoded, error)
 	if err != nil {
 		return nil, err
 	}
-	s.trees.add(store.ID{Blob: src.Digest, TOC: idx.TOCDigest}, idx.Root)
+	s.caches.addTree(store.ID{Blob: src.Digest, TOC: idx.TOCDigest}, idx.Root)
 	return encode(idx), nil
 }
 

@@ -31,15 +31,15 @@ func (l *Layer) join(n, end int) *run {
 
 // startLocked starts the run for an absent chunk.
 func (l *Layer) startLocked(n, end int, requested span) *run {
-	full := l.set.room() != roomAll
-	if p, ok := l.program(n); ok && !full {
+	ahead := l.set.disk.state().takesAhead()
+	if p, ok := l.program(n); ok && ahead {
 		return l.startSpanLocked(span{n, max(end, p.end)}, requested, l.programWindow())
 	}
 	window, sequential := l.mu.ahead.miss(n, l.table.At(n).BlobOffset, l.firstWindow())
 	if !sequential {
 		window = l.windowAround(n, window)
 	}
-	if full {
+	if !ahead {
 		window = minFirst
 	}
 	r := l.runLocked(l.planLocked(n, end, window), requested)
@@ -62,9 +62,9 @@ func (l *Layer) windowAround(n int, window int64) int64 {
 const largeChunk = 256 << 10
 
 // startAhead starts runs for the absent chunks of s, without a waiting reader, if the
-// disk has space.
+// disk takes them.
 func (l *Layer) startAhead(s span, window int64) (started []*run) {
-	if l.set.room() != roomAll {
+	if !l.set.disk.state().takesAhead() {
 		return nil
 	}
 	l.mu.Lock()
@@ -128,7 +128,7 @@ func (l *Layer) runOfLocked(n int) (r *run, before int64) {
 
 // isAbsent reports whether the n-th chunk is neither on disk nor in memory.
 func (l *Layer) isAbsent(n int) bool {
-	return l.data.State(n) == store.Absent && !l.set.memory.has(chunkID{l.Number(), n})
+	return l.data.State(n) == store.Absent && !l.set.caches.chunks.Has(chunkID{l.Number(), n})
 }
 
 func none(int) bool { return false }
@@ -165,7 +165,7 @@ func (l *Layer) readAhead(s span) {
 		l.mu.ahead.readChunk(m, c.BlobEnd-c.BlobOffset)
 	}
 	next, ok := l.mu.ahead.ahead(n, offset)
-	if ok && next < l.table.Len() && l.absentLocked(next) && l.set.room() == roomAll {
+	if ok && next < l.table.Len() && l.absentLocked(next) && l.set.disk.state().takesAhead() {
 		l.startLocked(next, next+1, span{})
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/containerd/log"
-	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/sync/singleflight"
 
@@ -38,9 +37,14 @@ type Options struct {
 	// Lenders lend what it takes to read images. Nil: nothing is lent.
 	Lenders Lenders
 
-	Layers *metrics.Layers // opened layers; nil: not counted
-	Chunks *metrics.Chunks // verified chunks; nil: not counted
-	Reads  *metrics.Reads  // reads of layers; nil: not counted
+	Counts
+}
+
+// Counts are the metrics of a set. What is nil is not counted.
+type Counts struct {
+	Layers *metrics.Layers // opened layers
+	Chunks *metrics.Chunks // verified chunks
+	Reads  *metrics.Reads  // reads of layers
 }
 
 func (o Options) withDefaults() Options {
@@ -68,12 +72,10 @@ type Set struct {
 	store  *store.Store
 	fetch  *fetch.Client
 	opts   Options
-	trees  *trees
-	files  *lru.Cache[store.ID, files] // of recently read layers
-	memory *memory
+	disk   *disk
+	caches caches
 	budget *budget
-
-	once flights
+	once   flights
 
 	ctx    context.Context // from NewSet to Close
 	cancel context.CancelFunc
@@ -91,13 +93,14 @@ type Set struct {
 // NewSet returns the set of the layers in st. client fetches their blobs. Background work
 // runs until Close.
 func NewSet(st *store.Store, client *fetch.Client, opts Options) *Set {
-	s := &Set{store: st, fetch: client, opts: opts.withDefaults(), trees: newTrees(), files: newFiles(), memory: newMemory()}
+	s := &Set{store: st, fetch: client, opts: opts.withDefaults(), caches: newCaches()}
 	s.budget = newBudget(s.opts.ChunkMemory)
 	// The set is the root of the lifetimes of all background work.
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.disk = &disk{ctx: s.ctx, store: st}
 	s.mu.layers = map[store.ID]*Layer{}
 	s.mu.openings = map[fetch.Source]*opening{}
-	s.room() // logs if the disk is full already
+	s.disk.state() // logs if the disk is low already
 	if !s.opts.NoFill {
 		s.wg.Go(s.fill)
 	}
@@ -247,8 +250,7 @@ func (s *Set) Close() error {
 	s.mu.Lock()
 	s.cancel()
 	s.mu.Unlock()
-	s.trees.purge.Stop()
-	s.memory.purge.Stop()
+	s.caches.stop()
 	s.wg.Wait()
 	return nil
 }

@@ -78,9 +78,7 @@ func (d *daemon) layerOptions(offers *auth.Offers) layer.Options {
 		NoPrefetch:   d.cfg.NoPrefetch,
 		NoFill:       d.cfg.NoBackgroundFetch,
 		Lenders:      offers,
-		Layers:       d.counts.Layers,
-		Chunks:       d.counts.Chunks,
-		Reads:        d.counts.Reads,
+		Counts:       layer.Counts{Layers: d.counts.Layers, Chunks: d.counts.Chunks, Reads: d.counts.Reads},
 	}
 }
 
