@@ -51,8 +51,7 @@ type Reading struct {
 // Observation is where the daemon can be watched.
 type Observation struct {
 	MetricsAddress string `toml:"metrics_address"` // TCP, host:port
-	NoPrometheus   bool   `toml:"no_prometheus"`
-	DebugAddress   string `toml:"debug_address"` // unix socket
+	DebugAddress   string `toml:"debug_address"`   // unix socket
 }
 
 // Log is what the daemon logs.

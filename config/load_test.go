@@ -70,6 +70,7 @@ func TestRefused(t *testing.T) {
 		want []string
 	}{
 		"typo":               {"\nread_timeout = 3", []string{`:2: unknown key "read_timeout"`, `"read_timeout_sec"`}},
+		"no_prometheus":      {"no_prometheus = false", []string{`:1: unknown key "no_prometheus"`, `metrics_address = ""`}},
 		"typo in a table":    {"[blob]\nmax_retry = 3", []string{`:2: unknown key "blob.max_retry"`, `"blob.max_retries"`}},
 		"dotted":             {"blob.max_retry = 3", []string{`:1: unknown key "blob.max_retry"`, `"blob.max_retries"`}},
 		"wrong table":        {"max_retries = 3", []string{`:1: unknown key "max_retries"`, `"blob.max_retries"`}},

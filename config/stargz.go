@@ -14,6 +14,7 @@ var stargzOnly = map[string]string{
 	"prefetch_timeout_sec":         "no container start waits for prefetch",
 	"prefetch_async_size":          "no container start waits for prefetch",
 	"max_concurrency":              "background work gives way to readers by itself",
+	"no_prometheus":                "with metrics_address = \"\", the default, no metrics are served",
 	"debug":                        "set log.level to \"trace\"",
 	"log_file_access":              "the kernel serves the tree, so opens are not seen",
 	"allow_no_verification":        "what cannot be verified is pulled as usual",

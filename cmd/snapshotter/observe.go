@@ -19,12 +19,9 @@ import (
 )
 
 // newMetrics returns the collectors that the daemon counts with, and where
-// they are registered. Both are empty if nothing is to be counted.
-func newMetrics(cfg config.Observation) (*metrics.Metrics, *prometheus.Registry) {
+// they are registered.
+func newMetrics() (*metrics.Metrics, *prometheus.Registry) {
 	registry := prometheus.NewRegistry()
-	if cfg.NoPrometheus {
-		return new(metrics.Metrics), registry
-	}
 	registry.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return metrics.New(registry), registry

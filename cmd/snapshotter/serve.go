@@ -23,7 +23,7 @@ func serve(ctx context.Context, cfg config.Config, received takeover.Received) (
 	d := &daemon{cfg: cfg, Received: received, servers: map[string]*server{}, open: &open}
 	defer func() { err = errors.Join(err, d.stop(ctx)) }()
 
-	counts, registry := newMetrics(cfg.Observation)
+	counts, registry := newMetrics()
 	if err := observe(ctx, cfg.Observation, registry, d.Sockets, &open); err != nil {
 		return err
 	}
@@ -35,9 +35,7 @@ func serve(ctx context.Context, cfg config.Config, received takeover.Received) (
 	if err != nil {
 		return err
 	}
-	if !cfg.NoPrometheus {
-		metrics.WatchStore(registry, diskOf(d.store))
-	}
+	metrics.WatchStore(registry, diskOf(d.store))
 	if err := d.listen(ctx, endpoints); err != nil {
 		return err
 	}

@@ -145,18 +145,6 @@ func TestMetricsAndProfiles(t *testing.T) {
 	d.stop(t.Context())
 }
 
-func TestNoPrometheus(t *testing.T) {
-	address := freeAddress(t)
-	d := startDaemon(t, daemonOptions{config: "no_prometheus = true\nmetrics_address = \"" + address + "\"\n"})
-	if page := fetchPage(t, http.DefaultClient, "http://"+address+"/metrics"); page != "" {
-		t.Errorf("/metrics is\n%s", page)
-	}
-	if _, err := connect(t, d.address).Stat(t.Context(), "none"); !errdefs.IsNotFound(err) {
-		t.Errorf("Stat: %v", err)
-	}
-	d.stop(t.Context())
-}
-
 func TestWatchdogIsFed(t *testing.T) {
 	d := startDaemon(t, daemonOptions{env: []string{"WATCHDOG_USEC=100000"}})
 	d.waitNote("WATCHDOG=1")
