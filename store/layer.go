@@ -42,8 +42,8 @@ func (l *Layer) ID() ID { return l.slot.id }
 // DataSize returns the size in bytes of the data file.
 func (l *Layer) DataSize() int64 { return l.size }
 
-// DiffID returns the diffID that the image claimed when the layer was added,
-// or nothing.
+// DiffID returns the diffID that the image claimed when the layer was added, or
+// nothing. It is a claim: nothing has proved it, and nothing goes by it.
 func (l *Layer) DiffID() digest.Digest {
 	l.mu.Lock()
 	defer l.mu.Unlock()

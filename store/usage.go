@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/ladle-dev/ladle/tree"
 )
 
 // usage returns the bytes and inodes that the directory at path takes with the
@@ -24,11 +24,11 @@ func usage(path string) (bytes, inodes int64, err error) {
 		paths = append(paths, filepath.Join(path, f.Name()))
 	}
 	for _, p := range paths {
-		var st unix.Stat_t
-		if err := unix.Lstat(p, &st); err != nil {
-			return 0, 0, &os.PathError{Op: "lstat", Path: p, Err: err}
+		st, err := tree.Lstat(p)
+		if err != nil {
+			return 0, 0, err
 		}
-		bytes += st.Blocks * 512 // stat(2): whatever the filesystem's block size
+		bytes += tree.DiskBytes(st)
 	}
 	return bytes, int64(len(paths)), nil
 }

@@ -15,5 +15,7 @@
 // data file of its layer: on one contiguous extent that starts on a block
 // boundary.
 //
+// Lstat and Xattr say what the kernel says of one file on this machine.
+//
 // A tree is built by one goroutine and then only read; readers need no lock.
 package tree

@@ -20,7 +20,7 @@ import (
 // Names that a directory lists but does not have are left out: overlayfs lists
 // the whiteouts of a directory that it has not merged with another.
 func FromDir(path string) (*tree.Inode, error) {
-	s := scan{files: map[fileID]*tree.Inode{}, nlink: map[*tree.Inode]uint32{}}
+	s := scan{files: map[tree.FileID]*tree.Inode{}, nlink: map[*tree.Inode]uint32{}}
 	root, err := s.inode(path)
 	if err != nil {
 		return nil, err
@@ -34,27 +34,25 @@ func FromDir(path string) (*tree.Inode, error) {
 	return root, nil
 }
 
-type fileID struct{ dev, ino uint64 }
-
 type scan struct {
-	files map[fileID]*tree.Inode // with several names
-	nlink map[*tree.Inode]uint32 // as the file system says
-	data  int64                  // bytes of the data file so far
+	files map[tree.FileID]*tree.Inode // with several names
+	nlink map[*tree.Inode]uint32      // as the file system says
+	data  int64                       // bytes of the data file so far
 }
 
 func (s *scan) inode(path string) (*tree.Inode, error) {
-	var st unix.Stat_t
-	if err := unix.Lstat(path, &st); err != nil {
-		return nil, &os.PathError{Op: "lstat", Path: path, Err: err}
+	st, err := tree.Lstat(path)
+	if err != nil {
+		return nil, err
 	}
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-		return s.dir(path, &st)
+		return s.dir(path, st)
 	}
-	id := fileID{st.Dev, st.Ino}
+	id := tree.FileIDOf(st)
 	if known := s.files[id]; known != nil {
 		return known, nil
 	}
-	file, err := s.file(path, &st)
+	file, err := s.file(path, st)
 	if err != nil {
 		return nil, err
 	}
