@@ -36,7 +36,7 @@ func TestReserve(t *testing.T) {
 			b.start(t, opts, store.Options{Reserve: func(int64) int64 { return reserve }})
 			l := b.open(t)
 			waitFor(t, b.store.IsLow)
-			waitFor(t, func() bool { return stable(b) })
+			waitFor(t, func() bool { return layer.Runs(l) == 0 })
 			// How much is free is asked every 10 ms, in which a fast machine stores megabytes.
 			if free := freeBytes(t, dir); free < reserve-30<<20 || l.Full() {
 				t.Errorf("%d bytes are free, less than the reserve of %d; the layer is full: %v", free, reserve, l.Full())
@@ -74,11 +74,4 @@ func freeBytes(t *testing.T, dir string) int64 {
 		t.Fatal(err)
 	}
 	return int64(fs.Bavail) * fs.Bsize
-}
-
-// stable reports whether nothing more was sent for a while.
-func stable(b *bench) bool {
-	sent := b.Sent()
-	time.Sleep(100 * time.Millisecond)
-	return b.Sent() == sent
 }
