@@ -52,7 +52,7 @@ func dialWithin(tr *http.Transport, timeout time.Duration) {
 
 // headerTimeout returns the ResponseHeaderTimeout for an option, with its default.
 func headerTimeout(d time.Duration) time.Duration {
-	if d == 0 {
+	if d <= 0 {
 		return 30 * time.Second
 	}
 	return d
