@@ -117,13 +117,29 @@ func (o *Offers) borrow(ctx context.Context, c Challenge) (Login, error) {
 }
 
 func (o *Offers) known(host, repository string) (sockets []string, l loan) {
+	return offeredFor(o, repository, func(r *offered) loan { return r.loans[host] })
+}
+
+// offeredFor returns the lenders for a repository, and of what else is known for it
+// what get takes; nothing if no lender has made an offer.
+func offeredFor[T any](o *Offers, repository string, get func(*offered) T) (sockets []string, of T) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	r, ok := o.mu.repositories.Get(repository)
 	if !ok {
-		return nil, loan{}
+		return nil, of
 	}
-	return slices.Clone(r.sockets), r.loans[host]
+	return slices.Clone(r.sockets), get(r)
+}
+
+// answered has put keep what came of asking the lenders at sockets for a repository.
+// It is told whether others have made an offer meanwhile, who are to be asked.
+func (o *Offers) answered(repository string, sockets []string, put func(r *offered, others bool)) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if r, ok := o.mu.repositories.Peek(repository); ok {
+		put(r, !slices.Equal(r.sockets, sockets))
+	}
 }
 
 // ask asks the lenders in turn until one lends. It keeps what is lent, unless
@@ -169,17 +185,14 @@ func logFailed(ctx context.Context, c Challenge, errs []error, known bool) {
 	}
 }
 
-// keep keeps what came of asking those who serve sockets. If others have made an
-// offer meanwhile, they are to be asked.
+// keep keeps the loan that came of asking the lenders at sockets.
 func (o *Offers) keep(c Challenge, sockets []string, l loan) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if r, ok := o.mu.repositories.Peek(c.Repository); ok {
-		if !slices.Equal(r.sockets, sockets) {
+	o.answered(c.Repository, sockets, func(r *offered, others bool) {
+		if others {
 			l.until = time.Time{}
 		}
 		r.loans[c.Host] = l
-	}
+	})
 }
 
 // Images returns images that have the blob, and that somebody was let read who

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/containerd/log"
@@ -34,13 +33,7 @@ func (o *Offers) Hosts(ctx context.Context, registry, repository string) ([]Host
 }
 
 func (o *Offers) toldOf(repository string) (sockets []string, t told) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	r, ok := o.mu.repositories.Get(repository)
-	if !ok {
-		return nil, told{}
-	}
-	return slices.Clone(r.sockets), r.hosts
+	return offeredFor(o, repository, func(r *offered) told { return r.hosts })
 }
 
 // askHosts asks the lenders in turn until one was told of the registry. It
@@ -67,13 +60,11 @@ func (o *Offers) askHosts(ctx context.Context, sockets []string, registry, repos
 		log.G(ctx).WithError(errors.Join(errs...)).WithField("repository", repository).
 			Info("lenders failed to return the hosts of a registry")
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if r, ok := o.mu.repositories.Peek(repository); ok {
-		if !slices.Equal(r.sockets, sockets) { // another lender is to be asked
+	o.answered(repository, sockets, func(r *offered, others bool) {
+		if others {
 			t.until = time.Time{}
 		}
 		r.hosts = t
-	}
+	})
 	return t.hosts
 }
