@@ -4,6 +4,7 @@
 // Layout below the root of the store:
 //
 //	lock                 locked for as long as a process has the store open
+//	format               the version of all this
 //	numbers              the numbers below this one may be taken
 //	layers/N/meta.json   identity, sizes, sources; N is the layer's number
 //	layers/N/chunks      the chunk table, mapped into memory by its readers
@@ -36,6 +37,9 @@
 // Of a data file nothing but the size is checked. Its bytes are verified before they
 // are written, and once after each reset of the machine. What a disk, or somebody,
 // changes of them between is not found.
+//
+// A store that a later version of this code wrote is left as it is: Open fails with
+// ErrLaterFormat, also if only one layer or tree image is of a later version.
 //
 // Presence marks are believed within one boot of the machine: a mark is set
 // after its bytes were written, and the page cache keeps that order for as long

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -33,6 +34,9 @@ func TestOpenOnAFullDisk(t *testing.T) {
 			image := addTree(t, s, over(sampleID(1)))
 			closeLayer(t, l)
 			closeStore(t, s)
+			if err := os.Remove(filepath.Join(root, "format")); err != nil { // as if of before there was one
+				t.Fatal(err)
+			}
 			free := test.exhaust(t, dir)
 
 			for range 2 { // nothing of it can be written

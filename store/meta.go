@@ -9,10 +9,6 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// formatVersion is the version of what is on disk. A directory of another
-// version is removed like a damaged one: everything can be had again.
-const formatVersion = 1
-
 // layerMeta is the meta.json of a layer.
 type layerMeta struct {
 	Version  int           `json:"version"`
@@ -79,7 +75,7 @@ func encodeMeta(v any) ([]byte, error) {
 }
 
 // readMeta decodes the meta.json in dir into v. It returns errDamaged if the
-// file is not what encodeMeta made.
+// file is not what encodeMeta made, and ErrLaterFormat if that was of a later version.
 func readMeta(dir string, v any) error {
 	path := filepath.Join(dir, metaFile)
 	b, err := os.ReadFile(path)
@@ -93,16 +89,15 @@ func readMeta(dir string, v any) error {
 	if checksum(s.Meta) != s.CRC32C {
 		return fmt.Errorf("%s: %w: bad checksum", metaFile, errDamaged)
 	}
-	if err := json.Unmarshal(s.Meta, v); err != nil {
+	var of struct{ Version int } // what else a later version has there need not be of the types of v
+	if err := json.Unmarshal(s.Meta, &of); err != nil {
 		return fmt.Errorf("%s: %w: %w", metaFile, errDamaged, err)
 	}
-	return nil
-}
-
-// checkVersion returns errDamaged for a version that this code cannot read.
-func checkVersion(version int) error {
-	if version != formatVersion {
-		return fmt.Errorf("%s: %w: version %d", metaFile, errDamaged, version)
+	if err := checkVersion(of.Version); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(s.Meta, v); err != nil {
+		return fmt.Errorf("%s: %w: %w", metaFile, errDamaged, err)
 	}
 	return nil
 }

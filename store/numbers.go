@@ -95,14 +95,19 @@ func (c *numbers) giveBack() error {
 }
 
 func (c *numbers) saveLocked(reserved uint64) error {
-	if info, err := os.Lstat(c.path); err == nil && info.IsDir() {
-		if err := os.RemoveAll(c.path); err != nil { // nothing can be renamed to it
-			return err
-		}
-	}
-	if err := durable.Write(c.path, []byte(formatNumber(reserved))); err != nil {
+	if err := writeNumber(c.path, reserved); err != nil {
 		return err
 	}
 	c.mu.reserved = reserved
 	return nil
+}
+
+// writeNumber writes what readNumber reads.
+func writeNumber(path string, n uint64) error {
+	if info, err := os.Lstat(path); err == nil && info.IsDir() {
+		if err := os.RemoveAll(path); err != nil { // nothing can be renamed to it
+			return err
+		}
+	}
+	return durable.Write(path, []byte(formatNumber(n)))
 }

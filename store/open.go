@@ -81,9 +81,6 @@ func (s *Store) openFiles(sl *slot) (_ *Layer, err error) {
 
 // checkLayer returns errDamaged unless the layer in dir looks like what m says.
 func checkLayer(dir string, m layerMeta) error {
-	if err := checkVersion(m.Version); err != nil {
-		return err
-	}
 	if err := checkSize(filepath.Join(dir, chunksFile), m.Chunks.Size); err != nil {
 		return err
 	}

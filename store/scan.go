@@ -85,7 +85,7 @@ func (s *Store) scanEach(ctx context.Context, all []uint64, dir func(uint64) str
 			continue
 		}
 		if !isDamage(err) && !errors.Is(err, errOld) {
-			return err
+			return fmt.Errorf("%s: %w", dir(n), err)
 		}
 		logger := log.G(ctx).WithError(err).WithField("dir", dir(n))
 		if removal := s.removeDir(dir(n)); removal != nil {
@@ -131,9 +131,6 @@ func (s *Store) scanTree(n uint64) error {
 	dir := s.treeDir(n)
 	var m treeMeta
 	if err := readMeta(dir, &m); err != nil {
-		return err
-	}
-	if err := checkVersion(m.Version); err != nil {
 		return err
 	}
 	if err := checkSize(filepath.Join(dir, imageFile), m.Image.Size); err != nil {

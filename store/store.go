@@ -83,7 +83,7 @@ type slot struct {
 // Open opens or makes the store at root. What an interrupted process left
 // unfinished is removed, and so is what is damaged, which is logged: its layer
 // is then absent and can be added again. It returns ErrInUse if another
-// process has the store open.
+// process has the store open, and ErrLaterFormat if a later version wrote it.
 func Open(ctx context.Context, root string, opts Options) (*Store, error) {
 	s := &Store{
 		root: root, bootID: opts.BootID, outdated: opts.Outdated, reserve: opts.Reserve, unused: make(chan struct{}, 1),
@@ -102,13 +102,19 @@ func Open(ctx context.Context, root string, opts Options) (*Store, error) {
 }
 
 func (s *Store) open(ctx context.Context) (err error) {
+	if err := os.MkdirAll(s.root, 0o700); err != nil {
+		return err
+	}
+	if s.lock, err = lockFile(filepath.Join(s.root, "lock")); err != nil {
+		return err
+	}
+	if err := s.checkFormat(ctx); err != nil {
+		return err
+	}
 	for _, dir := range []string{s.layersDir(), s.treesDir(), s.tempDir()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
-	}
-	if s.lock, err = lockFile(filepath.Join(s.root, "lock")); err != nil {
-		return err
 	}
 	if s.bootID == "" {
 		if s.bootID, err = durable.BootID(); err != nil {

@@ -60,7 +60,7 @@ func flip(path string) error {
 func TestDamagedStore(t *testing.T) {
 	for _, file := range []string{
 		"layers/*/meta.json", "layers/*/chunks", "layers/*/entries", "layers/*/data", "layers/*/present",
-		"trees/*/image", "trees/*/meta.json", "numbers",
+		"trees/*/image", "trees/*/meta.json", "numbers", "format",
 	} {
 		t.Run(strings.ReplaceAll(file, "*", "N"), func(t *testing.T) {
 			d := startDaemon(t, daemonOptions{config: quiet})
