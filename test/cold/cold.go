@@ -21,6 +21,7 @@ type Start struct {
 	Daemons     []stack.Daemon // none for overlayfs
 	Image       string         // repository:tag in the registry
 	Args        []string       // must print something once it is ready
+	Containerd  stack.Containerd
 }
 
 // Sample is one measurement. Bytes and requests are those until ready.
@@ -31,14 +32,15 @@ type Sample struct {
 	Output   string // what the command printed
 }
 
-// Measure takes one sample over a new link of the given profile.
-func Measure(ctx context.Context, registry *stack.Registry, p link.Profile, s Start) (_ Sample, err error) {
-	l, err := link.Listen(registry.Addr, p)
+// Measure takes one sample over a new link of the given profile to the registry at
+// host:port.
+func Measure(ctx context.Context, registry string, p link.Profile, s Start) (_ Sample, err error) {
+	l, err := link.Listen(registry, p)
 	if err != nil {
 		return Sample{}, err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
-	n, err := stack.StartNode(ctx, stack.NodeOptions{Registry: l.Addr(), Daemons: s.Daemons})
+	n, err := stack.StartNode(ctx, stack.NodeOptions{Registry: l.Addr(), Daemons: s.Daemons, Containerd: s.Containerd})
 	if err != nil {
 		return Sample{}, err
 	}

@@ -40,7 +40,7 @@ func registryWith(t *testing.T, recipe string, f image.Format) (*stack.Registry,
 func TestMeasureOverlayfs(t *testing.T) {
 	r, name := registryWith(t, "busybox", image.Gzip)
 	s := Start{Snapshotter: "overlayfs", Image: name, Args: []string{"sh", "-c", "echo ready; wget -q http://127.0.0.1:1/; echo end"}}
-	got, err := Measure(t.Context(), r, link.Profile{RTT: time.Millisecond}, s)
+	got, err := Measure(t.Context(), r.Addr, link.Profile{RTT: time.Millisecond}, s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func TestMeasureStargz(t *testing.T) {
 	r, name := registryWith(t, "debian-python", image.EStargz)
 	s := Start{Snapshotter: "stargz", Daemons: []stack.Daemon{stack.Stargz("stargz", "")}, Image: name,
 		Args: []string{"python3", "-c", "print('ready')"}}
-	got, err := Measure(t.Context(), r, link.Profile{}, s)
+	got, err := Measure(t.Context(), r.Addr, link.Profile{}, s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestMeasureStargz(t *testing.T) {
 func TestMeasureReportsFailure(t *testing.T) {
 	r, name := registryWith(t, "busybox", image.Gzip)
 	for _, args := range [][]string{{"false"}, {"true"}, {"no such program"}} {
-		_, err := Measure(t.Context(), r, link.Profile{}, Start{Snapshotter: "overlayfs", Image: name, Args: args})
+		_, err := Measure(t.Context(), r.Addr, link.Profile{}, Start{Snapshotter: "overlayfs", Image: name, Args: args})
 		if err == nil || !strings.Contains(err.Error(), args[0]) {
 			t.Errorf("%q: %v", args, err)
 		}

@@ -39,7 +39,11 @@ type Image struct {
 	// TOC is the image that holds the TOCs of a format that keeps them outside
 	// of the layers; nil for the others.
 	TOC v1.Image
+	dir layout.Path
 }
+
+// Tag is the repository and the tag that the image has in registries of tests.
+func (i *Image) Tag() string { return i.Name + ":" + string(i.Format) }
 
 // Image returns the recipe's image in the given format, made now if the cache
 // does not have it.

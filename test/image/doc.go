@@ -11,5 +11,6 @@
 // other than Gzip is converted from the Gzip one, so both hold the same files.
 //
 // A cache keeps what was made, as one OCI image layout per image and format, so
-// that the minutes are spent once per machine.
+// that the minutes are spent once per machine. Push puts an image of it in a registry,
+// and Serve is a small one in this process.
 package image

@@ -168,7 +168,7 @@ func open(name string, format Format, l layout.Path) (*Image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("image: %s: %w", l, err)
 	}
-	result := &Image{Name: name, Format: format}
+	result := &Image{Name: name, Format: format, dir: l}
 	for _, d := range manifest.Manifests {
 		img, err := l.Image(d.Digest)
 		if err != nil {

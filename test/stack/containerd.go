@@ -11,6 +11,9 @@ import (
 type Containerd struct {
 	// Release is "" for the newest, or "2.3" for the long-term release.
 	Release string
+	// Dir is the directory of its programs; "" is where script/components.sh puts
+	// those of Release.
+	Dir string
 	// Edit changes the configuration file; nil leaves it.
 	Edit func(config string) string
 }
@@ -21,6 +24,9 @@ const LongTerm = "2.3"
 
 // program is the path of one of its programs.
 func (c Containerd) program(name string) (string, error) {
+	if c.Dir != "" {
+		return filepath.Join(c.Dir, name), nil
+	}
 	if c.Release == "" {
 		return place.Component(name)
 	}

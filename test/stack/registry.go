@@ -87,10 +87,9 @@ func startRegistry(ctx context.Context, store, auth string) (_ *Registry, err er
 	return r, err
 }
 
-// Push puts an image in the registry as name:format, and returns that.
+// Push puts an image in the registry under its Tag, and returns that.
 func (r *Registry) Push(ctx context.Context, img *image.Image) (repositoryAndTag string, err error) {
-	to := img.Name + ":" + string(img.Format)
-	return to, img.Push(ctx, r.Addr+"/"+to)
+	return img.Tag(), img.Push(ctx, r.Addr+"/"+img.Tag())
 }
 
 // Close stops the registry and removes its store.

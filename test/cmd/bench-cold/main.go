@@ -135,7 +135,7 @@ func (b bench) measure(ctx context.Context, r *stack.Registry, p link.Profile, s
 	samples := make([][]cold.Sample, len(starts))
 	for round := range b.rounds {
 		for i, s := range starts {
-			sample, err := cold.Measure(ctx, r, p, s)
+			sample, err := cold.Measure(ctx, r.Addr, p, s)
 			if err != nil {
 				return nil, fmt.Errorf("%s at %s: %w", s.Snapshotter, p, err)
 			}

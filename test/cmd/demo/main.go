@@ -7,9 +7,10 @@
 // distribution. With it, the image is copied from its registry (with docker's
 // credentials) and, if its layers are not lazily readable, converted on the way.
 //
-// It needs root, what script/components.sh installs, and bin/ladle. Everything
-// it starts runs on private sockets and directories and is taken away again,
-// after an interrupt too. What it built stays in .cache for the next run.
+// It needs root, what `script/components.sh demo` installs, and bin/ladle. The registry
+// is in this process (image.Serve). Everything that it starts runs on private sockets
+// and directories and is removed again, after an interrupt too. What it built stays in
+// .cache for the next run.
 package main
 
 import (
@@ -18,7 +19,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -53,6 +56,8 @@ type demo struct {
 	command  []string
 	format   image.Format
 	progress *report.Progress
+
+	containerd stack.Containerd
 }
 
 const (
@@ -88,6 +93,9 @@ func (d demo) run(ctx context.Context) (err error) {
 	if _, err := place.Ladle(); err != nil {
 		return err // before the minutes that the image may take
 	}
+	if d.containerd, err = findContainerd(); err != nil {
+		return err
+	}
 	plain, lazy, err := d.images(ctx)
 	if err != nil {
 		return err
@@ -96,27 +104,19 @@ func (d demo) run(ctx context.Context) (err error) {
 	if lazy == plain {
 		what = "lazily readable as it is"
 	}
-	d.progress.Say("starting a registry and pushing the image, %s", what)
-	registry, err := stack.StartRegistry(ctx)
+	d.progress.Say("starting a registry with the image, %s", what)
+	registry, err := image.Serve(ctx, plain, lazy)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, registry.Close()) }()
-	plainName, err := registry.Push(ctx, plain)
-	if err != nil {
-		return err
-	}
-	lazyName, err := registry.Push(ctx, lazy)
-	if err != nil {
-		return err
-	}
 	// ladle first: what the second start finds warmer is to overlayfs's benefit.
-	ours, err := d.start(ctx, registry, cold.Start{Snapshotter: "ladle", Image: lazyName,
+	ours, err := d.start(ctx, registry, cold.Start{Snapshotter: "ladle", Image: lazy.Tag(),
 		Daemons: []stack.Daemon{stack.Ladle("ladle", "")}})
 	if err != nil {
 		return err
 	}
-	theirs, err := d.start(ctx, registry, cold.Start{Snapshotter: "overlayfs", Image: plainName})
+	theirs, err := d.start(ctx, registry, cold.Start{Snapshotter: "overlayfs", Image: plain.Tag()})
 	if err != nil {
 		return err
 	}
@@ -148,10 +148,24 @@ func (d demo) images(ctx context.Context) (plain, lazy *image.Image, err error) 
 	return plain, lazy, err
 }
 
-func (d demo) start(ctx context.Context, r *stack.Registry, s cold.Start) (cold.Sample, error) {
-	s.Args = d.command
+// findContainerd returns the containerd of script/components.sh, or else the one that
+// the machine has.
+func findContainerd() (stack.Containerd, error) {
+	_, missing := place.Component("containerd")
+	if missing == nil {
+		return stack.Containerd{}, nil
+	}
+	path, err := exec.LookPath("containerd")
+	if err != nil {
+		return stack.Containerd{}, missing
+	}
+	return stack.Containerd{Dir: filepath.Dir(path)}, nil
+}
+
+func (d demo) start(ctx context.Context, r *image.Server, s cold.Start) (cold.Sample, error) {
+	s.Args, s.Containerd = d.command, d.containerd
 	d.progress.Say("%s: ctr images pull --snapshotter %[1]s over %s, then ctr run", s.Snapshotter, d.profile)
-	sample, err := cold.Measure(ctx, r, d.profile, s)
+	sample, err := cold.Measure(ctx, r.Addr, d.profile, s)
 	if err == nil {
 		d.progress.Say("%s: the container printed %q after %s", s.Snapshotter, strings.TrimSpace(sample.Output), report.Seconds(sample.Ready))
 	}
