@@ -7,7 +7,7 @@ FUZZTIME ?= 30s
 
 .PHONY: help
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## The daemon, bin/ladle
@@ -29,12 +29,19 @@ uninstall: ## Take daemon and unit away; configuration and state stay
 
 .PHONY: demo
 demo: build ## Run a real image before it is there, beside overlayfs (root; IMAGE=reference)
-	script/components.sh
+	script/components.sh demo
 	cd test && go run ./cmd/demo $(if $(IMAGE),-image '$(IMAGE)')
 
+.PHONY: check
+check: ## Lint and the short tests of the daemon (root): two minutes, and only what changed
+	script/components.sh packages
+	script/lint.sh
+	go test -count=1 ./internal/levels
+	go test -short -p=1 ./...
+
 .PHONY: test
-test: build ## Every test (root), and what was skipped
-	script/test.sh
+test: $(if $(PKG),,build) ## Every test (root), and what was skipped; or some: PKG=./snapshot RUN=TestX
+	$(if $(PKG),script/test-package.sh '$(PKG)' $(if $(RUN),'$(RUN)'),script/test.sh)
 
 .PHONY: buildkit-tests
 buildkit-tests: build ## BuildKit's own tests of merges and laziness, on ladle (root)
@@ -47,7 +54,11 @@ buildx-tests: build ## docker buildx on ladle, plain and rootless (root)
 
 .PHONY: race
 race: build ## Every test (root, a C compiler) with the race detector
-	script/test.sh -race
+	CGO_ENABLED=1 script/test.sh -race
+
+.PHONY: race-short
+race-short: ## Short tests of what has most goroutines, with the race detector (root, a C compiler)
+	CGO_ENABLED=1 go test -race -short -p=1 ./layer ./fs ./store ./snapshot
 
 .PHONY: fuzz
 fuzz: ## Each fuzz target for FUZZTIME (30s)
@@ -74,7 +85,7 @@ cover: ## Test coverage of the packages (root), in .cache/cover.html
 	go tool cover -html=.cache/cover.out -o .cache/cover.html && go tool cover -func=.cache/cover.out | tail -1
 
 .PHONY: lint
-lint: ## gofmt, go vet, staticcheck over all modules
+lint: ## gofmt, go vet, staticcheck over all modules, shellcheck over all scripts
 	script/lint.sh
 
 .PHONY: clean

@@ -25,7 +25,7 @@ mkdir -p "$cache/log"
 # report DAEMON prints a line per test from the tests' output, and keeps it in the
 # file results, with the last that the test said.
 report() {
-  local line name= result
+  local line name='' result
   local -A said=()
   while IFS= read -r line; do
     line=${line#$'\026'}
@@ -48,6 +48,7 @@ report() {
 
 # sandboxes PROGRAM LOG starts all tests, with that buildkitd.
 sandboxes() {
+  # shellcheck disable=SC2016 # the inner shell expands
   contain env DAEMON="$1" TMPDIR="$scratch/tmp" PATH="$scratch/bin:$PATH" \
     BUILDKIT_INTEGRATION_SNAPSHOTTER=stargz BUILDKIT_REGISTRY_MIRROR_DIR="$scratch/mirror" sh -c '
       "$@" || exit 1

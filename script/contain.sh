@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by scripts whose tests mount much and start daemons, which must be gone
 # afterwards, also after an interrupt. It sets scratch, a new directory.
 #

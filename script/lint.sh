@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# gofmt, go vet and staticcheck over all modules; shell scripts are parsed.
+# gofmt, go vet and staticcheck over all modules, shellcheck over all scripts.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/modules.sh"
 
 STATICCHECK=honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
+command -v shellcheck >/dev/null || { echo "error: there is no shellcheck (script/components.sh packages installs it)" >&2; exit 1; }
 unformatted=$(find . -name '*.go' -not -path './.cache/*' -print0 | xargs -0 gofmt -l)
 if [[ -n $unformatted ]]; then
   printf 'not formatted by gofmt:\n%s\n' "$unformatted" >&2
@@ -16,7 +17,5 @@ staticcheck=$PWD/.cache/bin/staticcheck
 for module in "${modules[@]}"; do
   (cd "$module" && go vet ./... && "$staticcheck" ./...)
 done
-for script in script/*.sh .ci/run; do
-  bash -n "$script"
-done
-echo "lint: ${#modules[@]} modules clean"
+shellcheck script/*.sh .ci/run
+echo "lint: ${#modules[@]} modules and all scripts clean"

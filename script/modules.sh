@@ -1,5 +1,7 @@
+# shellcheck shell=bash
 # Sourced by the other scripts: goes to the root of the repository and lists
 # the directories of its Go modules.
 
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
+# shellcheck disable=SC2034 # for the script that sources this
 mapfile -t modules < <(find . -name go.mod -not -path './.cache/*' -printf '%h\n' | sort)
