@@ -113,6 +113,9 @@ func TestMount2(t *testing.T) {
 // TestBigDirectories has directories of many blocks: below the root and the
 // root itself, with names of every length.
 func TestBigDirectories(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long, and is left out by -short")
+	}
 	root, big := tree.NewDir(0o755), tree.NewDir(0o755)
 	empty := func() *tree.Inode { return &tree.Inode{Mode: unix.S_IFREG | 0o600} }
 	for i := range 100_000 {

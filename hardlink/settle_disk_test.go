@@ -81,6 +81,9 @@ const killed = "LADLE_TEST_SETTLE"
 // A process that is killed at any time leaves members that look as before, once
 // the next process has opened the pool.
 func TestSettleKilled(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long, and is left out by -short")
+	}
 	root := os.Getenv(killed)
 	if root != "" {
 		b := newBed(t, root)

@@ -262,6 +262,9 @@ func TestSettleForgets(t *testing.T) {
 // Whatever the members are: each looks as before, and no two of one view share
 // an inode.
 func TestSettleAnything(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long, and is left out by -short")
+	}
 	for seed := range uint64(20) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 1))

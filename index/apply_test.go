@@ -101,6 +101,9 @@ func TestSameAsApply(t *testing.T) {
 
 // TestSameAsApplyRandom does the same with random tars.
 func TestSameAsApplyRandom(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long, and is left out by -short")
+	}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	applied := 0

@@ -177,6 +177,9 @@ func paxHeader(t *testing.T) []byte {
 
 // TestTooMany has more entries than a TOC may have.
 func TestTooMany(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long, and is left out by -short")
+	}
 	var s strings.Builder
 	s.WriteString(`{"entries":[{"type":"dir"}`)
 	s.WriteString(strings.Repeat(`,{"type":"dir"}`, maxEntries))

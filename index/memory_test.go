@@ -86,6 +86,9 @@ var hostileLists = map[string]func() string{
 // TestMemory has small TOCs that stand for much, in both compressions. They are
 // refused, or take memory in proportion.
 func TestMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long, and is left out by -short")
+	}
 	for name, entries := range hostileLists {
 		list := entries()
 		checkAccounts(t, name, []byte(`{"version":1,"entries":[`+list+`]}`))

@@ -91,6 +91,9 @@ func resetResident(t *testing.T) {
 // A small blob of large chunks takes no more memory than is set aside for chunks,
 // however many are read at once, and of the disk it takes nothing for zeros.
 func TestManyLargeChunks(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long, and is left out by -short")
+	}
 	const files = 16
 	blob, toc := ofZeros(t, files)
 	b := newBench(t, registrytest.Options{}, nil)

@@ -80,6 +80,9 @@ func workOn(s *store.Store, seed int) error {
 // TestKill kills a process that works on the store at random moments. Whatever
 // is there afterwards must be whole, and no number may have had two owners.
 func TestKill(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long, and is left out by -short")
+	}
 	root := t.TempDir()
 	owners := map[string]string{}
 	present, layers := 0, 0

@@ -58,6 +58,9 @@ func flip(path string) error {
 // Whatever file of a layer or of a tree image is damaged while the daemon is down, the
 // snapshots over it can be mounted and show the right bytes.
 func TestDamagedStore(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long, and is left out by -short")
+	}
 	for _, file := range []string{
 		"layers/*/meta.json", "layers/*/chunks", "layers/*/entries", "layers/*/data", "layers/*/present",
 		"trees/*/image", "trees/*/meta.json", "numbers", "format",

@@ -19,6 +19,9 @@ import (
 // A daemon that is killed or stopped on a full disk starts again, serves all that
 // there was, says so to who wants more, and works when there is space again.
 func TestRestartOnAFullDisk(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long, and is left out by -short")
+	}
 	requireRoot(t)
 	exhaust := func(t *testing.T, dir string) func() { return disktest.Exhaust(t, dir) }
 	for name, test := range map[string]struct {
