@@ -29,8 +29,7 @@ uninstall: ## Take daemon and unit away; configuration and state stay
 
 .PHONY: demo
 demo: build ## Run a real image before it is there, beside overlayfs (root; IMAGE=reference)
-	script/components.sh demo
-	cd test && go run ./cmd/demo $(if $(IMAGE),-image '$(IMAGE)')
+	script/demo.sh $(if $(IMAGE),-image '$(IMAGE)')
 
 .PHONY: check
 check: ## Lint and the short tests of the daemon (root): two minutes, and only what changed

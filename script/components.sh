@@ -5,8 +5,9 @@
 #
 #   script/components.sh            all of them
 #   script/components.sh packages   the packages alone: the main module's tests need no more
-#   script/components.sh demo       for the demo: a few packages, and containerd, unless
-#                                   one is installed that is new enough
+#   script/components.sh demo       for the demo: a few packages (demo-packages: these
+#                                   alone), and containerd, unless one is installed that
+#                                   is new enough
 #
 # Environment:
 #   LADLE_CACHE   where everything is kept (default: .cache in the repository);
@@ -137,6 +138,7 @@ flock -n 9 || { say "waiting for another run"; flock 9; }
 
 case ${1:-all} in
   packages) install_packages "${PACKAGES[@]}" ;;
+  demo-packages) install_packages "${DEMO_PACKAGES[@]}" ;;
   demo)
     install_packages "${DEMO_PACKAGES[@]}"
     demo_containerd
@@ -147,6 +149,6 @@ case ${1:-all} in
     bin=$cache/containerd-2.3 build github.com/containerd/containerd/v2 "$CONTAINERD_LTS_VERSION" containerd ctr containerd-shim-runc-v2
     build github.com/distribution/distribution/v3 "$REGISTRY_VERSION" registry
     ;;
-  *) die "usage: script/components.sh [packages|demo]" ;;
+  *) die "usage: script/components.sh [packages|demo|demo-packages]" ;;
 esac
 if ((SECONDS - began > 2)); then say "components ready in $bin"; fi
