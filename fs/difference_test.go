@@ -145,6 +145,9 @@ func pick(ids []store.ID, places []int) (picked []store.ID) {
 
 // TestDiffTrees mounts differences. No data is read for that.
 func TestDiffTrees(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long, and is left out by -short")
+	}
 	onEachDriver(t, func(t *testing.T, l *lab) {
 		ids := l.shelveSamples(t)
 		base := l.mountSpec("below", store.Spec{Kind: store.Lowest, Layers: ids[3:4]})
@@ -219,6 +222,9 @@ func compareStacked(t *testing.T, stack []string, top *tree.Inode, data []io.Rea
 // TestDiffTreeStays over restarts under its path, and is made again if its
 // image is lost.
 func TestDiffTreeStays(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long, and is left out by -short")
+	}
 	for _, driver := range drivers {
 		t.Run(driver, func(t *testing.T) {
 			root := testDir(t)

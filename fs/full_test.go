@@ -12,6 +12,9 @@ import (
 // On a full disk a driver is found, also if none was ever tried there, and the trees
 // that were mounted before can be again.
 func TestFullDisk(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long, and is left out by -short")
+	}
 	for _, kind := range disktest.Kinds {
 		for _, driver := range append([]string{"auto"}, drivers...) {
 			t.Run(kind+"/"+driver, func(t *testing.T) {
