@@ -25,6 +25,9 @@ func (nowhere) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
 // TestMemoryOfTrees makes what is made of indexes out of those that stand for the
 // most of what is allowed: none of it takes more than the index may.
 func TestMemoryOfTrees(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long, and is left out by -short")
+	}
 	deep, long := strings.Repeat("a/", 2000), strings.Repeat("t", 4000)
 	for name, test := range map[string]struct {
 		n     int // nearly as many as are allowed
