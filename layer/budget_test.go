@@ -131,6 +131,9 @@ func TestManyLargeChunks(t *testing.T) {
 // Whatever is set aside, everything is read: by many at once, of several layers,
 // with prefetches and the filler in between.
 func TestTinyBudget(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long, and is left out by -short")
+	}
 	for name, opts := range map[string][]estargz.Option{
 		"gzip":           {estargz.WithChunkSize(64 << 10)},
 		"shared streams": {estargz.WithMinChunkSize(64 << 10)},

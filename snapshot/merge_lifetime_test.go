@@ -120,6 +120,9 @@ func TestUsageOfMerges(t *testing.T) {
 
 // Long stacks become short ones of links.
 func TestMergeSquashes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long, and is left out by -short")
+	}
 	d := newDisk(t)
 	s := newEndpoint(t, d)
 	prepareRemote(t, s, "base", "", d.addLayer(t, "base", map[string]string{"base": "b"}))
