@@ -81,7 +81,7 @@ func TestLaterFormatOfOpenStore(t *testing.T) {
 	if _, err := s.Layer(sampleID(1)); !errors.Is(err, store.ErrLaterFormat) {
 		t.Errorf("Layer: %v", err)
 	}
-	if _, err := s.Tree(spec); !errors.Is(err, store.ErrLaterFormat) {
+	if _, err := s.Tree(t.Context(), spec); !errors.Is(err, store.ErrLaterFormat) {
 		t.Errorf("Tree: %v", err)
 	}
 	wantContent(t, root, before)
