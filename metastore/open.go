@@ -46,6 +46,10 @@ func Open(ctx context.Context, dir string, opts Options) (*Store, error) {
 		log.G(ctx).WithError(err).Warn("no space is left to save metadata of snapshots: each change waits for the disk")
 		err = s.syncEach(ctx)
 	}
+	if err == nil {
+		// The first transaction opens the file, at which keepSaving looks.
+		err = s.db.WithTransaction(ctx, false, func(context.Context) error { return nil })
+	}
 	if err != nil {
 		return nil, errors.Join(err, s.db.Close())
 	}
