@@ -17,6 +17,7 @@ import (
 var children = map[string]func(args []string) error{
 	"read":      childRead,
 	"touch":     childTouch,
+	"populate":  childPopulate,
 	"daemon":    childDaemon,
 	"successor": childSuccessor,
 	"rootless":  childRootless,

@@ -3,10 +3,12 @@ package fs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -62,18 +64,45 @@ func TestReaderWaitsOnce(t *testing.T) {
 		}
 		back.Store(false)
 		l.export.late.within(time.Hour)
-		m, err := unix.Mmap(int(f.Fd()), 0, 8<<20, unix.PROT_READ, unix.MAP_SHARED)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer unix.Munmap(m) //nolint:errcheck // ends with the test
-		if err := unix.Madvise(m[fault:fault+4096], unix.MADV_POPULATE_READ); !errors.Is(err, unix.EFAULT) {
-			t.Errorf("page fault: %v, want EFAULT", err)
+		if said := populate(t, f.Name(), fault); said != unix.EFAULT.Error() {
+			t.Errorf("page fault: %q, want EFAULT", said)
 		}
 		if n := count(waits, fault); n != 1 {
 			t.Errorf("a page fault waited %d times, want once", n)
 		}
 	})
+}
+
+// populate faults in the page of a file at off, and returns with which error that
+// failed. A child does it: while a thread is in a page fault no other one of its process
+// can map memory, and those of this process serve the file.
+func populate(t *testing.T, path string, off int) string {
+	t.Helper()
+	c := startChild(t, "populate", nil, path, strconv.Itoa(off))
+	defer c.wait(t) //nolint:errcheck // it has said all
+	return c.line(t)
+}
+
+// childPopulate faults in one page of a file and prints how that failed.
+func childPopulate(args []string) error {
+	off, err := strconv.Atoi(args[1])
+	if err != nil {
+		return err
+	}
+	f, err := os.Open(args[0])
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	m, err := unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		return err
+	}
+	fmt.Println(unix.Madvise(m[off:off+4096], unix.MADV_POPULATE_READ))
+	return nil
 }
 
 // count empties a channel and returns how often it had at.
