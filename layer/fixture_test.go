@@ -98,7 +98,7 @@ type bench struct {
 	opened []*layer.Layer
 }
 
-var quick = fetch.Options{Timeout: 300 * time.Millisecond, MaxRetries: 2, MinWait: time.Millisecond, MaxWait: 5 * time.Millisecond}
+var quick = fetch.Options{Timeout: 600 * time.Millisecond, MaxRetries: 2, MinWait: time.Millisecond, MaxWait: 5 * time.Millisecond}
 
 func newBench(t testing.TB, ropts registrytest.Options, files []file, opts ...estargz.Option) *bench {
 	t.Helper()

@@ -155,7 +155,7 @@ func TestAnswerOnce(t *testing.T) {
 // time is over and not before, and the error says what the answer was; when the
 // registry gives another one, the next read succeeds.
 func TestAnswerForever(t *testing.T) {
-	const timeout = 600 * time.Millisecond
+	const timeout = 1500 * time.Millisecond // more than the timeout of a request, quick.Timeout
 	c := newConverted(t)
 	for _, a := range answers() {
 		if a.kind != registrytest.Blob && a.fault.Status%100 > 4 {
