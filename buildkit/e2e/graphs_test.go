@@ -23,14 +23,12 @@ import (
 func TestSameGraphsAsOverlayfs(t *testing.T) {
 	l := newLab(t, labOptions{kinds: slices.Concat([]string{onOverlayfs}, merging)})
 	plain, lazy := l.sources()
-	t.Run("graphs", func(t *testing.T) {
-		for name := range strings.FieldsSeq(string(graphs(t))) {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				l.as(t).sameGraph(name, plain, lazy)
-			})
-		}
-	})
+	for name := range strings.FieldsSeq(string(graphs(t))) {
+		// One after the other: BuildKit on overlayfs, which is what is compared with, has
+		// been seen to put all of an image into the diff of its last layer when several
+		// of these builds pull the image at once.
+		t.Run(name, func(t *testing.T) { l.as(t).sameGraph(name, plain, lazy) })
+	}
 	l.pruneAll()
 }
 

@@ -39,7 +39,6 @@ func TestRootlessSameGraphs(t *testing.T) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			l := r.as(t)
 			plainRef := l.buildGraph(onOverlayfs, plain.graph(t, name), name)
 			want := l.chainOn(plain, plainRef)
