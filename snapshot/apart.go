@@ -1,23 +1,20 @@
 package snapshot
 
-import "maps"
+import "github.com/ladle-dev/ladle/hardlink"
 
-// part marks those pairs of a merge over below that must not be stacked as they
-// are, since the merge would show partners. The pairs are pinned, and nothing is
-// being replaced that was free before.
-func (s *Snapshotter) part(below []lower, pairs []pair, pin *pinned) {
-	if !s.settlers.partners.any() {
-		return
+// markApart marks those pairs of a merge over below of which the clean diffs must be
+// copies and not links, since the merge would show two names of an inode. The pairs
+// are pinned.
+func (s *Snapshotter) markApart(below []lower, pairs []pair, pin *pinned) {
+	var diffs []hardlink.Sources
+	for _, p := range pairs {
+		diffs = append(diffs, sourcesIn(p.upper))
 	}
-	theirs := s.settlers.partners.of(membersOf(below)) // of all that is shown
-	for i := range pairs {
-		more := membersOf(pairs[i].upper)
-		if theirs.meets(more) {
+	for i, apart := range s.sharing.MustBeApart(sourcesIn(below), diffs) {
+		if apart {
 			pairs[i].apart = true
 			pairs[i].name += apartSuffix
 			pin.addDiff(pairs[i].name)
-			continue
 		}
-		maps.Copy(theirs, s.settlers.partners.of(more))
 	}
 }

@@ -4,11 +4,11 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strconv"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
 
+	"github.com/ladle-dev/ladle/hardlink"
 	"github.com/ladle-dev/ladle/store"
 )
 
@@ -41,10 +41,15 @@ func readLink(ctx context.Context, name string) (l link, parent string, err erro
 	if err != nil {
 		return link{}, "", err
 	}
+	l, err = linkOf(id, info)
+	return l, info.Parent, err
+}
+
+func linkOf(id string, info snapshots.Info) (l link, err error) {
 	l.id = id
 	l.layer, l.remote = layerOf(info)
 	l.stack, err = stackOf(info)
-	return l, info.Parent, err
+	return l, err
 }
 
 // chains are the chains that were read in one transaction, by the name of the
@@ -91,7 +96,7 @@ type lower struct {
 	diff string
 	// of are the snapshots of which a clean diff or a part has inodes. It is
 	// written down when these are made.
-	of sources
+	of hardlink.Sources
 }
 
 func (l lower) isTree() bool { return len(l.tree.Layers) > 0 }
@@ -99,26 +104,22 @@ func (l lower) isTree() bool { return len(l.tree.Layers) > 0 }
 // isMade reports whether l is a directory that was made for a merge.
 func (l lower) isMade() bool { return l.diff != "" || l.part != "" }
 
-// members returns the snapshots of which l shows inodes. A tree shows none.
-func (l lower) members() sources {
+// sources returns the snapshots of which l shows inodes. A tree shows none.
+func (l lower) sources() hardlink.Sources {
 	switch {
 	case l.isTree():
 		return nil
 	case l.isMade():
 		return l.of
 	}
-	id, err := strconv.ParseUint(l.id, 10, 64)
-	if err != nil {
-		return sourcesOf(allSnapshots)
-	}
-	return sourcesOf(id)
+	return hardlink.SourcesOf(numberOf(l.id))
 }
 
-// membersOf returns the snapshots of which lowers show inodes.
-func membersOf(lowers []lower) sources {
-	all := sources{}
+// sourcesIn returns the snapshots of which lowers show inodes.
+func sourcesIn(lowers []lower) hardlink.Sources {
+	all := hardlink.Sources{}
 	for _, l := range lowers {
-		maps.Copy(all, l.members())
+		maps.Copy(all, l.sources())
 	}
 	return all
 }

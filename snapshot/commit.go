@@ -47,7 +47,7 @@ func (s *Snapshotter) Commit(ctx context.Context, name, key string, opts ...snap
 	}
 	s.passing.replace(key, nil)
 	s.release(ctx, id)
-	s.settlers.ended(id)
+	s.sharing.End(numberOf(id))
 	return nil
 }
 

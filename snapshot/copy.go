@@ -15,19 +15,15 @@ import (
 	"github.com/containerd/log"
 	"golang.org/x/sys/unix"
 
+	"github.com/ladle-dev/ladle/hardlink"
 	"github.com/ladle-dev/ladle/merge"
+	"github.com/ladle-dev/ladle/settle"
 )
-
-// copies is the lock under which copies are made, and clean diffs that share no
-// inode with what they are shown with, one after the other: two of them must not
-// both take a file for one that has one name.
-const copies = "\x00copies"
 
 // prepareCopy makes an active snapshot that has, above parent, a copy of what
 // another snapshot shows at a path: links to its files. They are made beside the
 // snapshot's directory, which they become in the transaction that makes the
-// snapshot; with which members it shares inodes is in a label of the same
-// transaction, until that is on disk.
+// snapshot; the same transaction stores a label with the snapshots that it has files of.
 func (s *Snapshotter) prepareCopy(ctx context.Context, m making, r merge.CopyRequest) ([]mount.Mount, error) {
 	if !s.opts.Settle {
 		return nil, fmt.Errorf("copy %q: equal files are not to be stored once: %w", m.key, errdefs.ErrNotImplemented)
@@ -38,8 +34,11 @@ func (s *Snapshotter) prepareCopy(ctx context.Context, m making, r merge.CopyReq
 	if err != nil {
 		return nil, err
 	}
-	defer s.lock(copies)()
-	s.settlers.barrier()
+	unlock, err := s.sharing.LockNames(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	made, err := s.makeCopy(ctx, m.parent, pairs[0].upper, r, pin)
 	if err != nil {
 		return nil, fmt.Errorf("copy %q: %w", m.key, notCopied(err))
@@ -49,19 +48,12 @@ func (s *Snapshotter) prepareCopy(ctx context.Context, m making, r merge.CopyReq
 			log.G(ctx).WithError(err).Warn("a copy that was not made is not deleted")
 		}
 	}()
-	m.copied, m.runs = made.name, false
+	m.copied, m.runs = &made, false
 	if m.labels == nil {
 		m.labels = map[string]string{}
 	}
 	m.labels[merge.CopiedLabel] = made.label()
-	mounts, err := s.create(ctx, m)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.keepPartners(ctx, m.key, made); err != nil {
-		return nil, errors.Join(err, s.remove(context.WithoutCancel(ctx), m.key))
-	}
-	return mounts, nil
+	return s.create(ctx, m)
 }
 
 // notCopied gives the class of what a client copies itself to what links cannot
@@ -77,10 +69,7 @@ func notCopied(err error) error {
 // madeCopy is a clean diff that becomes the upper directory of a snapshot.
 type madeCopy struct {
 	name string
-	from sources // it has links to files of these
-	// alone: no file that was linked had another name, so that it shares no
-	// inode with partners of from.
-	alone bool
+	settle.Copied
 }
 
 // makeCopy makes a copy of what source shows, which is pinned and the lowest
@@ -115,102 +104,67 @@ func (s *Snapshotter) makeCopy(ctx context.Context, parent string, source []lowe
 	for _, i := range found.Sources() {
 		from = append(from, source[len(source)-1-i])
 	}
-	src, others, err := s.sharing(from, shown)
+	sources := sourcesIn(from)
+	copied, done, err := s.sharing.Link(settle.Linking{
+		// A clean diff that is apart counts as having no inode in common with others.
+		From: sources, Below: sourcesIn(shown), Single: s.diffs.hasApart(sources),
+	})
 	if err != nil {
-		return made, err
-	}
-	done, ok := s.settlers.take(src.and(others))
-	if !ok {
-		return made, fmt.Errorf("the source is below what may be running: %w", merge.ErrCopy)
+		return made, fmt.Errorf("%w: %w", err, merge.ErrCopy)
 	}
 	defer done()
-	made = madeCopy{name: "c" + number, from: src, alone: others == nil}
+	made = madeCopy{"c" + number, copied}
 	pin.addDiff(made.name)
 	if err := os.RemoveAll(s.diffDir(made.name)); err != nil { // an earlier process's
 		return made, err
 	}
-	was, err := found.Make(ctx, s.diffDir(made.name), merge.Links{Single: made.alone, Alone: isAlone})
+	was, err := found.Make(ctx, s.diffDir(made.name), merge.Links{Single: made.Single, Alone: wantsOneName})
 	if was.Links == 0 {
-		made.from = nil
+		made.From = nil
 	}
 	log.G(ctx).WithField("source", r.Source).WithField("target", r.Target).
 		WithField("links", was.Links).WithField("copies", was.Copies).Debug("copy between snapshots")
 	return made, err
 }
 
-func isAlone(path string) bool { return wantsOneName(strings.TrimPrefix(path, "/")) }
-
-// sharing returns the members that a snapshot over shown takes files of if it takes
-// links from the lowers from, and their partners, which may have the same files. It
-// returns nil for the latter, and not an empty set, if only files that have no other
-// name may be taken: one may be in a member that is shown, or below what may be
-// running, or in a clean diff that counts as sharing no inode.
-func (s *Snapshotter) sharing(from, shown []lower) (src, others sources, err error) {
-	src = membersOf(from)
-	if !src.known() {
-		return nil, nil, fmt.Errorf("the source has files of snapshots that are not known: %w", merge.ErrCopy)
-	}
-	seen := membersOf(shown)
-	if src.meets(seen) {
-		return nil, nil, fmt.Errorf("the parent shows the source: %w", merge.ErrCopy)
-	}
-	others = s.settlers.partners.of(src)
-	if others.meets(seen) || s.settlers.busy(others) || s.diffs.hasApart(src) {
-		return src, nil, nil
-	}
-	return src, others, nil
-}
+// wantsOneName is settle.WantsOneName of a path that begins with a slash.
+func wantsOneName(path string) bool { return settle.WantsOneName(strings.TrimPrefix(path, "/")) }
 
 // The first word in the value of the label of a copy. The snapshots follow that it has
 // links to files of. Earlier versions wrote their partners, too, after labelShared.
 const (
 	labelShared = "copy"
-	labelAlone  = "single" // no file that was linked had another name
+	labelSingle = "single" // no file that was linked had another name
 )
 
 func (m madeCopy) label() string {
 	fields := []string{labelShared}
-	if m.alone {
-		fields[0] = labelAlone
+	if m.Single {
+		fields[0] = labelSingle
 	}
-	for _, id := range m.from.list() {
+	for _, id := range m.From.List() {
 		fields = append(fields, itoa(id))
 	}
 	return strings.Join(fields, " ")
 }
 
-// copiedFrom returns what the label of a copy says.
-func copiedFrom(info snapshots.Info) (from sources, alone bool, err error) {
-	fields := strings.Fields(info.Labels[merge.CopiedLabel])
-	if len(fields) == 0 {
-		return nil, false, nil
+// copiedFrom returns what the label of a copy says, and nil if the snapshot is no copy.
+func copiedFrom(info snapshots.Info) (*settle.Copied, error) {
+	label, ok := info.Labels[merge.CopiedLabel]
+	if !ok {
+		return nil, nil
 	}
-	from = sources{}
-	for _, field := range fields[1:] {
+	copied := &settle.Copied{From: hardlink.Sources{}}
+	for i, field := range strings.Fields(label) {
+		if i == 0 {
+			copied.Single = field == labelSingle
+			continue
+		}
 		id, err := strconv.ParseUint(field, 10, 64)
 		if err != nil {
-			return nil, false, err
+			return nil, fmt.Errorf("label %s of snapshot %q: %w: %w", merge.CopiedLabel, info.Name, errdefs.ErrDataLoss, err)
 		}
-		from[id] = true
+		copied.From[id] = true
 	}
-	return from, fields[0] == labelAlone, nil
-}
-
-// keepPartners makes the snapshot key, a copy, a partner of those that it has files
-// of.
-func (s *Snapshotter) keepPartners(ctx context.Context, key string, made madeCopy) error {
-	var id string
-	err := s.meta.WithTransaction(ctx, false, func(ctx context.Context) error {
-		u, err := readUsable(ctx, key)
-		id = u.id
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	n, err := strconv.ParseUint(id, 10, 64)
-	if err != nil {
-		return err
-	}
-	return s.settlers.partners.copied(n, made.from, made.alone)
+	return copied, nil
 }

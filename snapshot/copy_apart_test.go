@@ -5,12 +5,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
+
+	"github.com/ladle-dev/ladle/hardlink"
+	"github.com/ladle-dev/ladle/settle"
 )
 
 // A clean diff that shares no inode with what it was first shown with shares
@@ -37,24 +39,6 @@ func TestCopiesOfWhatIsApart(t *testing.T) {
 			s.noNewLinks("again", "linked")
 		})
 	}
-}
-
-// Whose inodes a copy has is not forgotten by a pass that began before there was
-// the copy, and found its source gone.
-func TestCopyBesideAPass(t *testing.T) {
-	s := newCopying(t)
-	s.commit("builder", "", "out/one")
-	_, all, err := s.committed(t.Context())
-	must(t, err)
-	s.copy("copied", "", "builder", "/out:/to")
-	s.commit("base", "", "base")
-	mustMerge(t, s.Snapshotter, "stacked", "base", " builder")
-	must(t, s.Remove(t.Context(), "builder"))
-	must(t, s.Cleanup(t.Context()))
-	clear(all) // the source was removed, and the copy was being made
-	must(t, s.settlers.keep(t.Context(), all))
-	mustMerge(t, s.Snapshotter, "both", "stacked", " copied")
-	s.noNewLinks("both")
 }
 
 // What runs above the source, or above an earlier copy, never sees the time of
@@ -99,12 +83,9 @@ func TestPrepareWaitsForLinks(t *testing.T) {
 	s := newCopying(t)
 	s.commit("builder", "", "out/one")
 	s.commit("other", "", "other")
-	id, err := strconv.ParseUint(idOfKey(t, s.Snapshotter, "builder"), 10, 64)
+	linking := settle.Linking{From: hardlink.SourcesOf(numberOf(idOfKey(t, s.Snapshotter, "builder")))}
+	_, done, err := s.sharing.Link(linking)
 	must(t, err)
-	done, ok := s.settlers.take(sources{id: true})
-	if !ok {
-		t.Fatal("nothing runs, but it is busy")
-	}
 	mustPrepare(t, s.Snapshotter, "beside", "other")
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
@@ -121,7 +102,7 @@ func TestPrepareWaitsForLinks(t *testing.T) {
 	}()
 	done()
 	must(t, <-prepared)
-	if done, ok := s.settlers.take(sources{id: true}); ok {
+	if _, done, err := s.sharing.Link(linking); err == nil {
 		done()
 		t.Error("files get names while something may run where they are shown")
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 
+	"github.com/ladle-dev/ladle/hardlink"
 	"github.com/ladle-dev/ladle/merge"
 )
 
@@ -99,11 +100,11 @@ func TestCopyInterrupted(t *testing.T) {
 	made := idOfKey(t, s.Snapshotter, "made-active")
 	// It ended after the transaction and before partners were on disk, and
 	// while another copy was made.
-	must(t, os.Remove(s.settlers.partners.file))
+	must(t, os.Remove(partnersFile(s.Snapshotter)))
 	left := s.diffDir("c7")
 	must(t, os.CopyFS(left, os.DirFS(s.upper(made))))
 	must(t, os.CopyFS(s.diffDir("new-8"), os.DirFS(s.upper(made))))
-	s.w.pool.Close()
+	s.w.Close()
 	must(t, s.Close())
 	again, err := New(t.Context(), s.opts)
 	must(t, err)
@@ -111,8 +112,9 @@ func TestCopyInterrupted(t *testing.T) {
 		must(t, again.Cleanup(context.WithoutCancel(t.Context())))
 		must(t, again.Close())
 	})
-	if n := len(again.settlers.partners.of(sourcesOf(allSnapshots))); n != 2 {
-		t.Errorf("%d partners after a restart, want %s and %s", n, builder, made)
+	image := idOfKey(t, again, "image")
+	if arePartners(again, image, builder) || arePartners(again, image, made) || !arePartners(again, builder, made) {
+		t.Errorf("partners after a restart are not %s and %s, and no others", builder, made)
 	}
 	for _, dir := range []string{left, s.diffDir("new-8")} {
 		if _, err := os.Lstat(dir); !os.IsNotExist(err) {
@@ -173,7 +175,7 @@ func TestCopyAndSourceOnlyInMerges(t *testing.T) {
 	}
 	must(t, s.Cleanup(t.Context()))
 	s.pass()
-	if left := s.settlers.partners.of(sourcesOf(allSnapshots)); len(left) > 0 {
-		t.Errorf("partners %v of snapshots that are gone", left)
+	if all := hardlink.SourcesOf(hardlink.Unknown); s.sharing.MustBeApart(all, []hardlink.Sources{all})[0] {
+		t.Error("snapshots that are gone have partners")
 	}
 }

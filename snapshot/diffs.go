@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/ladle-dev/ladle/hardlink"
 	"github.com/ladle-dev/ladle/merge"
 	"github.com/ladle-dev/ladle/store"
 )
@@ -42,7 +43,7 @@ type knownDiffs struct {
 		diffs map[string]cleanDiff
 		// apart are the clean diffs on disk that share no inode with what they
 		// were first shown with, and the snapshots of which they have inodes.
-		apart map[string]sources
+		apart map[string]hardlink.Sources
 		last  uint64 // number in the name of what was made for one call
 	}
 }
@@ -89,25 +90,25 @@ func (k *knownDiffs) keep(there func(name string) bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	maps.DeleteFunc(k.mu.diffs, func(name string, _ cleanDiff) bool { return !there(name) })
-	maps.DeleteFunc(k.mu.apart, func(name string, _ sources) bool { return !there(name) })
+	maps.DeleteFunc(k.mu.apart, func(name string, _ hardlink.Sources) bool { return !there(name) })
 }
 
 // putApart notes a clean diff that is apart and has inodes of members.
-func (k *knownDiffs) putApart(name string, of sources) {
+func (k *knownDiffs) putApart(name string, of hardlink.Sources) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.mu.apart == nil {
-		k.mu.apart = map[string]sources{}
+		k.mu.apart = map[string]hardlink.Sources{}
 	}
 	k.mu.apart[name] = of
 }
 
-// hasApart reports whether a clean diff that is apart has inodes of members.
-func (k *knownDiffs) hasApart(members sources) bool {
+// hasApart reports whether a clean diff that is apart has inodes of one of members.
+func (k *knownDiffs) hasApart(members hardlink.Sources) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, of := range k.mu.apart {
-		if of.meets(members) {
+		if of.Meets(members) {
 			return true
 		}
 	}
@@ -126,7 +127,11 @@ func (s *Snapshotter) cleanDiff(ctx context.Context, owner string, p pair, lowes
 	if p.apart {
 		// Which files have several names changes with every copy: what is
 		// clean as it is now is not for ever.
-		defer s.lock(copies)()
+		unlock, err := s.sharing.LockNames(ctx)
+		if err != nil {
+			return cleanDiff{}, err
+		}
+		defer unlock()
 		return s.findDiff(ctx, owner, p, both)
 	}
 	if d, ok := s.diffs.get(p.name); ok {

@@ -28,18 +28,17 @@
 // a sweep reads the stacks of all merges, and looks at what calls in progress
 // have pinned.
 //
-// Snapshots settle: some time after one was committed, and while nothing shows
-// it, files of its upper directory come to share storage with equal files of
-// others (package hardlink). A copy is a snapshot that has from the start links to
-// another's files (package merge). Partners are snapshots that share inodes for
-// one of these reasons; nothing ever shows two names of such an inode together. A
-// copy over a partner of its source takes only files that have no other name.
+// Snapshots settle: equal files of committed snapshots are stored once. A copy is a
+// snapshot that is made with links to another's files (package merge). Which
+// snapshots share inodes for one of these reasons, and what is done so that no mount
+// shows two names of such an inode, is in package settle, with the order of locks.
 //
-// Which snapshots' inodes a lower shows is written down when it is made, and never
-// concluded from its name: an upper directory shows those of its snapshot, a tree
-// shows none, and of a directory of links it is in the directory (merge.Of) and in
-// the stacks that have it. Of directories that an earlier version made it is not
-// known: they count as showing those of all snapshots until their merges are gone.
+// The sources of a lower are the snapshots of which it shows inodes
+// (hardlink.Sources). They are stored when it is made, and never concluded from its
+// name: an upper directory shows those of its snapshot, a tree shows none, and for a
+// directory of links they are in the directory (merge.Of) and in the stacks that have
+// it. For directories that an earlier version made they are not known: these count as
+// showing inodes of all snapshots until their merges are gone.
 //
 // containerd lets its configuration declare what a snapshotter can do, and does
 // not ask the snapshotter. Ladle wants nothing declared (capabilities.go):
@@ -69,8 +68,7 @@
 //	snapshots/d/0        an empty directory
 //	snapshots/d/new-*    a clean diff being made
 //	snapshots/d/cN       a copy being made, which becomes an upper directory
-//	settle               the pool of package hardlink
-//	settle/partners.db   partners, a bbolt database that is synced
+//	settle               of package settle: partners.db, and the pool of package hardlink
 //	snapshots/new-*      being made, within a write transaction
 //	snapshots/l          link to where trees are mounted
 //

@@ -35,12 +35,11 @@ func (s *Snapshotter) prepareMerge(ctx context.Context, m making, keys []merge.K
 	if err != nil {
 		return nil, err
 	}
-	s.settlers.barrier()
 	below, err := s.viewed(ctx, m.parent)
 	if err != nil {
 		return nil, err
 	}
-	s.part(below, pairs, pin)
+	s.markApart(below, pairs, pin)
 	owner := s.owner(fmt.Sprint("merge-", s.diffs.next()))
 	defer s.releaseTrees(ctx, owner) // by then those that are shown are the snapshot's
 	m.stack, err = s.plan(ctx, planning{m.parent, below, owner, pin}, pairs)

@@ -23,7 +23,7 @@ func TestMissingDirectories(t *testing.T) {
 	mustMerge(t, s.Snapshotter, "merged", "whole", "broken child")
 	must(t, os.RemoveAll(filepath.Dir(s.upper(idOfKey(t, s.Snapshotter, "broken")))))
 	must(t, os.RemoveAll(filepath.Dir(s.upper(idOfKey(t, s.Snapshotter, "itself")))))
-	must(t, s.w.pool.Close())
+	must(t, s.w.Close())
 	must(t, s.Close())
 	opts := s.opts
 	var err error

@@ -14,7 +14,7 @@ import (
 	"github.com/containerd/errdefs"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/ladle-dev/ladle/merge"
+	"github.com/ladle-dev/ladle/settle"
 	"github.com/ladle-dev/ladle/store"
 )
 
@@ -48,9 +48,9 @@ type usable struct {
 	kind  snapshots.Kind
 	chain []link
 	stack *stack // of a merge
-	// copied: it was prepared as a copy. Nobody writes to it, since its files
-	// are also others'.
-	copied bool
+	// copied is not nil if it was prepared as a copy: it is mounted read-only, since its
+	// files are also files of other snapshots.
+	copied *settle.Copied
 	// orphan: it is put over its parent when it is committed.
 	orphan bool
 }
@@ -82,7 +82,10 @@ func readUsable(ctx context.Context, key string) (usable, error) {
 		return usable{}, err
 	}
 	chain, err := readChain(ctx, info.Parent)
-	_, copied := info.Labels[merge.CopiedLabel]
+	if err != nil {
+		return usable{}, err
+	}
+	copied, err := copiedFrom(info)
 	_, orphan := info.Labels[orphanLabel]
 	return usable{id: id, kind: info.Kind, chain: chain, stack: stack, copied: copied, orphan: orphan}, err
 }
@@ -165,7 +168,7 @@ func replaceLink(link, target string) error {
 // (containerd 2.4, core/unpack, isStaged), unless it is a copy. A read-only overlay mount is one
 // without upperdir; it has no option ro.
 func (s *Snapshotter) mounts(key string, u usable, lowerdirs []string) []mount.Mount {
-	if u.copied {
+	if u.copied != nil {
 		lowerdirs, u.kind = append([]string{s.upper(u.id)}, lowerdirs...), snapshots.KindView
 	}
 	if u.orphan {

@@ -28,37 +28,37 @@ func placesOf(lowers []lower, dirs []string) (all []placed) {
 
 // linkedOf returns the snapshots of which a directory of diff will have inodes. It was
 // found in the directories of places.
-func linkedOf(diff *merge.Diff, places []placed) sources {
-	all := sources{}
+func linkedOf(diff *merge.Diff, places []placed) hardlink.Sources {
+	all := hardlink.Sources{}
 	for _, dir := range diff.From {
-		of := sourcesOf(allSnapshots)
+		of := hardlink.SourcesOf(hardlink.Unknown)
 		for _, p := range places {
 			if p.dir == dir {
-				of = p.lower.members()
+				of = p.lower.sources()
 			}
 		}
-		all = all.and(of)
+		all = all.With(of)
 	}
 	return all
 }
 
 // makeDiff makes the directory of diff, with inodes of the snapshots of, among the
 // clean diffs. They are kept with it.
-func (s *Snapshotter) makeDiff(ctx context.Context, name string, diff *merge.Diff, of sources) (hardlink.Made, error) {
-	if of.known() {
-		diff.Of = append([]uint64{}, of.list()...)
+func (s *Snapshotter) makeDiff(ctx context.Context, name string, diff *merge.Diff, of hardlink.Sources) (hardlink.Made, error) {
+	if of.Known() {
+		diff.Of = append([]uint64{}, of.List()...)
 	}
 	return diff.Make(ctx, s.diffDir(name))
 }
 
 // ofDiff returns the snapshots of which a clean diff has inodes. Of one that an earlier
 // version made that can be any.
-func (s *Snapshotter) ofDiff(name string) (sources, error) {
+func (s *Snapshotter) ofDiff(name string) (hardlink.Sources, error) {
 	ids, known, err := merge.Of(s.diffDir(name), s.mergeOptions())
 	if err != nil || known {
-		return sourcesOf(ids...), err
+		return hardlink.SourcesOf(ids...), err
 	}
-	return sourcesOf(allSnapshots), nil
+	return hardlink.SourcesOf(hardlink.Unknown), nil
 }
 
 // readDiffs finds the clean diffs on disk that are apart, and deletes those that no
@@ -86,9 +86,9 @@ func (s *Snapshotter) readDiffs(ctx context.Context) error {
 		of, err := s.ofDiff(name)
 		if err != nil {
 			log.G(ctx).WithError(err).Warn("which snapshots a clean diff has files of cannot be read")
-			of = sourcesOf(allSnapshots)
+			of = hardlink.SourcesOf(hardlink.Unknown)
 		}
-		if !of.known() && used.diffs[name] == "" {
+		if !of.Known() && used.diffs[name] == "" {
 			if err = os.RemoveAll(s.diffDir(name)); err == nil {
 				continue
 			}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
 	"golang.org/x/sys/unix"
+
+	"github.com/ladle-dev/ladle/hardlink"
 )
 
 // ofIsTrue checks that stacks and clean diffs name exactly the snapshots of which they
@@ -20,7 +22,7 @@ import (
 func ofIsTrue(t testing.TB, s *Snapshotter) {
 	t.Helper()
 	ctx := context.WithoutCancel(t.Context())
-	infos, ids, err := s.listIDs(ctx)
+	infos, ids, err := listIDs(ctx, s.meta)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +36,7 @@ func ofIsTrue(t testing.TB, s *Snapshotter) {
 			continue
 		}
 		for _, l := range st.of(itoa(ids[info.Name])) {
-			if l.isMade() && l.of.known() {
+			if l.isMade() && l.of.Known() {
 				lowers[s.lowerDir(l)] = l
 			}
 		}
@@ -48,7 +50,7 @@ func ofIsTrue(t testing.TB, s *Snapshotter) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if dir := s.diffDir(e.Name()); strings.Contains(e.Name(), "-") && of.known() {
+		if dir := s.diffDir(e.Name()); strings.Contains(e.Name(), "-") && of.Known() {
 			if l, there := lowers[dir]; there && fmt.Sprint(l.of) != fmt.Sprint(of) {
 				t.Errorf("a stack says that %s is of %v, the directory %v", e.Name(), l.of, of)
 			}
@@ -60,7 +62,7 @@ func ofIsTrue(t testing.TB, s *Snapshotter) {
 	}
 }
 
-func checkOf(t testing.TB, s *Snapshotter, dir string, of sources) {
+func checkOf(t testing.TB, s *Snapshotter, dir string, of hardlink.Sources) {
 	t.Helper()
 	owners, gone := map[uint64][]uint64{}, false
 	for id := range of {
@@ -74,12 +76,12 @@ func checkOf(t testing.TB, s *Snapshotter, dir string, of sources) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := sources{}
+	found := hardlink.Sources{}
 	for ino, path := range inodes {
 		if len(owners[ino]) == 0 && !gone {
 			t.Errorf("%s is of none of %v", path, of)
 		}
-		found = found.and(sourcesOf(owners[ino]...))
+		found = found.With(hardlink.SourcesOf(owners[ino]...))
 	}
 	if !gone && len(found) < len(of) {
 		t.Errorf("%s is said to be of %v, and has files of %v", dir, of, found)
@@ -168,13 +170,13 @@ func TestOfIsKept(t *testing.T) {
 	s.commit("upper", "middle", "x")
 	mustMerge(t, s.Snapshotter, "merged", "", "other upper")
 	middle, upper := idOfKey(t, s.Snapshotter, "middle"), idOfKey(t, s.Snapshotter, "upper")
-	s.w.pool.Close()
+	s.w.Close()
 	s.Snapshotter = reopen(t, s.opts.Trees.(*disk), s.Snapshotter)
 	mustMerge(t, s.Snapshotter, "again", "", "other upper")
 	for _, name := range []string{"merged", "again"} {
 		below, err := s.viewed(t.Context(), name)
 		must(t, err)
-		if got := fmt.Sprint(membersOf(below).list()); got != fmt.Sprintf("[%s %s]", middle, upper) {
+		if got := fmt.Sprint(sourcesIn(below).List()); got != fmt.Sprintf("[%s %s]", middle, upper) {
 			t.Errorf("%s has inodes of %s, want %s and %s", name, got, middle, upper)
 		}
 	}
@@ -207,12 +209,12 @@ func TestOfEarlierVersion(t *testing.T) {
 	})
 	below, err := s.viewed(t.Context(), "merged")
 	must(t, err)
-	if membersOf(below).known() {
-		t.Errorf("the stack says that it is of %v", membersOf(below))
+	if sourcesIn(below).Known() {
+		t.Errorf("the stack says that it is of %v", sourcesIn(below))
 	}
 	unused := s.diffDir("2-1")
 	must(t, os.Mkdir(unused, 0o755))
-	must(t, s.w.pool.Close())
+	must(t, s.w.Close())
 	s.Snapshotter = reopen(t, s.opts.Trees.(*disk), s.Snapshotter)
 	s.opts.Settle = true // without a worker
 	if _, err := os.Lstat(unused); !os.IsNotExist(err) {
@@ -221,8 +223,8 @@ func TestOfEarlierVersion(t *testing.T) {
 	mustMerge(t, s.Snapshotter, "same", "", "image upper")
 	below, err = s.viewed(t.Context(), "same")
 	must(t, err)
-	if membersOf(below).known() {
-		t.Errorf("a new stack says that it is of %v", membersOf(below))
+	if sourcesIn(below).Known() {
+		t.Errorf("a new stack says that it is of %v", sourcesIn(below))
 	}
 	mustPrepare(t, s.Snapshotter, "running", "merged")
 	before := s.ctime("middle", "more/two")

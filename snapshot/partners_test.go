@@ -1,310 +1,24 @@
 package snapshot
 
 import (
-	"encoding/json"
 	"fmt"
-	"maps"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"testing"
 
-	bolt "go.etcd.io/bbolt"
+	"github.com/containerd/errdefs"
+
+	"github.com/ladle-dev/ladle/hardlink"
 )
 
-func none() ([]uint64, error) { return nil, nil }
-
-// newPartners are partners in a directory of their own, which are not synced.
-func newPartners(t testing.TB) *partners {
-	t.Helper()
-	p := &partners{}
-	must(t, p.open(tempDir(t), none))
-	must(t, p.needLocked())
-	p.db.NoSync = true
-	t.Cleanup(func() { p.close() })
-	return p
+// arePartners reports whether two snapshots are partners, by number.
+func arePartners(s *Snapshotter, a, b string) bool {
+	return s.sharing.MustBeApart(hardlink.SourcesOf(numberOf(a)), []hardlink.Sources{hardlink.SourcesOf(numberOf(b))})[0]
 }
 
-// reload makes partners what they are on disk.
-func (p *partners) reload(t testing.TB, current func() ([]uint64, error)) {
-	t.Helper()
-	must(t, p.close())
-	p.db = nil
-	must(t, p.open(filepath.Dir(p.file), current))
-}
-
-// cost is what partners take.
-type cost struct {
-	onDisk, inMemory int   // entries
-	writes           int64 // of pages
-	bytes            int64 // of pages that were written
-}
-
-func (p *partners) cost(t testing.TB) (c cost) {
-	t.Helper()
-	must(t, p.db.View(func(tx *bolt.Tx) error {
-		c.onDisk = tx.Bucket(bucketGroups).Stats().KeyN
-		return nil
-	}))
-	for _, members := range p.mu.groups {
-		c.inMemory += len(members)
-	}
-	for _, groups := range p.mu.in {
-		c.inMemory += len(groups)
-	}
-	for key := range p.mu.exact {
-		c.inMemory += len(key) / 8
-	}
-	stats := p.db.Stats()
-	c.writes, c.bytes = stats.TxStats.GetWrite(), stats.TxStats.GetPageAlloc()
-	return c
-}
-
-// What n snapshots cost that share one file, because they settled, or were copied from
-// one another, is twice what half as many cost.
-func TestPartnersCostIsLinear(t *testing.T) {
-	for name, join := range map[string]func(p *partners, id uint64, before []uint64) error{
-		"settled":   func(p *partners, id uint64, before []uint64) error { return p.settled(id, before) },
-		"two files": func(p *partners, id uint64, before []uint64) error { return joinTwo(p, id, before) },
-		"copies of one": func(p *partners, id uint64, before []uint64) error {
-			return p.copied(id, sourcesOf(before[:min(1, len(before))]...), false)
-		},
-		"copies of copies": func(p *partners, id uint64, before []uint64) error {
-			return p.copied(id, sourcesOf(before[max(0, len(before)-1):]...), false)
-		},
-		"copies of files with one name": func(p *partners, id uint64, before []uint64) error {
-			return p.copied(id, sourcesOf(before[:min(1, len(before))]...), true)
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			var costs []cost
-			for _, n := range []uint64{500, 1000} {
-				p := newPartners(t)
-				var before []uint64
-				for id := uint64(1); id <= n; id++ {
-					must(t, join(p, id, before))
-					must(t, join(p, id, before)) // it costs nothing to say it again
-					before = append(before, id)
-				}
-				wanted := int(n) - 1
-				if name == "copies of files with one name" {
-					wanted = 1 // they share inodes with what they are from, and not with each other
-				}
-				if got := len(p.of(sourcesOf(n))); got != wanted {
-					t.Errorf("the last of %d has %d partners", n, got)
-				}
-				costs = append(costs, p.cost(t))
-				t.Logf("%d snapshots: %+v", n, costs[len(costs)-1])
-			}
-			half, whole := costs[0], costs[1]
-			if whole.onDisk > 2*half.onDisk+2 || whole.inMemory > 2*half.inMemory+6 || whole.onDisk > 2500 {
-				t.Errorf("entries are not linear: %+v, %+v", half, whole)
-			}
-			if float64(whole.writes) > 2.5*float64(half.writes) || whole.writes > 10*1000 || float64(whole.bytes) > 2.5*float64(half.bytes) {
-				t.Errorf("writes are not linear: %+v, %+v", half, whole)
-			}
-		})
-	}
-}
-
-// joinTwo lets a snapshot share a file that all have, and one that every third has.
-func joinTwo(p *partners, id uint64, before []uint64) error {
-	var third []uint64
-	for _, b := range before {
-		if b%3 == 0 {
-			third = append(third, b)
-		}
-	}
-	if id%3 == 0 {
-		if err := p.settled(id, third); err != nil {
-			return err
-		}
-	}
-	return p.settled(id, before)
-}
-
-// model is inodes, and the snapshots that have each.
-type model struct {
-	*rand.Rand
-	inodes []sources
-	pairs  map[[2]uint64]bool
-}
-
-func (m *model) pair(a, b uint64) {
-	if a != b {
-		m.pairs[[2]uint64{a, b}], m.pairs[[2]uint64{b, a}] = true, true
-	}
-}
-
-func (m *model) of(a uint64) sources {
-	all := sources{}
-	for pair := range m.pairs {
-		if pair[0] == a {
-			all[pair[1]] = true
-		}
-	}
-	return all
-}
-
-// Partners are exactly those of a list of all pairs, whatever came to share inodes in
-// which order, and also as they are read from disk.
-func TestPartnersArePairs(t *testing.T) {
-	for seed := range uint64(10) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			p := newPartners(t)
-			m := &model{rand.New(rand.NewPCG(seed, 1)), nil, map[[2]uint64]bool{}}
-			forgot := false
-			for id := uint64(1); id <= 40; id++ {
-				m.step(t, p, id)
-				if seed%2 == 0 && m.IntN(8) == 0 {
-					m.forget(t, p, id)
-					forgot = true
-				}
-				if m.IntN(5) == 0 {
-					p.reload(t, none)
-				}
-				some, theirs := sourcesOf(1+m.Uint64N(id), 1+m.Uint64N(id), 1+m.Uint64N(id)), sources{}
-				for a := range some {
-					maps.Copy(theirs, m.of(a))
-				}
-				if got := p.of(some); !maps.Equal(got, theirs) {
-					t.Fatalf("%v have the partners %v, want %v", some.list(), got.list(), theirs.list())
-				}
-				pairs := 0
-				for other := uint64(1); other <= id; other++ {
-					want := m.of(other)
-					pairs += len(want)
-					if got := p.of(sourcesOf(other)); !maps.Equal(got, want) {
-						t.Fatalf("%d has the partners %v, want %v", other, got.list(), want.list())
-					}
-				}
-				if c := p.cost(t); c.onDisk > pairs && !forgot || len(p.mu.groups) > pairs/2 {
-					t.Fatalf("%d entries in %d groups for %d pairs", c.onDisk, len(p.mu.groups), pairs/2)
-				}
-			}
-		})
-	}
-}
-
-// step adds a snapshot with some files of its own, some that settle and some copies.
-func (m *model) step(t *testing.T, p *partners, id uint64) {
-	t.Helper()
-	for range m.IntN(3) {
-		m.inodes = append(m.inodes, sourcesOf(id))
-	}
-	if id > 1 && m.IntN(4) == 0 {
-		from := sourcesOf(1 + m.Uint64N(id-1))
-		must(t, p.copied(id, from, false))
-		for a := range from {
-			for b := range m.of(a) {
-				m.pair(id, b)
-			}
-			m.pair(id, a)
-		}
-	}
-	for _, members := range m.inodes {
-		if len(members) == 0 || members[id] || m.IntN(3) > 0 {
-			continue
-		}
-		must(t, p.settled(id, members.list()))
-		for other := range members {
-			m.pair(id, other)
-		}
-		members[id] = true
-	}
-}
-
-func (m *model) forget(t *testing.T, p *partners, id uint64) {
-	t.Helper()
-	gone := sourcesOf(1+m.Uint64N(id), 1+m.Uint64N(id))
-	must(t, p.forget(gone))
-	maps.DeleteFunc(m.pairs, func(pair [2]uint64, _ bool) bool { return gone[pair[0]] || gone[pair[1]] })
-	for _, members := range m.inodes {
-		maps.DeleteFunc(members, func(id uint64, _ bool) bool { return gone[id] })
-	}
-}
-
-// What an earlier version wrote is read, once.
-func TestPartnersOfEarlierVersion(t *testing.T) {
-	dir := tempDir(t)
-	b, err := json.Marshal([][2]uint64{{1, 2}, {2, 3}, {7, 9}})
-	must(t, err)
-	must(t, os.WriteFile(filepath.Join(dir, pairsFile), b, 0o600))
-	p := &partners{}
-	t.Cleanup(func() { p.close() })
-	must(t, p.open(dir, none))
-	for range 2 {
-		for id, want := range map[uint64][]uint64{1: {2}, 2: {1, 3}, 3: {2}, 7: {9}, 9: {7}} {
-			if got := p.of(sourcesOf(id)).list(); !slices.Equal(got, want) {
-				t.Errorf("%d has the partners %v, want %v", id, got, want)
-			}
-		}
-		p.reload(t, none)
-	}
-	if _, err := os.Lstat(filepath.Join(dir, pairsFile)); !os.IsNotExist(err) {
-		t.Errorf("the file of the earlier version is left: %v", err)
-	}
-}
-
-// Of partners that cannot be read nothing is believed: all there are may share inodes.
-func TestPartnersDamaged(t *testing.T) {
-	current := func() ([]uint64, error) { return []uint64{3, 4, 5}, nil }
-	for name, damage := range map[string]func(path string) error{
-		"text":        func(path string) error { return os.WriteFile(path, []byte("no database, nor JSON"), 0o600) },
-		"empty":       func(path string) error { return os.WriteFile(path, nil, 0o600) },
-		"a directory": func(path string) error { return os.MkdirAll(filepath.Join(path, "sub"), 0o700) },
-	} {
-		for _, file := range []string{partnersFile, pairsFile} {
-			if name == "a directory" && file == pairsFile {
-				continue // nobody writes it any more
-			}
-			dir := tempDir(t)
-			must(t, damage(filepath.Join(dir, file)))
-			p := &partners{}
-			must(t, p.open(dir, current))
-			p.reload(t, none)
-			if got := p.of(sourcesOf(4)).list(); !slices.Equal(got, []uint64{3, 5}) {
-				t.Errorf("%s is %s: partners %v", file, name, got)
-			}
-			must(t, p.close())
-		}
-	}
-}
-
-// A database of partners that is cut anywhere, or has a changed bit that is noticed,
-// stands for partners of all there are.
-func TestPartnersCutAndFlipped(t *testing.T) {
-	current := func() ([]uint64, error) { return []uint64{1, 2, 3, 4, 5}, nil }
-	p := newPartners(t)
-	for id := uint64(2); id < 800; id++ {
-		must(t, p.settled(id, []uint64{1 + id%7}))
-	}
-	must(t, p.settled(900, []uint64{4}))
-	whole, err := os.ReadFile(p.file)
-	must(t, err)
-	open := func(b []byte) sources {
-		t.Helper()
-		dir := tempDir(t)
-		must(t, os.WriteFile(filepath.Join(dir, partnersFile), b, 0o600))
-		p := &partners{}
-		must(t, p.open(dir, current))
-		defer p.close()
-		return p.of(sourcesOf(4))
-	}
-	page := os.Getpagesize()
-	last := open(whole)
-	for size := 0; size < len(whole); size += page {
-		if got := open(whole[:size]); !maps.Equal(got, last) && !maps.Equal(got, sourcesOf(1, 2, 3, 5)) {
-			t.Errorf("cut after %d bytes: partners %v", size, got.list())
-		}
-	}
-	r := rand.New(rand.NewPCG(5, 6))
-	for range 200 {
-		flipped := slices.Clone(whole)
-		flipped[r.IntN(len(flipped))] ^= 1 << r.IntN(8)
-		open(flipped) // it does not end the process
-	}
+// partnersFile is where an endpoint has the partners of snapshots.
+func partnersFile(s *Snapshotter) string {
+	return filepath.Join(s.opts.Root, settleDir, "partners.db")
 }
 
 // An endpoint starts whatever became of its partners, and shows no two names of an inode.
@@ -317,11 +31,13 @@ func TestStartWithDamagedPartners(t *testing.T) {
 	for i, damage := range []func(file string) error{
 		func(file string) error { return os.Truncate(file, 3*int64(os.Getpagesize())) },
 		func(file string) error { return os.WriteFile(file, []byte("text"), 0o600) },
-		func(file string) error { return os.WriteFile(filepath.Join(filepath.Dir(file), pairsFile), nil, 0o600) },
+		func(file string) error {
+			return os.WriteFile(filepath.Join(filepath.Dir(file), "partners"), nil, 0o600)
+		},
 	} {
-		must(t, s.w.pool.Close())
+		must(t, s.w.Close())
 		must(t, s.Close())
-		must(t, damage(s.settlers.partners.file))
+		must(t, damage(partnersFile(s.Snapshotter)))
 		again, err := New(t.Context(), s.opts)
 		must(t, err)
 		l := &settled{Snapshotter: again, t: t}
@@ -332,22 +48,21 @@ func TestStartWithDamagedPartners(t *testing.T) {
 	}
 }
 
-// Snapshots that come and go leave nothing behind with those that stay.
-func TestPartnersComeAndGo(t *testing.T) {
-	p := newPartners(t)
-	must(t, p.settled(2, []uint64{1}))
-	must(t, p.settled(3, []uint64{1, 2}))
-	stay := p.cost(t).onDisk
-	for id := uint64(4); id < 100; id++ {
-		must(t, p.settled(id, []uint64{1, 2}))
-		must(t, p.settled(id, []uint64{1, 2, 3}))
-		must(t, p.copied(id+1000, sourcesOf(1), id%2 == 0))
-		must(t, p.forget(sourcesOf(id, id+1000)))
-		if got := p.cost(t).onDisk; got > stay {
-			t.Fatalf("%d entries, want %d", got, stay)
-		}
+// A copy that cannot be recorded as a partner of its source is not made.
+func TestCopyThatIsNotRecorded(t *testing.T) {
+	s := newCopying(t)
+	s.commit("builder", "", "out/one")
+	must(t, os.Mkdir(partnersFile(s.Snapshotter), 0o700))
+	if _, err := s.tryCopy("copied", "", "builder", "/out:/to"); err == nil {
+		t.Error("a copy was made")
 	}
-	if got := p.of(sourcesOf(1)).list(); !slices.Equal(got, []uint64{2, 3}) {
-		t.Errorf("partners %v", got)
+	if _, err := s.Stat(t.Context(), "copied-active"); !errdefs.IsNotFound(err) {
+		t.Errorf("a copy that was not made is there: %v", err)
+	}
+	must(t, os.Remove(partnersFile(s.Snapshotter)))
+	s.copy("copied", "", "builder", "/out:/to")
+	s.shared("builder", "out/one", "copied", "to/one", true)
+	if !arePartners(s.Snapshotter, idOfKey(t, s.Snapshotter, "builder"), idOfKey(t, s.Snapshotter, "copied")) {
+		t.Error("a copy is no partner of its source")
 	}
 }

@@ -3,6 +3,7 @@ package snapshot
 import (
 	"sync"
 
+	"github.com/ladle-dev/ladle/hardlink"
 	"github.com/ladle-dev/ladle/store"
 )
 
@@ -81,9 +82,9 @@ func (p *pins) hasID(id string) bool {
 	return p.mu.ids[id] > 0
 }
 
-// mayHave reports whether a call in progress has pinned what may have inodes of the
-// snapshot id.
-func (p *pins) mayHave(id uint64) bool { return p.hasID(itoa(id)) || p.hasID(itoa(allSnapshots)) }
+// mayHave reports whether a call in progress has pinned a directory that has inodes of the
+// snapshot id, or may have.
+func (p *pins) mayHave(id uint64) bool { return p.hasID(itoa(id)) || p.hasID(itoa(hardlink.Unknown)) }
 
 func (p *pins) hasDiff(name string) bool {
 	p.mu.Lock()

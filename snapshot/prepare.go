@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"github.com/ladle-dev/ladle/merge"
+	"github.com/ladle-dev/ladle/settle"
 )
 
 // Prepare makes an active snapshot over parent and returns its mounts.
@@ -94,7 +95,7 @@ type making struct {
 	key, parent string
 	labels      map[string]string // that are stored
 	stack       *stack            // of a merge; what it stacks is pinned
-	copied      string            // clean diff that becomes the upper directory
+	copied      *madeCopy         // nil: it is no copy
 	runs        bool              // something is likely to run in it
 	orphan      bool              // it is put over its parent when it is committed
 }
@@ -110,7 +111,7 @@ func (s *Snapshotter) create(ctx context.Context, m making) ([]mount.Mount, erro
 	}
 	lowerdirs, err := s.mountLowers(ctx, u)
 	if err == nil && m.kind == snapshots.KindActive {
-		err = errors.Join(s.setOwner(u, lowerdirs), s.settlers.wait(ctx, u.id))
+		err = errors.Join(s.setOwner(u, lowerdirs), s.sharing.WaitLinked(ctx, numberOf(u.id)))
 	}
 	if err != nil {
 		// The caller's context may be why it failed.
@@ -132,14 +133,28 @@ func (s *Snapshotter) setOwner(u usable, lowerdirs []string) error {
 	return copyOwner(s.upper(u.id), lowerdirs[0])
 }
 
-// createStored makes the metadata and directories of a snapshot. The snapshot
-// of a merge claims the layers of its stack.
+// createStored makes the metadata and directories of a snapshot, or nothing.
 func (s *Snapshotter) createStored(ctx context.Context, m making) (u usable, err error) {
 	if err := s.skipNumbers(ctx); err != nil {
 		return usable{}, err
 	}
-	s.settlers.making()
-	defer func() { s.settlers.made(u, err) }()
+	stored := false
+	err = s.sharing.Make(func() (settle.View, error) {
+		if u, err = s.storeMade(ctx, m); err != nil {
+			return settle.View{}, err
+		}
+		stored = true
+		return u.view(), nil
+	})
+	if err != nil && stored {
+		err = errors.Join(err, s.remove(context.WithoutCancel(ctx), m.key))
+	}
+	return u, err
+}
+
+// storeMade makes the metadata and directories of a snapshot in one transaction. The
+// snapshot of a merge claims the layers of its stack.
+func (s *Snapshotter) storeMade(ctx context.Context, m making) (u usable, err error) {
 	err = s.meta.WithTransaction(ctx, true, func(ctx context.Context) error {
 		made, err := storage.CreateSnapshot(ctx, m.kind, m.key, m.parent, snapshots.WithLabels(m.labels))
 		if err != nil {
@@ -150,7 +165,10 @@ func (s *Snapshotter) createStored(ctx context.Context, m making) (u usable, err
 		if err != nil {
 			return err
 		}
-		u = usable{id: made.ID, kind: m.kind, chain: chain, stack: m.stack, copied: m.copied != "", orphan: m.orphan}
+		u = usable{id: made.ID, kind: m.kind, chain: chain, stack: m.stack, orphan: m.orphan}
+		if m.copied != nil {
+			u.copied = &m.copied.Copied
+		}
 		if u.showsOthers() {
 			return nil // it shows others' directories
 		}
@@ -168,13 +186,13 @@ func (s *Snapshotter) createStored(ctx context.Context, m making) (u usable, err
 // the write transaction that gave the snapshot its number, nobody else makes or
 // sweeps directories; what has its name was left by a transaction that was
 // rolled back.
-func (s *Snapshotter) makeDir(u usable, copied string) error {
+func (s *Snapshotter) makeDir(u usable, copied *madeCopy) error {
 	dir, err := os.MkdirTemp(s.dir, "new-")
 	if err != nil {
 		return err
 	}
-	if copied != "" {
-		err = os.Rename(s.diffDir(copied), filepath.Join(dir, "fs"))
+	if copied != nil {
+		err = os.Rename(s.diffDir(copied.name), filepath.Join(dir, "fs"))
 	} else {
 		err = os.Mkdir(filepath.Join(dir, "fs"), 0o755)
 	}

@@ -42,7 +42,7 @@ func (s *Snapshotter) remove(ctx context.Context, key string) error {
 		return err
 	}
 	s.passing.replace(key, nil)
-	s.settlers.ended(id)
+	s.sharing.End(numberOf(id))
 	for _, layer := range claimedBy(ctx, info) {
 		s.opts.Claims.drop(layer)
 	}

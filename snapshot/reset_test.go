@@ -84,7 +84,7 @@ func TestDirectoriesAfterAReset(t *testing.T) {
 			must(t, os.WriteFile(filepath.Join(opts.Root, metastore.StateFile), []byte("another boot\n"), 0o600))
 			s, err = New(t.Context(), opts)
 			must(t, err)
-			infos, ids, err := s.listIDs(t.Context())
+			infos, ids, err := listIDs(t.Context(), s.meta)
 			must(t, err)
 			var names []string
 			for _, info := range infos {

@@ -1,7 +1,6 @@
 package snapshot
 
 import (
-	"context"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -15,24 +14,26 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/pkg/archive"
 	"golang.org/x/sys/unix"
+
+	"github.com/ladle-dev/ladle/settle"
 )
 
 // settled is an endpoint and what settles its snapshots, by hand.
 type settled struct {
 	*Snapshotter
 	t testing.TB
-	w *settler
+	w *settle.Worker
 }
 
 func newSettled(t testing.TB) *settled {
 	t.Helper()
 	s := &settled{Snapshotter: newEndpoint(t, newDisk(t), onlyLinks), t: t}
-	w, err := s.newSettler(context.WithoutCancel(t.Context()), filepath.Join(s.opts.Root, settleDir))
+	w, err := s.sharing.OpenWorker()
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.w = w
-	t.Cleanup(func() { w.pool.Close() })
+	t.Cleanup(func() { w.Close() })
 	return s
 }
 
@@ -40,7 +41,7 @@ func onlyLinks(o *Options) { o.SettleAfter, o.settleByLink = time.Nanosecond, tr
 
 func (s *settled) pass() {
 	s.t.Helper()
-	if _, err := s.w.pass(s.t.Context()); err != nil {
+	if _, err := s.w.Pass(s.t.Context()); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -274,9 +275,8 @@ func TestSettleKeepsMergesApart(t *testing.T) {
 			}
 			s.commit("three", "", "three/file")
 			s.pass()
-			must(t, s.settlers.partners.close())
-			s.settlers.partners.db = nil
-			must(t, s.settlers.partners.open(filepath.Dir(s.settlers.partners.file), nil))
+			must(t, s.w.Close())
+			s.Snapshotter = reopen(t, s.opts.Trees.(*disk), s.Snapshotter)
 			s.merge("late", "again", "three")
 			s.alone("late", "out/file", "one/file", "two/file", "three/file")
 		})
@@ -357,30 +357,5 @@ func TestSettleByItself(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-	}
-}
-
-// Which members are shown together is found out while snapshots can be made, also if
-// merges are made meanwhile.
-func TestSettleLooksBeforeOthersWait(t *testing.T) {
-	s := newSettled(t)
-	s.commit("one", "", "file")
-	s.commit("two", "", "file")
-	look, looks := s.settlers.look, 0
-	s.settlers.look = func() (map[uint64][]uint64, error) {
-		if !s.settlers.makes.TryRLock() {
-			t.Error("others wait")
-		} else {
-			s.settlers.makes.RUnlock()
-		}
-		looks++
-		if looks < 3 {
-			defer s.settlers.merges.Add(1) // a merge is made
-		}
-		return look()
-	}
-	s.pass()
-	if !s.share("one", "two", "file") || looks != 3 {
-		t.Errorf("after %d looks the snapshots share an inode: %v", looks, s.share("one", "two", "file"))
 	}
 }

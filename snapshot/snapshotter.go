@@ -22,6 +22,7 @@ import (
 	"github.com/ladle-dev/ladle/durable"
 	"github.com/ladle-dev/ladle/metastore"
 	"github.com/ladle-dev/ladle/metrics"
+	"github.com/ladle-dev/ladle/settle"
 	"github.com/ladle-dev/ladle/store"
 )
 
@@ -79,8 +80,8 @@ type Snapshotter struct {
 
 	sweeping chan struct{} // full while a sweep runs
 
-	settlers settlers
-	settler  *settler // nil if nothing settles
+	sharing *settle.Sharing
+	worker  *settle.Worker // nil if nothing settles
 }
 
 // overlay is how overlay mounts are made.
@@ -93,9 +94,6 @@ var (
 	_ snapshots.Snapshotter = (*Snapshotter)(nil)
 	_ snapshots.Cleaner     = (*Snapshotter)(nil)
 )
-
-// lockTimeout is how long another process may hold the database of partners.
-const lockTimeout = 10 * time.Second
 
 // New opens or makes the endpoint at opts.Root. The trees of all its active
 // snapshots and views are mounted again, without network; a snapshot whose
@@ -141,7 +139,7 @@ func (s *Snapshotter) start(ctx context.Context) error {
 	if err := s.makeDiffs(ctx); err != nil {
 		return err
 	}
-	if err := s.startSettling(ctx); err != nil {
+	if err := s.openSharing(ctx); err != nil {
 		return err
 	}
 	if err := s.restore(ctx); err != nil {
@@ -291,7 +289,7 @@ func isNewer(name, id string) bool {
 
 // Close closes the metadata. What is mounted stays mounted.
 func (s *Snapshotter) Close() error {
-	return errors.Join(s.stopSettling(), s.settlers.partners.close(), s.meta.Close())
+	return errors.Join(s.closeSharing(), s.meta.Close())
 }
 
 // lock begins a call that names key; unlock ends it.
@@ -300,7 +298,10 @@ func (s *Snapshotter) lock(key string) (unlock func()) {
 	return func() { _ = s.keys.Unlock(key) } // it fails only for what is not locked
 }
 
-func (s *Snapshotter) upper(id string) string     { return filepath.Join(s.dir, id, "fs") }
+func (s *Snapshotter) upper(id string) string     { return upperDir(s.dir, id) }
 func (s *Snapshotter) work(id string) string      { return filepath.Join(s.dir, id, "work") }
 func (s *Snapshotter) usageFile(id string) string { return filepath.Join(s.dir, id, "usage") }
 func (s *Snapshotter) owner(id string) string     { return s.opts.Name + "/" + id }
+
+// upperDir returns the upper directory of a snapshot, where dir has those of all.
+func upperDir(dir, id string) string { return filepath.Join(dir, id, "fs") }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"github.com/ladle-dev/ladle/hardlink"
 	"github.com/ladle-dev/ladle/merge"
 )
 
@@ -94,7 +95,7 @@ func (s *Snapshotter) squashRun(ctx context.Context, run []lower, pin *pinned) (
 // makePart makes a directory for one merge alone, with inodes of the snapshots of,
 // and returns its name, which begins with kind. It is a clean diff of its own until
 // the snapshot is made, and then the snapshot's.
-func (s *Snapshotter) makePart(ctx context.Context, kind string, diff *merge.Diff, of sources, pin *pinned) (string, error) {
+func (s *Snapshotter) makePart(ctx context.Context, kind string, diff *merge.Diff, of hardlink.Sources, pin *pinned) (string, error) {
 	name := fmt.Sprint(kind, s.diffs.next())
 	pin.addDiff(name)
 	if err := os.RemoveAll(s.diffDir(name)); err != nil { // an earlier process's

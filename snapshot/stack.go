@@ -9,6 +9,7 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
 
+	"github.com/ladle-dev/ladle/hardlink"
 	"github.com/ladle-dev/ladle/merge"
 	"github.com/ladle-dev/ladle/store"
 )
@@ -84,7 +85,7 @@ func (s *stack) encode() (string, error) {
 	}
 	for _, l := range s.lowers {
 		out.Lowers = append(out.Lowers, storedLower{
-			l.id, l.part, l.diff, l.tree.Kind, place(l.tree.Layers), place(l.tree.Lower), l.tree.Parts, l.of.list(),
+			l.id, l.part, l.diff, l.tree.Kind, place(l.tree.Layers), place(l.tree.Lower), l.tree.Parts, l.of.List(),
 		})
 	}
 	b, err := json.Marshal(out)
@@ -118,12 +119,12 @@ func decodeStack(value string) (*stack, error) {
 }
 
 // of returns the snapshots of which a directory of links has inodes.
-func (s storedStack) of(l storedLower) sources {
+func (s storedStack) of(l storedLower) hardlink.Sources {
 	hasLinks := l.Diff != "" && l.Diff != emptyDiff || l.Part != "" && !strings.HasPrefix(l.Part, skeletonKind)
 	if s.Format < 1 && hasLinks {
-		return sourcesOf(allSnapshots)
+		return hardlink.SourcesOf(hardlink.Unknown)
 	}
-	return sourcesOf(l.Of...)
+	return hardlink.SourcesOf(l.Of...)
 }
 
 func pick(layers []store.ID, places []int) ([]store.ID, error) {

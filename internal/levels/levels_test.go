@@ -25,7 +25,7 @@ var table = map[string]int{
 	"flight": -1, "keylock": -1, "lru": -1,
 	"auth": 0, "config": 0, "durable": 0, "metrics": 0, "tree": 0,
 	"index": 1, "erofs": 1, "store": 1, "fetch": 1, "hardlink": 1, "metastore": 1,
-	"layer": 2, "merge": 2,
+	"layer": 2, "merge": 2, "settle": 2,
 	"snapshot": 3, "fs": 3, "takeover": 3,
 	"cmd/snapshotter": 4,
 }

@@ -1,4 +1,4 @@
-package snapshot
+package settle
 
 import (
 	"encoding/binary"
@@ -8,23 +8,27 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/ladle-dev/ladle/durable"
 )
 
-// Names of files below settleDir.
+// Names of files below Options.Dir.
 const (
 	partnersFile = "partners.db"
-	// pairsFile is where earlier versions kept partners: pairs of numbers, in JSON.
+	// pairsFile is of earlier versions: a list of pairs of partners, in JSON.
 	pairsFile = "partners"
 )
 
-// open reads what is known in dir, which need not exist: then nothing is. What an
-// earlier version wrote there is taken over. In place of a database that is damaged
-// there is one group of the current snapshots, those that may share inodes now: they are
-// held to be partners of each other as long as they are there.
+// lockTimeout is how long another process may have partners.db open.
+const lockTimeout = 10 * time.Second
+
+// open reads the partners in dir, which need not exist: then there are none. The file of an
+// earlier version is replaced by a database. A database that is damaged is replaced by one
+// with a single group, of the current snapshots: from then on these count as partners of
+// each other for as long as they exist.
 func (p *partners) open(dir string, current func() ([]uint64, error)) error {
 	p.file = filepath.Join(dir, partnersFile)
 	p.mu.Lock()
@@ -42,7 +46,7 @@ func (p *partners) openLocked(dir string, current func() ([]uint64, error)) erro
 	if _, err := os.Lstat(p.file); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	err := p.needLocked()
+	err := p.openDBLocked()
 	if !errors.Is(err, durable.ErrCorrupt) {
 		return err
 	}
@@ -53,22 +57,22 @@ func (p *partners) openLocked(dir string, current func() ([]uint64, error)) erro
 	if err := makePartners(p.file, [][]uint64{all}); err != nil {
 		return err
 	}
-	return p.needLocked()
+	return p.openDBLocked()
 }
 
-// needLocked opens the database, or makes it, unless it is open.
-func (p *partners) needLocked() (err error) {
-	if p.db != nil {
+// openDBLocked opens the database, or makes it, unless it is open.
+func (p *partners) openDBLocked() (err error) {
+	if p.mu.db != nil {
 		return nil
 	}
 	if err := os.MkdirAll(filepath.Dir(p.file), 0o700); err != nil {
 		return err
 	}
-	p.db, err = durable.OpenDB(p.file, lockTimeout, bucketGroups)
+	p.mu.db, err = durable.OpenDB(p.file, lockTimeout, bucketGroups)
 	return err
 }
 
-// importPairs makes the database of what an earlier version wrote, if it did.
+// importPairs makes a database of the file of an earlier version, if there is one.
 func importPairs(dir string, current func() ([]uint64, error)) error {
 	old := filepath.Join(dir, pairsFile)
 	b, err := os.ReadFile(old)
@@ -97,7 +101,7 @@ func importPairs(dir string, current func() ([]uint64, error)) error {
 	return os.Remove(old)
 }
 
-// makePartners puts a database of groups in the place of the one at path.
+// makePartners replaces the database at path, if there is one, by one with groups.
 func makePartners(path string, groups [][]uint64) error {
 	made := path + durable.Suffix
 	if err := os.Remove(made); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -123,7 +127,7 @@ func makePartners(path string, groups [][]uint64) error {
 	return durable.Replace(made, path)
 }
 
-// loadLocked makes what is in memory what is on disk. After an error it is as before.
+// loadLocked reads all that is on disk into memory. After an error memory is as before.
 func (p *partners) loadLocked() error {
 	groups, in, exact, last := map[uint64][]uint64{}, map[uint64][]uint64{}, map[string]uint64{}, uint64(0)
 	each := func(k, _ []byte) error { // in order
@@ -135,8 +139,8 @@ func (p *partners) loadLocked() error {
 		last = e.group
 		return nil
 	}
-	if p.db != nil {
-		err := p.db.View(func(tx *bolt.Tx) error { return tx.Bucket(bucketGroups).ForEach(each) })
+	if p.mu.db != nil {
+		err := p.mu.db.View(func(tx *bolt.Tx) error { return tx.Bucket(bucketGroups).ForEach(each) })
 		if err != nil {
 			return err
 		}
@@ -150,8 +154,10 @@ func (p *partners) loadLocked() error {
 
 // close closes the database, if it was opened.
 func (p *partners) close() error {
-	if p.db == nil {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mu.db == nil {
 		return nil
 	}
-	return p.db.Close()
+	return p.mu.db.Close()
 }

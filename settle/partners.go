@@ -1,4 +1,4 @@
-package snapshot
+package settle
 
 import (
 	"encoding/binary"
@@ -9,47 +9,48 @@ import (
 	"sync"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/ladle-dev/ladle/hardlink"
 )
 
-// partners is which snapshots may share inodes: they settled, or one is a copy from
-// the other. A view that showed two partners would show hard links that are in
-// neither. Chains have no partners; merges can.
+// partners is which snapshots share inodes, or may.
 //
-// They are kept as groups: any two snapshots of a group are partners. The snapshots
-// that share one inode are a group, and it takes one entry more, in memory and on
-// disk, when another one comes to share the inode. A group is made for a pair that no
-// other has, with at most two entries for each of these, and dropped with the last
-// such pair.
+// They are stored as groups: any two snapshots of a group are partners. The snapshots
+// that share one inode are a group, and when another one comes to share the inode that
+// takes one entry more, in memory and on disk. A group is made for a pair that is in no
+// other group, with at most two entries for each such pair, and deleted with the last
+// pair that is in no other.
 type partners struct {
 	file string
-	db   *bolt.DB // nil until there is something to keep
 	mu   struct {
 		sync.Mutex
-		// groups are the members of each group, sorted, by its number, and in
-		// are the groups of each member. Both are as on disk.
+		db *bolt.DB // nil until there is something to store
+		// groups is, by number of a group, its members, sorted; in is, by member,
+		// its groups.
+		//
+		// INVARIANT: both are as in db, but while a method that needs mu runs.
 		groups map[uint64][]uint64
 		in     map[uint64][]uint64
-		// exact is a group that has these members and no other (groupKey).
-		exact map[string]uint64
-		last  uint64 // that a group was given as its number
+		exact  map[string]uint64 // by groupKey of members: a group of these and no others
+		last   uint64            // the highest number that was given to a group
 	}
 }
 
-// groupEntry says that a snapshot is in a group. It is a key of bucketGroups, two
-// big-endian numbers of 64 bits, with no value.
+// groupEntry says that a snapshot is in a group. On disk it is a key of bucketGroups: both
+// numbers in 64 bits, big-endian. There is no value.
 type groupEntry struct{ group, member uint64 }
 
 // bucketGroups has the version of the format in its name.
 var bucketGroups = []byte("groups 1")
 
-// addLocked makes entries, on disk when it returns nil.
+// addLocked adds entries. They are on disk when it returns nil.
 func (p *partners) addLocked(entries []groupEntry) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	err := p.needLocked()
+	err := p.openDBLocked()
 	if err == nil {
-		err = p.db.Update(func(tx *bolt.Tx) error { return putEntries(tx, entries) })
+		err = p.mu.db.Update(func(tx *bolt.Tx) error { return putEntries(tx, entries) })
 	}
 	if err != nil {
 		return fmt.Errorf("partners of snapshots: %w", err)
@@ -69,11 +70,11 @@ func putEntries(tx *bolt.Tx, entries []groupEntry) error {
 	return nil
 }
 
-// enterLocked notes an entry that is on disk.
+// enterLocked adds an entry that is on disk to what is in memory.
 func (p *partners) enterLocked(e groupEntry) {
 	before := p.mu.groups[e.group]
-	at, there := slices.BinarySearch(before, e.member)
-	if there {
+	at, found := slices.BinarySearch(before, e.member)
+	if found {
 		return
 	}
 	if p.mu.exact[groupKey(before)] == e.group {
@@ -85,8 +86,8 @@ func (p *partners) enterLocked(e groupEntry) {
 	p.mu.last = max(p.mu.last, e.group)
 }
 
-// newGroupLocked returns the entries of a group that is to be made. It takes its
-// number before it is on disk: numbers can be left out.
+// newGroupLocked returns the entries of a group that is to be added. Its number is used up
+// even if it is not.
 func (p *partners) newGroupLocked(members ...uint64) (entries []groupEntry) {
 	p.mu.last++
 	for _, id := range members {
@@ -99,8 +100,7 @@ func (e groupEntry) key() []byte {
 	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, e.group), e.member)
 }
 
-// groupKey returns what two groups have in common that have the same members,
-// which are sorted.
+// groupKey returns a string that is equal for equal lists of members, which are sorted.
 func groupKey(members []uint64) string {
 	var k []byte
 	for _, id := range members {
@@ -109,9 +109,9 @@ func groupKey(members []uint64) string {
 	return string(k)
 }
 
-// settled makes a a partner of each of others, which share one inode: any two of
-// them are partners. It is on disk when settled returns nil.
-func (p *partners) settled(a uint64, others []uint64) error {
+// addSettled makes a a partner of each of others, all of which have one inode, so that any
+// two of them are partners already. That is on disk when it returns nil.
+func (p *partners) addSettled(a uint64, others []uint64) error {
 	others = slices.Sorted(slices.Values(others))
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -125,9 +125,9 @@ func (p *partners) settled(a uint64, others []uint64) error {
 	return p.addLocked(p.newGroupLocked(append(missing, a)...))
 }
 
-// missingLocked returns those of others, which are sorted, that are no partners of
-// a. The group that a came into last is looked at first: a member settles file by
-// file, and most of its files are those of the same others.
+// missingLocked returns those of others, which are sorted, that are no partners of a. The
+// group that a was added to last is looked at first: a member settles file by file, and
+// most of its files are equal to files of the same others.
 func (p *partners) missingLocked(a uint64, others []uint64) []uint64 {
 	missing := slices.DeleteFunc(slices.Clone(others), func(id uint64) bool { return id == a })
 	for _, group := range slices.Backward(p.mu.in[a]) {
@@ -139,46 +139,46 @@ func (p *partners) missingLocked(a uint64, others []uint64) []uint64 {
 	return missing
 }
 
-// copied makes a, which has links to files of each of from, a partner of these.
-// Unless no file that was linked had another name (alone), it is also a partner of
-// all partners of theirs. It is on disk when copied returns nil.
-func (p *partners) copied(a uint64, from sources, alone bool) error {
+// addCopy makes the copy a a partner of the snapshots that it has files of, and of their
+// partners unless it has no file in common with these (Copied.Single). That is on disk
+// when it returns nil.
+func (p *partners) addCopy(a uint64, c Copied) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var entries []groupEntry
-	for _, id := range from.list() {
-		if !alone {
+	for _, id := range c.From.List() {
+		if !c.Single {
 			for _, group := range p.mu.in[id] {
 				entries = append(entries, groupEntry{group, a})
 			}
 		}
-		if (alone || len(p.mu.in[id]) == 0) && len(p.missingLocked(a, []uint64{id})) > 0 {
+		if (c.Single || len(p.mu.in[id]) == 0) && len(p.missingLocked(a, []uint64{id})) > 0 {
 			entries = append(entries, p.newGroupLocked(id, a)...)
 		}
 	}
 	return p.addLocked(slices.DeleteFunc(entries, func(e groupEntry) bool {
-		_, there := slices.BinarySearch(p.mu.groups[e.group], e.member)
-		return there
+		_, found := slices.BinarySearch(p.mu.groups[e.group], e.member)
+		return found
 	}))
 }
 
-// of returns the partners of members. Those of members that are not known are all
+// of returns the partners of members. If members are not known it returns all snapshots
 // that have partners.
-func (p *partners) of(members sources) sources {
+func (p *partners) of(members hardlink.Sources) hardlink.Sources {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	all := sources{}
-	if !members.known() {
+	all := hardlink.Sources{}
+	if !members.Known() {
 		for a := range p.mu.in {
 			all[a] = true
 		}
 		return all
 	}
-	foundBy := map[uint64]uint64{} // groups, and the first of members in each
+	foundBy := map[uint64]uint64{} // by group: the first of members that is in it
 	for a := range members {
 		for _, group := range p.mu.in[a] {
 			if first, found := foundBy[group]; found {
-				all[first] = true // it is a's partner
+				all[first] = true // it is a partner of a
 				continue
 			}
 			foundBy[group] = a
@@ -192,48 +192,43 @@ func (p *partners) of(members sources) sources {
 	return all
 }
 
-// any reports whether there are partners.
-func (p *partners) any() bool {
+// gone returns the snapshots that have partners and do not exist.
+func (p *partners) gone(exist hardlink.Sources) hardlink.Sources {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.mu.groups) > 0
-}
-
-// gone returns those that have partners for which there is false.
-func (p *partners) gone(there func(id uint64) bool) sources {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	gone := sources{}
+	gone := hardlink.Sources{}
 	for id := range p.mu.in {
-		if !there(id) {
+		if !exist.Has(id) {
 			gone[id] = true
 		}
 	}
 	return gone
 }
 
-// forget takes snapshots out of all groups, and drops the groups of which nothing is
-// left that others do not say. After an error nothing is forgotten.
-func (p *partners) forget(gone sources) error {
+// forget removes snapshots from all groups, and deletes the groups in which all pairs
+// that are left are in other groups, too. After an error nothing is changed.
+func (p *partners) forget(gone hardlink.Sources) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	touched := sources{}
+	touched := map[uint64]bool{} // groups
 	for id := range gone {
-		maps.Copy(touched, sourcesOf(p.mu.in[id]...))
+		for _, group := range p.mu.in[id] {
+			touched[group] = true
+		}
 	}
 	if len(touched) == 0 {
 		return nil
 	}
 	var drop []groupEntry
-	for _, group := range touched.list() {
-		drop = append(drop, p.leaveLocked(group, gone)...)
+	for _, group := range slices.Sorted(maps.Keys(touched)) {
+		drop = append(drop, p.removeLocked(group, gone)...)
 	}
-	for _, group := range touched.list() {
+	for _, group := range slices.Sorted(maps.Keys(touched)) {
 		if p.isCoveredLocked(group) {
-			drop = append(drop, p.leaveLocked(group, sourcesOf(p.mu.groups[group]...))...)
+			drop = append(drop, p.removeLocked(group, hardlink.SourcesOf(p.mu.groups[group]...))...)
 		}
 	}
-	err := p.db.Update(func(tx *bolt.Tx) error {
+	err := p.mu.db.Update(func(tx *bolt.Tx) error {
 		for _, e := range drop {
 			if err := tx.Bucket(bucketGroups).Delete(e.key()); err != nil {
 				return err
@@ -247,9 +242,9 @@ func (p *partners) forget(gone sources) error {
 	return errors.Join(err, p.loadLocked())
 }
 
-// leaveLocked takes members out of a group, in memory, and returns what that is on
-// disk.
-func (p *partners) leaveLocked(group uint64, members sources) (entries []groupEntry) {
+// removeLocked removes members from a group in memory, and returns the entries that are to
+// be deleted on disk for that.
+func (p *partners) removeLocked(group uint64, members hardlink.Sources) (entries []groupEntry) {
 	var left []uint64
 	for _, id := range p.mu.groups[group] {
 		if !members[id] {
@@ -263,8 +258,8 @@ func (p *partners) leaveLocked(group uint64, members sources) (entries []groupEn
 	return entries
 }
 
-// isCoveredLocked reports whether all members of a group are partners by other groups,
-// too, as those of a group of one are.
+// isCoveredLocked reports whether all pairs of members of a group are in other groups, too.
+// In a group of one member there are no pairs.
 func (p *partners) isCoveredLocked(group uint64) bool {
 	members := p.mu.groups[group]
 	for i, a := range members {
@@ -282,10 +277,10 @@ func (p *partners) isCoveredLocked(group uint64) bool {
 	return true
 }
 
-// without takes those of some, which it changes, that are in sorted away.
+// without returns those of some that are not in sorted. It changes some.
 func without(some, sorted []uint64) []uint64 {
 	return slices.DeleteFunc(some, func(id uint64) bool {
-		_, there := slices.BinarySearch(sorted, id)
-		return there
+		_, found := slices.BinarySearch(sorted, id)
+		return found
 	})
 }
