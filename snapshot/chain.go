@@ -14,7 +14,7 @@ import (
 
 // link is one committed snapshot of a chain.
 type link struct {
-	id     string
+	id     number
 	layer  store.ID // of a remote snapshot
 	remote bool
 	stack  *stack // of a merge
@@ -41,11 +41,11 @@ func readLink(ctx context.Context, name string) (l link, parent string, err erro
 	if err != nil {
 		return link{}, "", err
 	}
-	l, err = linkOf(id, info)
+	l, err = linkOf(numberOf(id), info)
 	return l, info.Parent, err
 }
 
-func linkOf(id string, info snapshots.Info) (l link, err error) {
+func linkOf(id number, info snapshots.Info) (l link, err error) {
 	l.id = id
 	l.layer, l.remote = layerOf(info)
 	l.stack, err = stackOf(info)
@@ -88,10 +88,11 @@ func bottom(chain []link) []store.ID {
 // lower is one lowerdir: a tree, or if that is over no layers a directory.
 type lower struct {
 	tree store.Spec
-	// id is of the snapshot whose directory it is in, and part which one
-	// there; empty: the upper directory. In the stack of a merge an empty id
-	// stands for the merge itself.
-	id, part string
+	// id is of the snapshot that has the directory, and part the directory's name
+	// there; empty: the upper directory. In the stack of a merge no id stands for
+	// the merge itself.
+	id   number
+	part string
 	// diff is the name of a clean diff, if it is one that was made.
 	diff string
 	// of are the snapshots of which a clean diff or a part has inodes. It is
@@ -112,7 +113,7 @@ func (l lower) sources() hardlink.Sources {
 	case l.isMade():
 		return l.of
 	}
-	return hardlink.SourcesOf(numberOf(l.id))
+	return hardlink.SourcesOf(uint64(l.id))
 }
 
 // sourcesIn returns the snapshots of which lowers show inodes.

@@ -24,7 +24,7 @@ func (s *Snapshotter) Commit(ctx context.Context, name, key string, opts ...snap
 		return err
 	}
 	defer s.lock(key)()
-	var id string
+	var id number
 	labels, err := s.commitLabels(ctx, key, info.Labels)
 	if err != nil {
 		return fmt.Errorf("commit snapshot %q: %w", key, err)
@@ -34,11 +34,12 @@ func (s *Snapshotter) Commit(ctx context.Context, name, key string, opts ...snap
 		if err := checkParent(ctx, key, info.Parent); err != nil {
 			return fmt.Errorf("commit snapshot %q: %w", key, err)
 		}
-		id, err = storage.CommitActive(ctx, key, name, snapshots.Usage{},
+		stored, err := storage.CommitActive(ctx, key, name, snapshots.Usage{},
 			snapshots.WithLabels(labels), snapshots.WithParent(info.Parent))
 		if err != nil {
 			return fmt.Errorf("commit snapshot %q: %w", key, err)
 		}
+		id = numberOf(stored)
 		s.known.add(name)
 		return nil
 	})
@@ -47,7 +48,7 @@ func (s *Snapshotter) Commit(ctx context.Context, name, key string, opts ...snap
 	}
 	s.passing.replace(key, nil)
 	s.release(ctx, id)
-	s.sharing.End(numberOf(id))
+	s.sharing.End(uint64(id))
 	return nil
 }
 
@@ -99,8 +100,8 @@ func (s *Snapshotter) isBare(ctx context.Context, u usable) bool {
 
 // release gives back the trees of a snapshot that is no longer usable. That
 // cannot be undone, so an error is only logged. The caller has locked the key.
-func (s *Snapshotter) release(ctx context.Context, id string) {
-	s.releaseTrees(ctx, s.owner(id))
+func (s *Snapshotter) release(ctx context.Context, id number) {
+	s.releaseTrees(ctx, s.ownerOf(id))
 }
 
 func (s *Snapshotter) releaseTrees(ctx context.Context, owner string) {

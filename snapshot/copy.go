@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/mount"
@@ -85,8 +84,8 @@ func (s *Snapshotter) makeCopy(ctx context.Context, parent string, source []lowe
 		return made, err
 	}
 	pin.add(shown)
-	number := fmt.Sprint(s.diffs.next())
-	owner := s.owner("copy-" + number)
+	call := fmt.Sprint(s.diffs.next())
+	owner := s.owner("copy-" + call)
 	defer s.releaseTrees(ctx, owner)
 	slices.Reverse(below)
 	c := merge.Copying{CopyRequest: r, Lazy: func(i int) bool { return source[len(source)-1-i].isTree() }}
@@ -113,7 +112,7 @@ func (s *Snapshotter) makeCopy(ctx context.Context, parent string, source []lowe
 		return made, fmt.Errorf("%w: %w", err, merge.ErrCopy)
 	}
 	defer done()
-	made = madeCopy{"c" + number, copied}
+	made = madeCopy{"c" + call, copied}
 	pin.addDiff(made.name)
 	if err := os.RemoveAll(s.diffDir(made.name)); err != nil { // an earlier process's
 		return made, err
@@ -143,7 +142,7 @@ func (m madeCopy) label() string {
 		fields[0] = labelSingle
 	}
 	for _, id := range m.From.List() {
-		fields = append(fields, itoa(id))
+		fields = append(fields, number(id).String())
 	}
 	return strings.Join(fields, " ")
 }
@@ -160,11 +159,11 @@ func copiedFrom(info snapshots.Info) (*settle.Copied, error) {
 			copied.Single = field == labelSingle
 			continue
 		}
-		id, err := strconv.ParseUint(field, 10, 64)
+		id, err := parseNumber(field)
 		if err != nil {
 			return nil, fmt.Errorf("label %s of snapshot %q: %w: %w", merge.CopiedLabel, info.Name, errdefs.ErrDataLoss, err)
 		}
-		copied.From[id] = true
+		copied.From[uint64(id)] = true
 	}
 	return copied, nil
 }

@@ -83,7 +83,7 @@ func TestPrepareWaitsForLinks(t *testing.T) {
 	s := newCopying(t)
 	s.commit("builder", "", "out/one")
 	s.commit("other", "", "other")
-	linking := settle.Linking{From: hardlink.SourcesOf(numberOf(idOfKey(t, s.Snapshotter, "builder")))}
+	linking := settle.Linking{From: hardlink.SourcesOf(uint64(idOfKey(t, s.Snapshotter, "builder")))}
 	_, done, err := s.sharing.Link(linking)
 	must(t, err)
 	mustPrepare(t, s.Snapshotter, "beside", "other")

@@ -240,7 +240,7 @@ func (s *Snapshotter) lowerDir(l lower) string {
 	case l.diff != "":
 		return s.diffDir(l.diff)
 	case l.part != "":
-		return filepath.Join(s.dir, l.id, l.part)
+		return filepath.Join(s.dir, l.id.String(), l.part)
 	default:
 		return s.upper(l.id)
 	}

@@ -78,7 +78,7 @@ func noStrays(t testing.TB, s *Snapshotter) {
 			if err != nil {
 				return err
 			}
-			above := slices.ContainsFunc(usable{id: id, kind: info.Kind, chain: chain, stack: st}.lowers(), lower.isTree)
+			above := slices.ContainsFunc(usable{id: numberOf(id), kind: info.Kind, chain: chain, stack: st}.lowers(), lower.isTree)
 			if info.Kind != snapshots.KindCommitted && above {
 				owners = append(owners, s.owner(id))
 			}
@@ -90,8 +90,8 @@ func noStrays(t testing.TB, s *Snapshotter) {
 		t.Fatal(err)
 	}
 	for id := range used.ids { // of removed snapshots
-		if !slices.Contains(dirs, id) {
-			dirs = append(dirs, id)
+		if !slices.Contains(dirs, id.String()) {
+			dirs = append(dirs, id.String())
 		}
 	}
 	entries, err := os.ReadDir(s.dir)
@@ -204,7 +204,7 @@ func files(t testing.TB, mounts []mount.Mount) map[string]string {
 }
 
 // idOfKey returns the number of a snapshot.
-func idOfKey(t testing.TB, s *Snapshotter, key string) string {
+func idOfKey(t testing.TB, s *Snapshotter, key string) number {
 	t.Helper()
 	var id string
 	err := s.meta.WithTransaction(t.Context(), false, func(ctx context.Context) (err error) {
@@ -214,7 +214,7 @@ func idOfKey(t testing.TB, s *Snapshotter, key string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return id
+	return numberOf(id)
 }
 
 // idsOf returns the layers at the given places of names.

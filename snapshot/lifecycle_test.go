@@ -28,7 +28,7 @@ func TestRemoveReleasesTrees(t *testing.T) {
 	if _, err := s.Prepare(t.Context(), "active", c.top); err != nil {
 		t.Fatal(err)
 	}
-	owner := "ladle/" + c.id(t, "active")
+	owner := "ladle/" + c.id(t, "active").String()
 	if err := s.Remove(t.Context(), "active"); err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func TestRemoveDefersDeletion(t *testing.T) {
 	if err := s.Remove(t.Context(), "local"); err != nil {
 		t.Fatal(err)
 	}
-	dir := filepath.Join(s.dir, id)
+	dir := filepath.Join(s.dir, id.String())
 	if _, err := os.Stat(dir); err != nil {
 		t.Errorf("deleted at once: %v", err)
 	}

@@ -20,10 +20,9 @@ type pair struct {
 	// name is the numbers of the two snapshots, "0" for none: no two pairs
 	// ever have the same.
 	name         string
-	ids          [2]string // lower, upper; empty for none
-	lower, upper []lower   // what their views show, the lowest first
-	base         []lower   // lower, in fewer trees
-	apart        bool      // it must share no inode with anything (apart.go)
+	lower, upper []lower // what their views show, the lowest first
+	base         []lower // lower, in fewer trees
+	apart        bool    // it must share no inode with anything (apart.go)
 }
 
 // prepareMerge makes an active snapshot that shows, above parent, the clean
@@ -106,7 +105,7 @@ func readFound(ctx context.Context, keys []merge.Keys, all map[string]found) ([]
 			continue
 		}
 		below, above := all[k.Lower], all[k.Upper]
-		p := pair{ids: [2]string{below.id, above.id}, name: number(below.id) + "-" + number(above.id)}
+		p := pair{name: fmt.Sprintf("%v-%v", below.id, above.id)}
 		chain, err := known.read(ctx, below.key)
 		if err != nil {
 			return nil, err
@@ -122,13 +121,6 @@ func readFound(ctx context.Context, keys []merge.Keys, all map[string]found) ([]
 		pairs = append(pairs, p)
 	}
 	return pairs, nil
-}
-
-func number(id string) string {
-	if id == "" {
-		return "0"
-	}
-	return id
 }
 
 // parallelDiffs bounds the clean diffs that one merge has made at once.

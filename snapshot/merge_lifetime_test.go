@@ -32,7 +32,7 @@ func TestMergeOutlivesItsInputs(t *testing.T) {
 	if a, b := viewLayers(t, first), viewLayers(t, second); !slices.Equal(a, b) {
 		t.Errorf("the clean diff was made twice: %v, %v", a, b)
 	}
-	diff := s.diffDir(number(idOfKey(t, s, "a")) + "-" + idOfKey(t, s, "b"))
+	diff := s.diffDir(fmt.Sprintf("%v-%v", idOfKey(t, s, "a"), idOfKey(t, s, "b")))
 	cID := idOfKey(t, s, "c")
 	remove := func(keys ...string) {
 		t.Helper()
@@ -283,7 +283,7 @@ func BenchmarkMerge(b *testing.B) {
 				for b.Loop() {
 					if !known {
 						s.diffs.keep(func(string) bool { return false })
-						if err := os.RemoveAll(s.diffDir(idOfKey(b, s, "copy") + "-" + idOfKey(b, s, "over"))); err != nil {
+						if err := os.RemoveAll(s.diffDir(fmt.Sprintf("%v-%v", idOfKey(b, s, "copy"), idOfKey(b, s, "over")))); err != nil {
 							b.Fatal(err)
 						}
 					}

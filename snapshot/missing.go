@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -26,7 +25,7 @@ func (s *Snapshotter) checkDirs(u usable) error {
 	for _, dir := range dirs {
 		_, err := os.Lstat(dir)
 		if errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("snapshot %s has lost %s, and must be removed and made again: %w", s.owner(u.id), dir, errdefs.ErrDataLoss)
+			return fmt.Errorf("snapshot %s has lost %s, and must be removed and made again: %w", s.ownerOf(u.id), dir, errdefs.ErrDataLoss)
 		}
 		if err != nil {
 			return err
@@ -45,7 +44,7 @@ func (s *Snapshotter) hasDirectories() (bool, error) {
 		}
 		for _, e := range entries {
 			id, _, _ := strings.Cut(e.Name(), "-")
-			if _, err := strconv.ParseUint(id, 10, 64); err == nil && e.Name() != emptyDiff {
+			if _, err := parseNumber(id); err == nil && e.Name() != emptyDiff {
 				return true, nil
 			}
 		}

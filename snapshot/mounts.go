@@ -44,7 +44,7 @@ func (s *Snapshotter) Mounts(ctx context.Context, key string) (_ []mount.Mount, 
 
 // usable is a snapshot that can be mounted: active or a view.
 type usable struct {
-	id    string
+	id    number
 	kind  snapshots.Kind
 	chain []link
 	stack *stack // of a merge
@@ -87,7 +87,7 @@ func readUsable(ctx context.Context, key string) (usable, error) {
 	}
 	copied, err := copiedFrom(info)
 	_, orphan := info.Labels[orphanLabel]
-	return usable{id: id, kind: info.Kind, chain: chain, stack: stack, copied: copied, orphan: orphan}, err
+	return usable{id: numberOf(id), kind: info.Kind, chain: chain, stack: stack, copied: copied, orphan: orphan}, err
 }
 
 // mountLowers mounts the trees that u needs and returns its lowerdirs, the
@@ -112,7 +112,7 @@ func (s *Snapshotter) mountLowersBy(ctx context.Context, u usable, mount func(co
 			continue
 		}
 		group.Go(func() error {
-			tree, err := mount(mountCtx, s.owner(u.id), l.tree)
+			tree, err := mount(mountCtx, s.ownerOf(u.id), l.tree)
 			if err == nil {
 				dirs[i], err = s.beside(mountCtx, tree)
 			}
@@ -120,7 +120,7 @@ func (s *Snapshotter) mountLowersBy(ctx context.Context, u usable, mount func(co
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return nil, fmt.Errorf("layers of snapshot %s: %w: %w", s.owner(u.id), errdefs.ErrUnavailable, err)
+		return nil, fmt.Errorf("layers of snapshot %s: %w: %w", s.ownerOf(u.id), errdefs.ErrUnavailable, err)
 	}
 	return dirs, nil
 }

@@ -147,7 +147,7 @@ func commitFiles(t testing.TB, s snapshots.Snapshotter, name, parent string, fil
 	}
 }
 
-func (c *testChain) id(t *testing.T, key string) string {
+func (c *testChain) id(t *testing.T, key string) number {
 	t.Helper()
 	return idOfKey(t, c.s, key)
 }

@@ -22,8 +22,8 @@ func cutKey(key string) (space, name string, ok bool) {
 	if !ok {
 		return "", key, false
 	}
-	number, name, ok := strings.Cut(rest, "/")
-	if _, err := strconv.ParseUint(number, 10, 64); !ok || err != nil || space == "" {
+	count, name, ok := strings.Cut(rest, "/")
+	if _, err := strconv.ParseUint(count, 10, 64); !ok || err != nil || space == "" {
 		return "", key, false
 	}
 	return space, name, true
@@ -31,7 +31,8 @@ func cutKey(key string) (space, name string, ok bool) {
 
 // found is a snapshot that a client named.
 type found struct {
-	id, key string
+	id  number
+	key string
 }
 
 // find returns the committed snapshots that a client calls by names, if the
@@ -48,7 +49,7 @@ func (s *Snapshotter) find(ctx context.Context, caller string, names map[string]
 			return nil, err
 		}
 		switch {
-		case f.id == "":
+		case f.id == 0:
 			return nil, fmt.Errorf("snapshot %q of a merge: %w", name, errdefs.ErrNotFound)
 		case kind != snapshots.KindCommitted:
 			return nil, fmt.Errorf("snapshot %q of a merge is not committed: %w", name, errdefs.ErrFailedPrecondition)
@@ -68,8 +69,8 @@ func (s *Snapshotter) findOne(ctx context.Context, caller, name string) (newest 
 		if err != nil {
 			return found{}, 0, err
 		}
-		if isCalled(info, caller, name) && (newest.id == "" || newer(id, newest.id)) {
-			newest, kind = found{id, key}, info.Kind
+		if n := numberOf(id); isCalled(info, caller, name) && n > newest.id {
+			newest, kind = found{n, key}, info.Kind
 		}
 	}
 	return newest, kind, nil
@@ -88,12 +89,4 @@ func isCalled(info snapshots.Info, caller, name string) bool {
 	}
 	owner, own, spaced := cutKey(info.Name)
 	return spaced && owner == space && own == name
-}
-
-// newer compares numbers of snapshots.
-func newer(a, b string) bool {
-	if len(a) != len(b) {
-		return len(a) > len(b)
-	}
-	return a > b
 }

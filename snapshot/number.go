@@ -11,23 +11,35 @@ import (
 	"github.com/ladle-dev/ladle/metastore"
 )
 
-// numberOf returns the number of a snapshot from what containerd's
-// core/snapshots/storage has it as: in decimal, from 1 on. What is no number stands
-// for any snapshot.
-func numberOf(id string) uint64 {
-	n, err := strconv.ParseUint(id, 10, 64)
-	if err != nil {
-		return hardlink.Unknown
+// number identifies a snapshot of an endpoint. containerd's core/snapshots/storage gives
+// them out from 1 on, each once, and has them as strings in decimal. 0 stands for none.
+type number uint64
+
+// anySnapshot is pinned for directories of which it is not known which snapshots'
+// inodes they have.
+const anySnapshot number = hardlink.Unknown
+
+// String returns what the storage has a snapshot as, and the directory of one is called.
+func (n number) String() string { return strconv.FormatUint(uint64(n), 10) }
+
+// numberOf returns the number of a snapshot from what the storage has it as.
+func numberOf(id string) number {
+	n, err := parseNumber(id)
+	if err != nil { // which no version of the storage gives
+		return anySnapshot
 	}
 	return n
 }
 
-func itoa(id uint64) string { return strconv.FormatUint(id, 10) }
+func parseNumber(s string) (number, error) {
+	n, err := strconv.ParseUint(s, 10, 64)
+	return number(n), err
+}
 
 // listIDs returns all snapshots, and their numbers by key.
-func listIDs(ctx context.Context, meta *metastore.Store) ([]snapshots.Info, map[string]uint64, error) {
+func listIDs(ctx context.Context, meta *metastore.Store) ([]snapshots.Info, map[string]number, error) {
 	var infos []snapshots.Info
-	ids := map[string]uint64{}
+	ids := map[string]number{}
 	err := meta.WithTransaction(ctx, false, func(ctx context.Context) error {
 		keys, err := storage.IDMap(ctx)
 		if err != nil {

@@ -88,7 +88,7 @@ func (s *Snapshotter) readDiffs(ctx context.Context) error {
 			log.G(ctx).WithError(err).Warn("which snapshots a clean diff has files of cannot be read")
 			of = hardlink.SourcesOf(hardlink.Unknown)
 		}
-		if !of.Known() && used.diffs[name] == "" {
+		if !of.Known() && used.diffs[name] == 0 {
 			if err = os.RemoveAll(s.diffDir(name)); err == nil {
 				continue
 			}

@@ -35,7 +35,7 @@ func ofIsTrue(t testing.TB, s *Snapshotter) {
 		if st == nil {
 			continue
 		}
-		for _, l := range st.of(itoa(ids[info.Name])) {
+		for _, l := range st.of(ids[info.Name]) {
 			if l.isMade() && l.of.Known() {
 				lowers[s.lowerDir(l)] = l
 			}
@@ -66,7 +66,7 @@ func checkOf(t testing.TB, s *Snapshotter, dir string, of hardlink.Sources) {
 	t.Helper()
 	owners, gone := map[uint64][]uint64{}, false
 	for id := range of {
-		inodes, err := linksIn(s.upper(itoa(id)))
+		inodes, err := linksIn(s.upper(number(id)))
 		gone = gone || errors.Is(err, fs.ErrNotExist)
 		for ino := range inodes {
 			owners[ino] = append(owners[ino], id)

@@ -12,8 +12,8 @@ import (
 )
 
 // arePartners reports whether two snapshots are partners, by number.
-func arePartners(s *Snapshotter, a, b string) bool {
-	return s.sharing.MustBeApart(hardlink.SourcesOf(numberOf(a)), []hardlink.Sources{hardlink.SourcesOf(numberOf(b))})[0]
+func arePartners(s *Snapshotter, a, b number) bool {
+	return s.sharing.MustBeApart(hardlink.SourcesOf(uint64(a)), []hardlink.Sources{hardlink.SourcesOf(uint64(b))})[0]
 }
 
 // partnersFile is where an endpoint has the partners of snapshots.

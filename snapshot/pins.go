@@ -3,7 +3,6 @@ package snapshot
 import (
 	"sync"
 
-	"github.com/ladle-dev/ladle/hardlink"
 	"github.com/ladle-dev/ladle/store"
 )
 
@@ -15,7 +14,8 @@ type pins struct {
 		sync.Mutex
 		// ids are of snapshots with a directory, diffs are names of clean
 		// diffs. No count is zero.
-		ids, diffs map[string]int
+		ids   map[number]int
+		diffs map[string]int
 	}
 }
 
@@ -23,7 +23,7 @@ type pins struct {
 type pinned struct {
 	pins   *pins
 	claims *Claims
-	ids    []string
+	ids    []number
 	diffs  []string
 	layers []store.ID
 }
@@ -32,7 +32,7 @@ func (p *pinned) add(lowers []lower) {
 	p.pins.mu.Lock()
 	defer p.pins.mu.Unlock()
 	for _, l := range lowers {
-		if l.id != "" {
+		if l.id != 0 {
 			p.ids = append(p.ids, l.id)
 			p.pins.mu.ids[l.id]++
 		}
@@ -40,8 +40,8 @@ func (p *pinned) add(lowers []lower) {
 			p.addDiffLocked(l.diff)
 		}
 		for id := range l.of { // they stay partners of others
-			p.ids = append(p.ids, itoa(id))
-			p.pins.mu.ids[itoa(id)]++
+			p.ids = append(p.ids, number(id))
+			p.pins.mu.ids[number(id)]++
 		}
 		for _, layer := range l.tree.All() {
 			p.layers = append(p.layers, layer)
@@ -76,7 +76,7 @@ func (p *pinned) release() {
 	p.ids, p.diffs, p.layers = nil, nil, nil
 }
 
-func (p *pins) hasID(id string) bool {
+func (p *pins) hasID(id number) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.mu.ids[id] > 0
@@ -84,7 +84,7 @@ func (p *pins) hasID(id string) bool {
 
 // mayHave reports whether a call in progress has pinned a directory that has inodes of the
 // snapshot id, or may have.
-func (p *pins) mayHave(id uint64) bool { return p.hasID(itoa(id)) || p.hasID(itoa(hardlink.Unknown)) }
+func (p *pins) mayHave(id number) bool { return p.hasID(id) || p.hasID(anySnapshot) }
 
 func (p *pins) hasDiff(name string) bool {
 	p.mu.Lock()

@@ -111,7 +111,7 @@ func (s *Snapshotter) create(ctx context.Context, m making) ([]mount.Mount, erro
 	}
 	lowerdirs, err := s.mountLowers(ctx, u)
 	if err == nil && m.kind == snapshots.KindActive {
-		err = errors.Join(s.setOwner(u, lowerdirs), s.sharing.WaitLinked(ctx, numberOf(u.id)))
+		err = errors.Join(s.setOwner(u, lowerdirs), s.sharing.WaitLinked(ctx, uint64(u.id)))
 	}
 	if err != nil {
 		// The caller's context may be why it failed.
@@ -165,7 +165,7 @@ func (s *Snapshotter) storeMade(ctx context.Context, m making) (u usable, err er
 		if err != nil {
 			return err
 		}
-		u = usable{id: made.ID, kind: m.kind, chain: chain, stack: m.stack, orphan: m.orphan}
+		u = usable{id: numberOf(made.ID), kind: m.kind, chain: chain, stack: m.stack, orphan: m.orphan}
 		if m.copied != nil {
 			u.copied = &m.copied.Copied
 		}
@@ -202,7 +202,7 @@ func (s *Snapshotter) makeDir(u usable, copied *madeCopy) error {
 	if err == nil {
 		err = s.adopt(u.stack, dir)
 	}
-	final := filepath.Join(s.dir, u.id)
+	final := filepath.Join(s.dir, u.id.String())
 	if err == nil {
 		err = os.RemoveAll(final)
 	}

@@ -27,22 +27,24 @@ func (s *Snapshotter) Remove(ctx context.Context, key string) (err error) {
 
 // remove is Remove by a caller who has locked key.
 func (s *Snapshotter) remove(ctx context.Context, key string) error {
-	var id string
+	var id number
 	var info snapshots.Info
 	err := s.meta.WithTransaction(ctx, true, func(ctx context.Context) (err error) {
 		if _, info, _, err = storage.GetInfo(ctx, key); err != nil {
 			return err
 		}
-		if id, _, err = storage.Remove(ctx, key); err != nil {
+		stored, _, err := storage.Remove(ctx, key)
+		if err != nil {
 			return fmt.Errorf("remove snapshot %q: %w", key, err)
 		}
+		id = numberOf(stored)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
 	s.passing.replace(key, nil)
-	s.sharing.End(numberOf(id))
+	s.sharing.End(uint64(id))
 	for _, layer := range claimedBy(ctx, info) {
 		s.opts.Claims.drop(layer)
 	}
@@ -148,7 +150,8 @@ func (s *Snapshotter) strays(keys map[string]string, used uses) ([]string, error
 	var stray []string
 	for _, e := range entries {
 		name := e.Name()
-		if _, ok := keys[name]; ok || used.ids[name] != "" || s.pins.hasID(name) || name == treesLink || name == diffsName {
+		id, _ := parseNumber(name) // else 0, of which there is no snapshot
+		if _, ok := keys[name]; ok || used.ids[id] != 0 || s.pins.hasID(id) || name == treesLink || name == diffsName {
 			continue
 		}
 		stray = append(stray, filepath.Join(s.dir, name))
@@ -169,12 +172,12 @@ func (s *Snapshotter) strays(keys map[string]string, used uses) ([]string, error
 // isStrayDiff reports whether nobody stacks a clean diff, or could ask for it:
 // what is deleted is never being made again.
 func (s *Snapshotter) isStrayDiff(name string, keys map[string]string, used uses) bool {
-	if name == emptyDiff || used.diffs[name] != "" || s.pins.hasDiff(name) {
+	if name == emptyDiff || used.diffs[name] != 0 || s.pins.hasDiff(name) {
 		return false
 	}
 	below, above, _ := strings.Cut(strings.TrimSuffix(name, apartSuffix), "-")
 	for _, id := range []string{below, above} {
-		if _, ok := keys[id]; !ok && id != number("") {
+		if _, ok := keys[id]; !ok && id != number(0).String() {
 			return true
 		}
 	}

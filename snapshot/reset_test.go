@@ -89,7 +89,7 @@ func TestDirectoriesAfterAReset(t *testing.T) {
 			var names []string
 			for _, info := range infos {
 				names = append(names, info.Name)
-				if _, err := os.Lstat(s.upper(itoa(ids[info.Name]))); err != nil {
+				if _, err := os.Lstat(s.upper(ids[info.Name])); err != nil {
 					t.Errorf("snapshot %s: %v", info.Name, err)
 				}
 				st, err := stackOf(info)
@@ -97,7 +97,7 @@ func TestDirectoriesAfterAReset(t *testing.T) {
 				if st == nil {
 					continue
 				}
-				for _, lower := range st.of(itoa(ids[info.Name])) {
+				for _, lower := range st.of(ids[info.Name]) {
 					if _, err := os.Lstat(s.lowerDir(lower)); err != nil {
 						t.Errorf("in the stack of %s: %v", info.Name, err)
 					}

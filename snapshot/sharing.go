@@ -90,7 +90,7 @@ func (s *Snapshotter) views(ctx context.Context) (views []settle.View, err error
 
 // view returns what u shows, and whether programs may run in it.
 func (u usable) view() settle.View {
-	lowers, id := u.lowers(), numberOf(u.id)
+	lowers, id := u.lowers(), uint64(u.id)
 	v := settle.View{
 		ID: id, Dirs: append(dirsIn(lowers), id), Sources: sourcesIn(lowers),
 		Runs: u.kind == snapshots.KindActive && u.copied == nil, Merged: u.stack != nil,
@@ -104,8 +104,8 @@ func (u usable) view() settle.View {
 // dirsIn returns the snapshots of which the upper directories are among lowers.
 func dirsIn(lowers []lower) (ids []uint64) {
 	for _, l := range lowers {
-		if l.id != "" && l.part == "" {
-			ids = append(ids, numberOf(l.id))
+		if l.id != 0 && l.part == "" {
+			ids = append(ids, uint64(l.id))
 		}
 	}
 	return ids
@@ -126,12 +126,12 @@ func (s stored) List(ctx context.Context) (all []settle.Snapshot, err error) {
 	}
 	for _, info := range infos {
 		id := ids[info.Name]
-		l, err := linkOf(itoa(id), info)
+		l, err := linkOf(id, info)
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, settle.Snapshot{
-			ID: id, Parent: ids[info.Parent], Member: !l.remote && info.Kind == snapshots.KindCommitted,
+			ID: uint64(id), Parent: uint64(ids[info.Parent]), Member: !l.remote && info.Kind == snapshots.KindCommitted,
 			Dirs: dirsIn(l.lowers()), Sources: sourcesIn(l.lowers()),
 		})
 	}
@@ -139,10 +139,10 @@ func (s stored) List(ctx context.Context) (all []settle.Snapshot, err error) {
 }
 
 // Dir implements settle.Snapshots.
-func (s stored) Dir(id uint64) string { return upperDir(s.dir, itoa(id)) }
+func (s stored) Dir(id uint64) string { return upperDir(s.dir, number(id)) }
 
 // Pinned implements settle.Snapshots.
-func (s stored) Pinned(id uint64) bool { return s.pins.mayHave(id) }
+func (s stored) Pinned(id uint64) bool { return s.pins.mayHave(number(id)) }
 
 // Sync implements settle.Snapshots.
 func (s stored) Sync(ctx context.Context) error { return s.meta.Sync(ctx) }

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -109,7 +108,7 @@ func New(ctx context.Context, opts Options) (*Snapshotter, error) {
 
 		sweeping: make(chan struct{}, 1),
 	}
-	s.pins.mu.ids, s.pins.mu.diffs = map[string]int{}, map[string]int{}
+	s.pins.mu.ids, s.pins.mu.diffs = map[number]int{}, map[string]int{}
 	var err error
 	if err = s.makeDirs(); err != nil {
 		return nil, err
@@ -258,7 +257,7 @@ func (s *Snapshotter) skipNumbers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	used := func(id string) bool {
+	used := func(id number) bool {
 		return slices.ContainsFunc(entries, func(e os.DirEntry) bool { return isNewer(e.Name(), id) })
 	}
 	err = s.meta.WithTransaction(ctx, true, func(ctx context.Context) error {
@@ -270,7 +269,7 @@ func (s *Snapshotter) skipNumbers(ctx context.Context) error {
 			if _, _, err = storage.Remove(ctx, "next"); err != nil {
 				return err
 			}
-			if !used(made.ID) {
+			if !used(numberOf(made.ID)) {
 				return nil
 			}
 		}
@@ -282,9 +281,9 @@ func (s *Snapshotter) skipNumbers(ctx context.Context) error {
 }
 
 // isNewer reports whether name is a number, and larger than id.
-func isNewer(name, id string) bool {
-	_, err := strconv.ParseUint(name, 10, 64)
-	return err == nil && newer(name, id)
+func isNewer(name string, id number) bool {
+	n, err := parseNumber(name)
+	return err == nil && n > id
 }
 
 // Close closes the metadata. What is mounted stays mounted.
@@ -298,10 +297,15 @@ func (s *Snapshotter) lock(key string) (unlock func()) {
 	return func() { _ = s.keys.Unlock(key) } // it fails only for what is not locked
 }
 
-func (s *Snapshotter) upper(id string) string     { return upperDir(s.dir, id) }
-func (s *Snapshotter) work(id string) string      { return filepath.Join(s.dir, id, "work") }
-func (s *Snapshotter) usageFile(id string) string { return filepath.Join(s.dir, id, "usage") }
-func (s *Snapshotter) owner(id string) string     { return s.opts.Name + "/" + id }
+func (s *Snapshotter) upper(id number) string { return upperDir(s.dir, id) }
+func (s *Snapshotter) work(id number) string  { return filepath.Join(s.dir, id.String(), "work") }
+func (s *Snapshotter) usageFile(id number) string {
+	return filepath.Join(s.dir, id.String(), "usage")
+}
+
+// owner returns the owner of trees that are mounted for a snapshot or a call in progress.
+func (s *Snapshotter) owner(name string) string { return s.opts.Name + "/" + name }
+func (s *Snapshotter) ownerOf(id number) string { return s.owner(id.String()) }
 
 // upperDir returns the upper directory of a snapshot, where dir has those of all.
-func upperDir(dir, id string) string { return filepath.Join(dir, id, "fs") }
+func upperDir(dir string, id number) string { return filepath.Join(dir, id.String(), "fs") }

@@ -68,10 +68,10 @@ func isLong(lowers []lower, most, mostBytes int) bool {
 			bytes += len(":l/123456")
 		case l.diff != "":
 			bytes += len(":d/") + len(l.diff)
-		case l.id == "": // of the merge itself
+		case l.id == 0: // of the merge itself
 			bytes += len(":123456/") + len(l.part)
 		default:
-			bytes += len(":/") + len(l.id) + max(len(l.part), len("fs"))
+			bytes += len(":/") + len(l.id.String()) + max(len(l.part), len("fs"))
 		}
 	}
 	return len(lowers) > most || bytes > mostBytes
@@ -112,7 +112,7 @@ func (s *Snapshotter) adopt(st *stack, dir string) error {
 		return nil
 	}
 	for _, l := range st.lowers {
-		if l.part == "" || l.id != "" {
+		if l.part == "" || l.id != 0 {
 			continue
 		}
 		if err := os.Rename(s.diffDir(l.part), filepath.Join(dir, l.part)); err != nil {

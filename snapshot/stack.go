@@ -27,10 +27,10 @@ type stack struct {
 }
 
 // of returns the lowers of the merge id.
-func (s *stack) of(id string) []lower {
+func (s *stack) of(id number) []lower {
 	lowers := slices.Clone(s.lowers)
 	for i := range lowers {
-		if lowers[i].part != "" && lowers[i].id == "" {
+		if lowers[i].part != "" && lowers[i].id == 0 {
 			lowers[i].id = id
 		}
 	}
@@ -60,7 +60,7 @@ type storedStack struct {
 }
 
 type storedLower struct {
-	ID    string       `json:",omitempty"`
+	ID    number       `json:",string,omitempty"`
 	Part  string       `json:",omitempty"`
 	Diff  string       `json:",omitempty"`
 	Kind  store.Kind   `json:",omitempty"`

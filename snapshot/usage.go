@@ -21,13 +21,15 @@ import (
 // also takes what was made for its stack, and what only stacks still have of
 // snapshots that are removed; of several merges the oldest takes it.
 func (s *Snapshotter) Usage(ctx context.Context, key string) (snapshots.Usage, error) {
-	var id string
+	var id number
 	var info snapshots.Info
 	var extra []string
 	err := s.meta.WithTransaction(ctx, false, func(ctx context.Context) (err error) {
-		if id, info, _, err = storage.GetInfo(ctx, key); err != nil {
+		stored, found, _, err := storage.GetInfo(ctx, key)
+		if err != nil {
 			return err
 		}
+		id, info = numberOf(stored), found
 		extra, err = s.takenBy(ctx, id, info)
 		return err
 	})
@@ -41,7 +43,7 @@ func (s *Snapshotter) Usage(ctx context.Context, key string) (snapshots.Usage, e
 	for _, dir := range extra {
 		bytes, inodes, err := hardlink.Usage(ctx, dir)
 		if err != nil {
-			return snapshots.Usage{}, fmt.Errorf("usage of snapshot %s: %w", s.owner(id), err)
+			return snapshots.Usage{}, fmt.Errorf("usage of snapshot %s: %w", s.ownerOf(id), err)
 		}
 		usage.Size, usage.Inodes = usage.Size+bytes, usage.Inodes+inodes
 	}
@@ -50,7 +52,7 @@ func (s *Snapshotter) Usage(ctx context.Context, key string) (snapshots.Usage, e
 
 // takenBy returns the directories of its stack that a merge takes. It needs a
 // transaction.
-func (s *Snapshotter) takenBy(ctx context.Context, id string, info snapshots.Info) ([]string, error) {
+func (s *Snapshotter) takenBy(ctx context.Context, id number, info snapshots.Info) ([]string, error) {
 	st, err := stackOf(info)
 	if err != nil || st == nil {
 		return nil, err
@@ -65,7 +67,7 @@ func (s *Snapshotter) takenBy(ctx context.Context, id string, info snapshots.Inf
 	}
 	var dirs []string
 	for _, l := range st.of(id) {
-		_, there := keys[l.id]
+		_, there := keys[l.id.String()]
 		switch {
 		case l.isTree(), l.diff == emptyDiff:
 		case l.diff != "" && used.diffs[l.diff] == id,
@@ -78,7 +80,7 @@ func (s *Snapshotter) takenBy(ctx context.Context, id string, info snapshots.Inf
 }
 
 // ownUsage is the usage of a snapshot but for the stack of a merge.
-func (s *Snapshotter) ownUsage(ctx context.Context, id string, info snapshots.Info) (snapshots.Usage, error) {
+func (s *Snapshotter) ownUsage(ctx context.Context, id number, info snapshots.Info) (snapshots.Usage, error) {
 	if layer, remote := layerOf(info); remote {
 		return s.layerUsage(layer)
 	}
@@ -105,7 +107,7 @@ func (s *Snapshotter) layerUsage(id store.ID) (snapshots.Usage, error) {
 
 // committedUsage walks an upper directory once: what is committed does not
 // change any more.
-func (s *Snapshotter) committedUsage(ctx context.Context, id string) (snapshots.Usage, error) {
+func (s *Snapshotter) committedUsage(ctx context.Context, id number) (snapshots.Usage, error) {
 	var usage snapshots.Usage
 	if b, err := os.ReadFile(s.usageFile(id)); err == nil && json.Unmarshal(b, &usage) == nil {
 		return usage, nil
@@ -124,10 +126,10 @@ func (s *Snapshotter) committedUsage(ctx context.Context, id string) (snapshots.
 	return usage, nil
 }
 
-func (s *Snapshotter) walkUpper(ctx context.Context, id string) (snapshots.Usage, error) {
+func (s *Snapshotter) walkUpper(ctx context.Context, id number) (snapshots.Usage, error) {
 	usage, err := fs.DiskUsage(ctx, s.upper(id))
 	if err != nil {
-		return snapshots.Usage{}, fmt.Errorf("usage of snapshot %s: %w", s.owner(id), err)
+		return snapshots.Usage{}, fmt.Errorf("usage of snapshot %s: %w", s.ownerOf(id), err)
 	}
 	return snapshots.Usage(usage), nil
 }

@@ -11,17 +11,13 @@ import (
 // snapshots, by number, which may be removed, and clean diffs. The value is the
 // number of the oldest merge that has it.
 type uses struct {
-	ids, diffs map[string]string
+	ids   map[number]number
+	diffs map[string]number
 }
 
 // readUses needs a transaction.
 func readUses(ctx context.Context) (uses, error) {
-	used := uses{ids: map[string]string{}, diffs: map[string]string{}}
-	note := func(users map[string]string, used, by string) {
-		if old := users[used]; used != "" && (old == "" || newer(old, by)) {
-			users[used] = by
-		}
-	}
+	used := uses{ids: map[number]number{}, diffs: map[string]number{}}
 	var merges []string
 	err := storage.WalkInfo(ctx, func(_ context.Context, info snapshots.Info) error {
 		if info.Labels[stackLabel] != "" {
@@ -42,9 +38,20 @@ func readUses(ctx context.Context) (uses, error) {
 			return uses{}, err
 		}
 		for _, l := range st.lowers {
-			note(used.ids, l.id, id)
-			note(used.diffs, l.diff, id)
+			if l.id != 0 {
+				noteUse(used.ids, l.id, numberOf(id))
+			}
+			if l.diff != "" {
+				noteUse(used.diffs, l.diff, numberOf(id))
+			}
 		}
 	}
 	return used, nil
+}
+
+// noteUse notes that the merge by has a directory in its stack.
+func noteUse[K comparable](users map[K]number, dir K, by number) {
+	if oldest := users[dir]; oldest == 0 || oldest > by {
+		users[dir] = by
+	}
 }
