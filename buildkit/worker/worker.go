@@ -96,10 +96,13 @@ func (w *Worker) answers(ctx context.Context) error {
 }
 
 // args are buildkitd's flags, as docs/buildkit.md has them, and what a test
-// needs besides: state and socket of its own, the host's network, and nothing
-// collected unless the test asks for it.
+// needs besides: state and sockets of its own, the host's network, and nothing
+// collected unless the test asks for it. The socket for traces is
+// /run/buildkit/otel-grpc.sock by default: a buildkitd removes that of another one, and
+// ends with "address already in use" if both start at the same moment.
 func (w *Worker) args() []string {
-	args := []string{"--root", filepath.Join(w.Dir, "root"), "--addr", w.address, "--config", w.configFile()}
+	args := []string{"--root", filepath.Join(w.Dir, "root"), "--addr", w.address, "--config", w.configFile(),
+		"--otel-socket-path", filepath.Join(w.Dir, "otel.sock")}
 	if w.Containerd != "" {
 		// The namespace keeps blobs of workers on one containerd apart.
 		return append(args, "--oci-worker=false", "--containerd-worker=true", "--containerd-worker-addr="+w.Containerd,
