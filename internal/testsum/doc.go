@@ -1,7 +1,8 @@
 // Command testsum runs the tests of several modules and sums them up: a line
 // for each package, the output of what failed, and at the end how long each module
-// took, the ten tests that took longest, every test that was skipped, with the reason,
-// and the line "N passed, N failed, N skipped".
+// took, each test that failed with the lines in which it says why, the ten tests that
+// took longest, every test that was skipped, with the reason, and the line "N passed, N
+// failed, N skipped".
 //
 // Usage:
 //

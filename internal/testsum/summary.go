@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -18,7 +19,9 @@ type event struct {
 	Test       string
 	Output     string
 	Elapsed    float64 // seconds
-	Module     string  `json:"-"` // its directory, of the end of a module
+	// FailedBuild is the ImportPath of the build that failed, of the end of a package.
+	FailedBuild string
+	Module      string `json:"-"` // its directory, of the end of a module
 }
 
 // moduleEnded is the action of the event that ends a module. Its output is why the
@@ -35,6 +38,7 @@ type summary struct {
 
 	passed, failed int
 	skips          []skip
+	failures       failures
 	slowest        slowest
 	modules        []event           // the ends of modules
 	failedIn       map[string]bool   // by package
@@ -56,6 +60,7 @@ func (s *summary) add(e event) {
 		s.keep(n, e.Output)
 	case "build-output":
 		fmt.Fprint(s.out, e.Output)
+		s.keep(name{pkg: e.ImportPath}, e.Output)
 	case "pass", "fail", "skip":
 		s.end(n, e)
 	case moduleEnded:
@@ -85,17 +90,19 @@ func (s *summary) end(n name, e event) {
 	case e.Action == "skip":
 		s.skips = append(s.skips, skip{n, reason(lines)})
 	default:
-		s.fail(n.pkg)
+		s.fail(n, lines)
 		fmt.Fprint(s.out, strings.Join(lines, ""))
 	}
 }
 
-func (s *summary) fail(pkg string) {
+// fail counts a failed test or package with its output.
+func (s *summary) fail(n name, output []string) {
 	if s.failedIn == nil {
 		s.failedIn = map[string]bool{}
 	}
-	s.failedIn[pkg] = true
+	s.failedIn[n.pkg] = true
 	s.failed++
+	s.failures.add(n, output)
 }
 
 func (s *summary) endPackage(n name, e event, lines []string) {
@@ -107,24 +114,24 @@ func (s *summary) endPackage(n name, e event, lines []string) {
 	default:
 		// No test of it has failed if it does not build, or if one of
 		// them panicked: then the output of that one says why.
-		if s.unfinished(n.pkg) || !s.failedIn[n.pkg] {
-			s.fail(n.pkg)
+		rest := s.unfinished(n.pkg)
+		if len(rest) > 0 || !s.failedIn[n.pkg] {
+			s.fail(n, slices.Concat(s.output[name{pkg: e.FailedBuild}], rest, lines))
 		}
 		fmt.Fprint(s.out, strings.Join(lines, ""))
 	}
 }
 
-// unfinished prints and forgets what tests of pkg said that never ended.
-func (s *summary) unfinished(pkg string) bool {
-	found := false
+// unfinished prints, forgets and returns what tests of pkg said that never ended.
+func (s *summary) unfinished(pkg string) (all []string) {
 	for n, lines := range s.output {
 		if n.pkg == pkg {
-			found = true
+			all = append(all, lines...)
 			fmt.Fprint(s.out, strings.Join(lines, ""))
 			delete(s.output, n)
 		}
 	}
-	return found
+	return all
 }
 
 // endModule takes the end of a module. One whose tests could not be run has failed.
@@ -154,6 +161,7 @@ func (s *summary) finish() bool {
 	for _, m := range s.modules {
 		fmt.Fprintf(s.out, "  %7.1fs  %s\n", m.Elapsed, m.Module)
 	}
+	s.failures.print(s.out)
 	s.slowest.print(s.out)
 	unwanted := 0
 	if len(s.skips) > 0 {

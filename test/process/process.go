@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
@@ -94,7 +95,7 @@ func (p *Process) Ready(ctx context.Context, timeout time.Duration, check func(c
 		}
 		select {
 		case <-p.exited:
-			return fmt.Errorf("%s ended: %w\n%s", p.name, errors.Join(p.err, err), p.Log())
+			return fmt.Errorf("%s ended: %s: %w\n%s", p.name, lastWords(p.Log()), errors.Join(p.err, err), p.Log())
 		case <-ctx.Done():
 			return fmt.Errorf("%s is not ready: %w\n%s", p.name, errors.Join(ctx.Err(), err), p.Log())
 		case <-time.After(pollInterval):
@@ -144,6 +145,17 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Log is the end of the process's output.
 func (p *Process) Log() string { return LogTail(p.name, p.logFile) }
+
+// lastWords is the line in which a program says why it ends: the first one after its
+// last record, that is, a line with a level, as stack traces follow it; or that record.
+func lastWords(log string) string {
+	lines := strings.Split(strings.TrimSpace(log), "\n")
+	record := len(lines) - 1
+	for record > 0 && !strings.Contains(lines[record], "level=") {
+		record--
+	}
+	return lines[min(record+1, len(lines)-1)]
+}
 
 // LogTail is the end of the output of a process of that name, which may have
 // ended long ago.

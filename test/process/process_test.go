@@ -1,9 +1,12 @@
 package process_test
 
 import (
+	"context"
+	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ladle-dev/ladle/test/process"
 )
@@ -34,6 +37,26 @@ func TestStartAgain(t *testing.T) {
 		}
 		if end(); p.Running() {
 			t.Error("it runs on")
+		}
+	}
+}
+
+// The first line of the error says why a program ended, also if it logs before, and
+// prints a stack after.
+func TestReadyOfOneThatEnds(t *testing.T) {
+	for script, want := range map[string]string{
+		`echo 'level=info msg=begins'; echo 'why'; echo 'main.main()'; exit 3`: "sh ended: why: exit status 3",
+		`echo 'level=info msg=begins'; echo 'level=fatal msg=why'; exit 1`:     "sh ended: level=fatal msg=why: exit status 1",
+		`echo why; exit 1`: "sh ended: why: exit status 1",
+	} {
+		var p process.Process
+		err := p.Start(process.Options{Name: "sh", Log: filepath.Join(t.TempDir(), "log"), Argv: []string{"sh", "-c", script}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = p.Ready(t.Context(), time.Minute, func(context.Context) error { return errors.New("not yet") })
+		if err == nil || !strings.HasPrefix(err.Error(), want+"\n") {
+			t.Errorf("%s: %v, want %s", script, err, want)
 		}
 	}
 }
