@@ -8,12 +8,14 @@ import (
 	"github.com/containerd/continuity/fs"
 	"github.com/containerd/continuity/sysx"
 	"golang.org/x/sys/unix"
+
+	"github.com/ladle-dev/ladle/tree"
 )
 
 // copy creates path as a copy of n.From. If n.From has several links and was copied
 // before, path becomes a link to that copy, unless n is Single.
 func (m *maker) copy(path string, n *Node) error {
-	st, err := lstat(n.From)
+	st, err := tree.Lstat(n.From)
 	if err != nil {
 		return err
 	}
@@ -22,7 +24,7 @@ func (m *maker) copy(path string, n *Node) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if first := m.mu.copied[inodeOf(st)]; first != "" {
+	if first := m.mu.copied[tree.FileIDOf(st)]; first != "" {
 		if err := link(first, path); !errors.Is(err, unix.EMLINK) {
 			return err
 		}
@@ -30,7 +32,7 @@ func (m *maker) copy(path string, n *Node) error {
 	if err := m.copyOne(path, n.From, st); err != nil {
 		return err
 	}
-	m.mu.copied[inodeOf(st)] = path
+	m.mu.copied[tree.FileIDOf(st)] = path
 	return nil
 }
 

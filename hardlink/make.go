@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"github.com/ladle-dev/ladle/tree"
 )
 
 // Options say how a skeleton is made.
@@ -51,7 +53,7 @@ func Make(ctx context.Context, path string, root *Node, opts Options) (Made, err
 		return Made{}, err
 	}
 	m := maker{ctx: ctx, opts: opts, workers: make(chan struct{}, min(runtime.GOMAXPROCS(0), maxWorkers)-1)}
-	m.mu.copied = map[inode]string{}
+	m.mu.copied = map[tree.FileID]string{}
 	err = m.fill(dir, root)
 	for name, value := range opts.Marks {
 		err = errors.Join(err, m.setMark(dir, name, value))
@@ -80,11 +82,6 @@ func syncAll(dir string) error {
 	return os.NewSyscallError("syncfs", unix.Syncfs(int(f.Fd())))
 }
 
-// inode identifies a file on this host.
-type inode struct{ dev, ino uint64 }
-
-func inodeOf(st *unix.Stat_t) inode { return inode{st.Dev, st.Ino} }
-
 // maxWorkers bounds the directories that are filled concurrently: creating links is bound
 // by the CPU.
 const maxWorkers = 4
@@ -101,7 +98,7 @@ type maker struct {
 		sync.Mutex
 		// copied maps the inode of a source with several links to the path of
 		// its copy, which is complete.
-		copied map[inode]string
+		copied map[tree.FileID]string
 	}
 }
 
@@ -156,7 +153,7 @@ func setAttributes(dir string, n *Node) error {
 		if from == "" {
 			continue
 		}
-		st, err := lstat(from)
+		st, err := tree.Lstat(from)
 		if err != nil {
 			return err
 		}
@@ -168,7 +165,7 @@ func setAttributes(dir string, n *Node) error {
 	if times == "" {
 		return nil
 	}
-	st, err := lstat(times)
+	st, err := tree.Lstat(times)
 	if err != nil {
 		return err
 	}
@@ -245,14 +242,6 @@ func link(from, path string) error {
 		return &os.LinkError{Op: "link", Old: from, New: path, Err: err}
 	}
 	return nil
-}
-
-func lstat(path string) (*unix.Stat_t, error) {
-	var st unix.Stat_t
-	if err := unix.Lstat(path, &st); err != nil {
-		return nil, &os.PathError{Op: "lstat", Path: path, Err: err}
-	}
-	return &st, nil
 }
 
 func mknod(path string, mode uint32, device uint64) error {

@@ -6,7 +6,7 @@ import (
 	"io/fs"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
+	"github.com/ladle-dev/ladle/tree"
 )
 
 // chunkFiles is the number of files that are settled within one transaction of the index.
@@ -166,8 +166,7 @@ func (b *batch) refresh(f *file) (*record, error) {
 
 // isNameOf reports whether n still refers to the inode.
 func (b *batch) isNameOf(n name, ino uint64) bool {
-	var st unix.Stat_t
-	err := unix.Lstat(filepath.Join(b.opts.Members.Dir(n.member), n.path), &st)
+	st, err := tree.Lstat(filepath.Join(b.opts.Members.Dir(n.member), n.path))
 	return err == nil && st.Ino == ino
 }
 

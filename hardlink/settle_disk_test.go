@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ladle-dev/ladle/tree"
 )
 
 // Where extents can be shared, equal bytes are stored once whatever the
@@ -62,7 +64,7 @@ func TestSettleSharesExtents(t *testing.T) {
 
 func stat(t testing.TB, path string) unix.Stat_t {
 	t.Helper()
-	st, err := lstat(path)
+	st, err := tree.Lstat(path)
 	must(t, err)
 	return *st
 }

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ladle-dev/ladle/tree"
 )
 
 // members is the Members of a test, in directories by their numbers below root.
@@ -151,7 +153,7 @@ func (b *bed) listing(id uint64) (lines []string) {
 		if err != nil {
 			return err
 		}
-		st, err := lstat(path)
+		st, err := tree.Lstat(path)
 		if err != nil {
 			return err
 		}
@@ -205,7 +207,7 @@ func (b *bed) inodes(id uint64) map[uint64]bool {
 		if err != nil || !e.Type().IsRegular() {
 			return err
 		}
-		st, err := lstat(path)
+		st, err := tree.Lstat(path)
 		if err == nil {
 			all[st.Ino] = true
 		}
@@ -216,9 +218,9 @@ func (b *bed) inodes(id uint64) map[uint64]bool {
 
 func sameInode(t testing.TB, a, b string) bool {
 	t.Helper()
-	x, err := lstat(a)
+	x, err := tree.Lstat(a)
 	must(t, err)
-	y, err := lstat(b)
+	y, err := tree.Lstat(b)
 	must(t, err)
 	return x.Ino == y.Ino
 }

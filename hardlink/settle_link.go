@@ -7,6 +7,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ladle-dev/ladle/tree"
 )
 
 // linksPerHold bounds the links that are created within one call of Members.Hold.
@@ -96,10 +98,11 @@ func (b *batch) linkHeld(dirs openedDirs, links []*pair) (err error) {
 // no process has one of the files open for writing, which is possible if a client commits
 // a snapshot while a process still writes to it.
 func (b *batch) recheck(p *pair) (bool, error) {
-	var name, equal unix.Stat_t
-	if err := unix.Lstat(p.name.Name(), &name); err != nil {
-		return false, &os.PathError{Op: "lstat", Path: p.name.Name(), Err: err}
+	name, err := tree.Lstat(p.name.Name())
+	if err != nil {
+		return false, err
 	}
+	var equal unix.Stat_t
 	if err := unix.Fstat(p.equal.fd(), &equal); err != nil {
 		return false, &os.PathError{Op: "fstat", Path: p.equal.Name(), Err: err}
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ladle-dev/ladle/tree"
 )
 
 // A file comes to share the inode of an equal one, and of no other.
@@ -76,7 +78,7 @@ func TestSettleHashesWhenThereAreSeveral(t *testing.T) {
 				t.Errorf("file %d is linked to file %d: %v", i, j, linked)
 			}
 		}
-		st, err := lstat(paths[i])
+		st, err := tree.Lstat(paths[i])
 		must(t, err)
 		must(t, b.pool.view(func(x index) error {
 			if r := x.file(st.Ino); r == nil || r.content.hashed() != test.hashed {
@@ -195,9 +197,9 @@ func TestSettleDoesNotBelieveTheIndex(t *testing.T) {
 	})
 	t.Run("wrong", func(t *testing.T) {
 		must(t, b.pool.update(func(x index) error {
-			st, err := lstat(one)
+			st, err := tree.Lstat(one)
 			must(t, err)
-			other, err := lstat(two)
+			other, err := tree.Lstat(two)
 			must(t, err)
 			old, r := x.file(st.Ino), *x.file(st.Ino)
 			r.content = x.file(other.Ino).content
