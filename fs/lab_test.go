@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
+	"github.com/ladle-dev/ladle/internal/waittest"
 	"github.com/ladle-dev/ladle/metrics"
 	"github.com/ladle-dev/ladle/store"
 	"github.com/ladle-dev/ladle/tree"
@@ -242,7 +243,7 @@ func checkNothingLeft(t testing.TB, root string) {
 		}
 	}
 	// The kernel clears loop devices some time after the last close.
-	eventually(t, "loop devices cleared", func() bool { return len(loopsBelow(root)) == 0 })
+	waittest.For(t, "loop devices cleared", func() bool { return len(loopsBelow(root)) == 0 })
 }
 
 // loopsBelow returns the loop devices on files below root.
@@ -254,20 +255,6 @@ func loopsBelow(root string) (devices []string) {
 		}
 	}
 	return devices
-}
-
-// eventually waits until is is true, for as long as a busy machine may take.
-func eventually(t testing.TB, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		if is() {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Errorf("waited in vain for: %s", what)
-			return
-		}
-	}
 }
 
 // testDir returns a directory that is removed after the test. Unlike

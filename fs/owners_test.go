@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ladle-dev/ladle/internal/treetest"
+	"github.com/ladle-dev/ladle/internal/waittest"
 	"github.com/ladle-dev/ladle/store"
 )
 
@@ -80,7 +81,7 @@ func TestOwners(t *testing.T) {
 			t.Error("mounted without an owner")
 		}
 		for i, id := range ids {
-			eventually(t, "layer closed", func() bool { return l.book(id).open.Load() == 0 })
+			waittest.For(t, "layer closed", func() bool { return l.book(id).open.Load() == 0 })
 			if again := l.mount("anna", id); i == 0 && again != a {
 				t.Errorf("the path of a tree changed from %s to %s", a, again)
 			}
@@ -210,7 +211,7 @@ func TestFailedMountLeavesNothing(t *testing.T) {
 			t.Errorf("mounted: %v", points)
 		}
 		for _, id := range ids {
-			eventually(t, "layer closed", func() bool { return l.book(id).open.Load() == 0 })
+			waittest.For(t, "layer closed", func() bool { return l.book(id).open.Load() == 0 })
 		}
 		l.mount("o", ids...)
 	})
@@ -220,7 +221,7 @@ func TestWarm(t *testing.T) {
 	l := newLab(t, "erofs")
 	ids := l.small(t, 3)
 	l.Warm(over(ids...))
-	eventually(t, "image made", func() bool {
+	waittest.For(t, "image made", func() bool {
 		_, err := l.opts.Images.Tree(t.Context(), over(ids...))
 		return err == nil
 	})
@@ -258,7 +259,7 @@ func TestReleasedTreeBelowOverlay(t *testing.T) {
 				t.Error("the layer is closed")
 			}
 		})
-		eventually(t, "layer closed", func() bool { return b.open.Load() == 0 })
+		waittest.For(t, "layer closed", func() bool { return b.open.Load() == 0 })
 	})
 }
 
@@ -291,7 +292,7 @@ func TestReleaseDuringRead(t *testing.T) {
 		if closed.Load() {
 			t.Error("the layer was closed during a read")
 		}
-		eventually(t, "layer closed", func() bool { return b.open.Load() == 0 })
+		waittest.For(t, "layer closed", func() bool { return b.open.Load() == 0 })
 	})
 }
 

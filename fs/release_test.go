@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ladle-dev/ladle/internal/waittest"
 	"github.com/ladle-dev/ladle/store"
 )
 
@@ -38,7 +39,7 @@ func TestReleaseAgain(t *testing.T) {
 		if l.isMounted(path) {
 			t.Error("still mounted after the second release")
 		}
-		eventually(t, "layer closed", func() bool { return l.book(id).open.Load() == 0 })
+		waittest.For(t, "layer closed", func() bool { return l.book(id).open.Load() == 0 })
 	})
 }
 

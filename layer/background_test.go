@@ -13,6 +13,7 @@ import (
 
 	"github.com/ladle-dev/ladle/index"
 	"github.com/ladle-dev/ladle/internal/registrytest"
+	"github.com/ladle-dev/ladle/internal/waittest"
 	"github.com/ladle-dev/ladle/layer"
 	"github.com/ladle-dev/ladle/store"
 )
@@ -130,11 +131,7 @@ func rangeOf(t *testing.T, q registrytest.Request) (first, last int64) {
 
 func waitFor(t testing.TB, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("it did not happen")
-		}
-	}
+	waittest.For(t, "what this test needs", done)
 }
 
 // While nobody reads, all layers become full, and then need no registry. One

@@ -18,7 +18,7 @@ import (
 func eventually(t *testing.T, f func() error) {
 	t.Helper()
 	var err error
-	for range 100 {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
 		if err = f(); err == nil {
 			return
 		}

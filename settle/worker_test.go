@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ladle-dev/ladle/hardlink"
+	"github.com/ladle-dev/ladle/internal/waittest"
 )
 
 // Equal files of snapshots that nothing shows together become one inode, and these
@@ -88,11 +89,7 @@ func TestWorkerSettlesByItself(t *testing.T) {
 	b.w.Start(t.Context())
 	b.commit(1, 0, "file")
 	b.commit(2, 0, "file")
-	for deadline := time.Now().Add(time.Minute); !b.share(1, 2, "file"); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("nothing settles")
-		}
-	}
+	waittest.For(t, "two files to be one", func() bool { return b.share(1, 2, "file") })
 }
 
 // A merge that shows two members keeps them apart, be it made before they settle or

@@ -1,7 +1,6 @@
 package takeover
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,7 +15,9 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
+	"github.com/ladle-dev/ladle/internal/logtest"
 	"github.com/ladle-dev/ladle/internal/servicetest"
+	"github.com/ladle-dev/ladle/internal/waittest"
 )
 
 // life is one service: what systemd stores for it, and the processes that follow each
@@ -27,7 +27,7 @@ type life struct {
 	systemd *servicetest.Service
 	store   descriptorStore
 	ctx     context.Context
-	log     *safeBuffer
+	log     *logtest.Buffer
 }
 
 // newLife makes a service with room for max descriptors.
@@ -43,7 +43,7 @@ func newLife(t *testing.T, max int) *life {
 			t.Error(err)
 		}
 	})
-	l := &life{t: t, systemd: systemd, store: descriptorStore{socket}, log: new(safeBuffer)}
+	l := &life{t: t, systemd: systemd, store: descriptorStore{socket}, log: new(logtest.Buffer)}
 	logger := logrus.New()
 	logger.SetOutput(l.log)
 	l.ctx = log.WithLogger(context.Background(), logrus.NewEntry(logger))
@@ -63,7 +63,7 @@ func (l *life) start(timeout time.Duration) Received {
 // stores waits until systemd has descriptors of these names, in any order.
 func (l *life) stores(want ...string) {
 	l.t.Helper()
-	waitFor(l.t, fmt.Sprintf("systemd to have %q", want), func() bool { return sameNames(l.systemd.Stored(), want) })
+	waittest.For(l.t, fmt.Sprintf("systemd to have %q", want), func() bool { return sameNames(l.systemd.Stored(), want) })
 }
 
 func sameNames(got, want []string) bool {
@@ -216,34 +216,4 @@ func lives(t *testing.T, device *os.File) bool {
 		t.Fatal(err)
 	}
 	return events&unix.POLLERR == 0
-}
-
-// waitFor waits for a minute at most.
-func waitFor(t *testing.T, what string, there func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !there(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
-}
-
-// safeBuffer is a buffer that is written and read at once.
-type safeBuffer struct {
-	mu struct {
-		sync.Mutex
-		bytes.Buffer
-	}
-}
-
-func (b *safeBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.mu.Write(p)
-}
-
-func (b *safeBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.mu.String()
 }

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/ladle-dev/ladle/internal/waittest"
 )
 
 // TestConnectionIsStored serves a new connection. What systemd has then is what other
@@ -48,7 +50,7 @@ func TestConnectionIsNotStored(t *testing.T) {
 		if err := r.Mounts.Serve(l.ctx, own, newServer(t)); err != nil {
 			t.Fatal(err)
 		}
-		waitFor(t, "the proof to fail", func() bool { return !r.Mounts.Stored() })
+		waittest.For(t, "the proof to fail", func() bool { return !r.Mounts.Stored() })
 	}
 	l := newLife(t, 64)
 	l.store = descriptorStore{}

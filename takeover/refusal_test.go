@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ladle-dev/ladle/internal/waittest"
 )
 
 // rewrite replaces the terms that systemd has.
@@ -27,7 +29,7 @@ func (l *life) lose(name string) {
 	if err := l.store.remove(name); err != nil {
 		l.t.Fatal(err)
 	}
-	waitFor(l.t, "systemd to drop "+name, func() bool { return !slices.Contains(l.systemd.Stored(), name) })
+	waittest.For(l.t, "systemd to drop "+name, func() bool { return !slices.Contains(l.systemd.Stored(), name) })
 }
 
 // TestRefused starts processes that cannot take over what was left. Readers get
@@ -110,7 +112,7 @@ func TestNobodyServes(t *testing.T) {
 	kill(r, nil)
 
 	r = l.start(time.Millisecond)
-	waitFor(t, "the connection to be refused", func() bool { return !r.Mounts.Inherited() })
+	waittest.For(t, "the connection to be refused", func() bool { return !r.Mounts.Inherited() })
 	if r.Mounts.Stored() || !strings.Contains(l.log.String(), "it was not served for") {
 		t.Errorf("it is stored %v, and logged is %q", r.Mounts.Stored(), l.log)
 	}

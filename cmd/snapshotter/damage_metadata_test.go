@@ -13,6 +13,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 
+	"github.com/ladle-dev/ladle/internal/waittest"
 	"github.com/ladle-dev/ladle/metastore"
 )
 
@@ -30,7 +31,7 @@ func endpointDir(t *testing.T, d *process) string {
 func (d *process) kill() {
 	d.t.Helper()
 	dir := endpointDir(d.t, d)
-	waitFor(d.t, "the metadata to be saved", func() bool {
+	waittest.For(d.t, "the metadata to be saved", func() bool {
 		db, err := os.ReadFile(filepath.Join(dir, metastore.DBFile))
 		if err != nil {
 			d.t.Fatal(err)
@@ -129,7 +130,7 @@ func TestLostMetadata(t *testing.T) {
 	refused := func(what string) {
 		t.Helper()
 		d = launch(t, daemonOptions{root: d.root, address: d.address, config: quiet})
-		waitFor(t, "the daemon to end", func() bool {
+		waittest.For(t, "the daemon to end", func() bool {
 			select {
 			case <-d.exited:
 				return true

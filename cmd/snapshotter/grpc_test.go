@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/ladle-dev/ladle/internal/waittest"
 	"github.com/ladle-dev/ladle/metrics"
 )
 
@@ -133,7 +134,7 @@ func TestCallsAreCounted(t *testing.T) {
 	}
 	// The server counts a call after it was answered.
 	for _, want := range []string{"Stat NotFound", "List OK"} {
-		waitFor(t, want+" to be counted", func() bool { return counted(t, r)[want] == 1 })
+		waittest.For(t, want+" to be counted", func() bool { return counted(t, r)[want] == 1 })
 	}
 }
 

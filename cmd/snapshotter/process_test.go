@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"net"
 	"os"
@@ -12,9 +11,11 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/moby/sys/mountinfo"
+
+	"github.com/ladle-dev/ladle/internal/logtest"
+	"github.com/ladle-dev/ladle/internal/waittest"
 )
 
 // asLadle in the environment makes the test program run as ladle.
@@ -54,7 +55,7 @@ type process struct {
 	cmd           *exec.Cmd
 	root, address string
 	notes         *notes
-	output        *safeBuffer
+	output        *logtest.Buffer
 	exited        chan struct{} // closed when it has ended
 	err           error         // then: how
 }
@@ -92,7 +93,7 @@ func launch(t *testing.T, o daemonOptions) *process {
 	}
 	d := &process{
 		t: t, root: o.root, address: o.address,
-		notes: listenForNotes(t), output: new(safeBuffer), exited: make(chan struct{}),
+		notes: listenForNotes(t), output: new(logtest.Buffer), exited: make(chan struct{}),
 	}
 	d.cmd = ladle("serve", "--root", o.root, "--address", o.address, "--config", configFile, "--log-level", "debug")
 	d.cmd.Env = append(d.cmd.Env, "NOTIFY_SOCKET="+d.notes.path)
@@ -196,7 +197,7 @@ func (d *process) stop(ctx context.Context) {
 // waitNote waits until the daemon told systemd what is wanted.
 func (d *process) waitNote(want string) {
 	d.t.Helper()
-	waitFor(d.t, want, func() bool {
+	waittest.For(d.t, want, func() bool {
 		select {
 		case <-d.exited:
 			d.t.Fatalf("it ended with %v:\n%s", d.err, d.output)
@@ -204,16 +205,6 @@ func (d *process) waitNote(want string) {
 		}
 		return d.notes.has(want)
 	})
-}
-
-// waitFor waits for a minute at most.
-func waitFor(t *testing.T, what string, there func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !there(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
 }
 
 // notes is what a daemon tells systemd (sd_notify(3)).
@@ -251,24 +242,4 @@ func (n *notes) has(note string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.Contains(n.mu.all, note)
-}
-
-// safeBuffer is a buffer that is written and read at once.
-type safeBuffer struct {
-	mu struct {
-		sync.Mutex
-		bytes.Buffer
-	}
-}
-
-func (b *safeBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.mu.Write(p)
-}
-
-func (b *safeBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.mu.String()
 }

@@ -12,8 +12,10 @@ import (
 
 	"github.com/containerd/containerd/v2/core/mount"
 
+	"github.com/ladle-dev/ladle/internal/logtest"
 	"github.com/ladle-dev/ladle/internal/registrytest"
 	"github.com/ladle-dev/ladle/internal/servicetest"
+	"github.com/ladle-dev/ladle/internal/waittest"
 )
 
 // unit is a daemon that runs as a service, an image, and the root filesystem
@@ -23,7 +25,7 @@ type unit struct {
 	*servicetest.Service
 	*image
 	root, address, config, rootfs string
-	output                        *safeBuffer
+	output                        *logtest.Buffer
 
 	// hold makes the registry keep what is asked for until it is false.
 	hold atomic.Bool
@@ -38,7 +40,7 @@ func newUnit(t *testing.T, config string) *unit {
 	t.Helper()
 	requireRoot(t)
 	dir := t.TempDir()
-	u := &unit{t: t, image: newImage(t), root: stateDir(t), output: new(safeBuffer),
+	u := &unit{t: t, image: newImage(t), root: stateDir(t), output: new(logtest.Buffer),
 		address: filepath.Join(dir, "ladle.sock"), config: filepath.Join(dir, "config.toml"), rootfs: filepath.Join(dir, "rootfs")}
 	u.configure(onlyDemand + config)
 	u.SetFault(u.whileHeld)
@@ -143,7 +145,7 @@ func (u *unit) inFlight(r *reader, what string) {
 	u.hold.Store(true)
 	before := u.held.Load()
 	r.begin(what)
-	waitFor(u.t, "the registry to be asked", func() bool { return u.held.Load() > before })
+	waittest.For(u.t, "the registry to be asked", func() bool { return u.held.Load() > before })
 }
 
 func (u *unit) mounted(t *testing.T) []string { return mountsBelow(t, u.root) }

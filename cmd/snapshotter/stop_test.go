@@ -5,6 +5,8 @@ import (
 	"slices"
 	"syscall"
 	"testing"
+
+	"github.com/ladle-dev/ladle/internal/waittest"
 )
 
 // TestNoStore has a service without room for descriptors: SIGTERM is a clean
@@ -28,7 +30,7 @@ func TestCleanStop(t *testing.T) {
 	if left := u.mounted(t); len(left) > 0 {
 		t.Errorf("still mounted: %v", left)
 	}
-	waitFor(t, "systemd to have nothing left", func() bool { return len(u.Stored()) == 0 })
+	waittest.For(t, "systemd to have nothing left", func() bool { return len(u.Stored()) == 0 })
 	if _, err := os.Lstat(u.address); err == nil {
 		t.Error("the socket is still there")
 	}

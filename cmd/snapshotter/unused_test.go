@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
+
+	"github.com/ladle-dev/ladle/internal/waittest"
 )
 
 // TestUnusedLayerIsDropped: a layer that is still read when its last snapshot is
@@ -39,7 +41,7 @@ func TestUnusedLayerIsDropped(t *testing.T) {
 			if err := r.in.(io.Closer).Close(); err != nil { // which ends it
 				t.Fatal(err)
 			}
-			waitFor(t, "the layer to be dropped", func() bool { return len(d.stored(t)) == 0 })
+			waittest.For(t, "the layer to be dropped", func() bool { return len(d.stored(t)) == 0 })
 			d.stop(t.Context())
 		})
 	}

@@ -1,0 +1,2 @@
+// Package waittest waits in tests for conditions.
+package waittest
