@@ -148,15 +148,7 @@ func childRead(args []string) error {
 func childTouch(args []string) error {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, unix.SIGUSR1)
-	f, err := os.Open(args[0])
-	if err != nil {
-		return err
-	}
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	p, err := unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_PRIVATE)
+	p, err := mapFile(args[0])
 	if err != nil {
 		return err
 	}
@@ -170,4 +162,18 @@ func childTouch(args []string) error {
 	}
 	fmt.Println(len(p), sum)
 	return nil
+}
+
+// mapFile maps a file for reading, until the process ends.
+func mapFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_SHARED)
 }

@@ -89,15 +89,7 @@ func childPopulate(args []string) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.Open(args[0])
-	if err != nil {
-		return err
-	}
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	m, err := unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_SHARED)
+	m, err := mapFile(args[0])
 	if err != nil {
 		return err
 	}
