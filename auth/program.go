@@ -12,12 +12,17 @@ import (
 	"github.com/docker/docker-credential-helpers/client"
 	"github.com/docker/docker-credential-helpers/credentials"
 	"golang.org/x/sync/singleflight"
+
+	"github.com/ladle-dev/ladle/lru"
 )
 
 const (
 	// answerTTL is how long an answer of a helper is used: long enough that a
 	// burst of requests runs it once, short enough for tokens that live minutes.
 	answerTTL = time.Minute
+
+	// maxAnswers bounds the answers that are kept, of each helper one for each host.
+	maxAnswers = 1024
 
 	// runTimeout bounds the run of a helper, some of which ask the network.
 	runTimeout = 30 * time.Second
@@ -36,7 +41,7 @@ type programs struct {
 
 	mu struct {
 		sync.Mutex
-		answers map[question]answer
+		answers *lru.Cache[question, answer]
 		epoch   int // number of calls of forget
 	}
 }
@@ -50,7 +55,7 @@ type answer struct {
 
 func newPrograms(now func() time.Time) *programs {
 	p := &programs{now: now}
-	p.mu.answers = map[question]answer{}
+	p.mu.answers = lru.New[question, answer](maxAnswers)
 	return p
 }
 
@@ -58,7 +63,7 @@ func newPrograms(now func() time.Time) *programs {
 func (p *programs) forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	clear(p.mu.answers)
+	p.mu.answers.Purge()
 	p.mu.epoch++
 }
 
@@ -67,7 +72,7 @@ func (p *programs) forget() {
 func (p *programs) get(name, key string) (types.AuthConfig, error) {
 	q := question{"docker-credential-" + name, key}
 	p.mu.Lock()
-	a, ok := p.mu.answers[q]
+	a, ok := p.mu.answers.Get(q)
 	epoch := p.mu.epoch
 	p.mu.Unlock()
 	if ok && p.now().Before(a.expires) {
@@ -87,7 +92,7 @@ func (p *programs) keep(q question, c types.AuthConfig, epoch int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if epoch == p.mu.epoch {
-		p.mu.answers[q] = answer{c, p.now().Add(answerTTL)}
+		p.mu.answers.Add(q, answer{c, p.now().Add(answerTTL)})
 	}
 }
 

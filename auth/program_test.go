@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/docker/cli/cli/config/types"
 )
 
 // install puts the shell script docker-credential-NAME into PATH. Each
@@ -96,6 +98,17 @@ func TestAnswersAreKept(t *testing.T) {
 	expect(t, d, "example.com", "u", "p")
 	if n := runs(); n != before+2 {
 		t.Errorf("%d more runs after a change of the file, want 2", n-before)
+	}
+}
+
+// Of very many hosts, only so many answers are kept.
+func TestAnswersAreBounded(t *testing.T) {
+	p := newPrograms(time.Now)
+	for i := range 2 * maxAnswers {
+		p.keep(question{"docker-credential-test", strconv.Itoa(i)}, types.AuthConfig{Username: "u"}, 0)
+	}
+	if n := p.mu.answers.Len(); n != maxAnswers {
+		t.Errorf("%d answers are kept, want %d", n, maxAnswers)
 	}
 }
 
