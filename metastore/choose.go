@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/ladle-dev/ladle/durable"
 )
 
 // ErrDamaged says that it is not known which snapshots there are. Nothing was changed.
@@ -56,6 +58,16 @@ func (f files) wrongDB() string {
 		return fmt.Sprintf("a header of %s is damaged", DBFile)
 	}
 	return ""
+}
+
+// later returns the ErrLaterFormat of one of the two databases, or nil.
+func (f files) later() error {
+	for _, why := range []error{f.db.why, f.saved.why} {
+		if errors.Is(why, durable.ErrLaterFormat) {
+			return why
+		}
+	}
+	return nil
 }
 
 func (s *Store) look() (f files, err error) {
@@ -111,8 +123,12 @@ func (s *Store) choose(ctx context.Context) error {
 }
 
 // refusal returns an ErrDamaged if there is no source, or if the source knows of no snapshot
-// although there are directories of snapshots.
+// although there are directories of snapshots. If there is none because a later version
+// wrote the files it returns an ErrLaterFormat.
 func (s *Store) refusal(from source, f files) error {
+	if later := f.later(); later != nil && (from == fromNowhere || from == fromNothing) {
+		return fmt.Errorf("metadata of snapshots in %s: %w", s.dir, later)
+	}
 	none := from == fromNothing || from == fromDB && f.db.info.Empty || from == fromSaved && f.saved.info.Empty
 	if none && s.opts.Orphans != nil {
 		orphans, err := s.opts.Orphans()

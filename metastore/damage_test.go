@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,6 +19,7 @@ import (
 	"github.com/containerd/log"
 	"github.com/sirupsen/logrus"
 
+	"github.com/ladle-dev/ladle/durable"
 	"github.com/ladle-dev/ladle/internal/disktest"
 )
 
@@ -262,6 +265,38 @@ func TestBothDamaged(t *testing.T) {
 		t.Errorf("a new store: %s", logged)
 	}
 	refused("a database without snapshots, and there are directories", readFiles(t, dir), yes)
+}
+
+// What a later version wrote is refused, and left as it is, unless there is a saved file
+// that this version can read.
+func TestLaterFormat(t *testing.T) {
+	was := situations(t)["closed"].files
+	db := bytes.ReplaceAll(was[DBFile], []byte("v1"), []byte("v2"))
+	later := was.with(DBFile, db).with(SavedFile, slices.Concat(db, trailer(int64(len(db)), crc32.Checksum(db, castagnoli))))
+	dir := filepath.Join(disktest.Tmpfs(t, 64<<20), "e")
+	for name, files := range map[string]kept{
+		"both": later, "no saved file": later.without(SavedFile), "only the database": later.without(SavedFile).without(StateFile),
+		"only the saved file": later.without(DBFile),
+	} {
+		for _, orphans := range []bool{false, true} {
+			files.put(t, dir)
+			s, logged, err := openLogged(t, dir, Options{Orphans: func() (bool, error) { return orphans, nil }})
+			if err == nil {
+				must(t, s.Close())
+			}
+			if !errors.Is(err, durable.ErrLaterFormat) || !strings.Contains(err.Error(), "format 2, and this version reads 1") || logged != "" {
+				t.Errorf("%s: %v\n%s", name, err, logged)
+			}
+			for file := range files {
+				if got, err := os.ReadFile(filepath.Join(dir, file)); err != nil || !bytes.Equal(got, files[file]) {
+					t.Errorf("%s: %s was changed (%v)", name, file, err)
+				}
+			}
+		}
+	}
+	if got, _ := reopened(t, dir, was.with(DBFile, db)); len(got) == 0 {
+		t.Error("the saved file of this version is not used")
+	}
 }
 
 // What containerd keeps of snapshots must not contradict itself, though each page is sound.

@@ -55,7 +55,10 @@
 //	not whole     missing             missing               nothing: a new store
 //	not whole     missing, damaged    any other             ErrDamaged
 //
+// A database is not whole, either, if a later version of the format wrote it. If it is
+// therefore that there is nothing to open with, the error is durable.ErrLaterFormat.
+//
 // If no snapshot is known then, and there are directories of snapshots (Options.Orphans),
-// it is an ErrDamaged, too: a sweep would delete them. Before an ErrDamaged is returned
-// nothing is changed.
+// it is an ErrDamaged, too: a sweep would delete them. Before one of these errors is
+// returned nothing is changed.
 package metastore

@@ -27,7 +27,7 @@ const (
 // database is the database file or the saved file.
 type database struct {
 	is   condition
-	why  error // if it is damaged
+	why  error // if it is damaged; an ErrLaterFormat if it may be whole for a later version
 	info durable.DBInfo
 	size int64 // bytes, without the trailer of the saved file
 }
@@ -48,7 +48,7 @@ func (s *Store) inspect(name string) (database, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return database{is: missing}, nil
-	case errors.Is(err, durable.ErrCorrupt), errors.Is(err, unix.EIO):
+	case errors.Is(err, durable.ErrCorrupt), errors.Is(err, unix.EIO), errors.Is(err, durable.ErrLaterFormat):
 		return database{is: damaged, why: err}, nil
 	}
 	return d, err

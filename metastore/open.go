@@ -17,7 +17,7 @@ import (
 
 // Open opens or makes the store in dir. An existing store is opened also if there is no
 // space on the disk. It returns an ErrDamaged, and has changed nothing, if it is not known
-// which snapshots there are. ctx ends the call, not what the store does afterwards.
+// which snapshots there are, and durable.ErrLaterFormat if only a later version knows. ctx ends the call, not what the store does afterwards.
 func Open(ctx context.Context, dir string, opts Options) (*Store, error) {
 	if opts.BootID == "" {
 		return nil, errors.New("metastore: BootID is needed")

@@ -3,6 +3,8 @@ package metastore
 import (
 	"encoding/binary"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/metadata/boltutil"
@@ -19,10 +21,14 @@ type record struct {
 	parent string
 }
 
+// format is the version of the format of a database: the number in the name of the bucket
+// that has all others, "v1".
+const format = 1
+
 // checkRecords returns an ErrCorrupt if what containerd keeps of snapshots in the
 // database at path, the structure of which is sound, contradicts itself: bbolt has no
-// checksums of keys and values. The format is that of containerd v2.4.2,
-// core/snapshots/storage/bolt.go.
+// checksums of keys and values. It returns an ErrLaterFormat if the format is a later one.
+// The format is that of containerd v2.4.2, core/snapshots/storage/bolt.go.
 func checkRecords(path string) error {
 	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: lockTimeout})
 	if err != nil {
@@ -33,9 +39,9 @@ func checkRecords(path string) error {
 		if name, _ := tx.Cursor().First(); name == nil {
 			return nil // no snapshot was ever made
 		}
-		version := tx.Bucket([]byte("v1"))
+		version := tx.Bucket(fmt.Append([]byte("v"), format))
 		if version == nil {
-			return contradiction("there is no bucket v1")
+			return otherFormat(tx)
 		}
 		stored, links := version.Bucket([]byte("snapshots")), version.Bucket([]byte("parents"))
 		if stored == nil || links == nil {
@@ -47,6 +53,18 @@ func checkRecords(path string) error {
 		}
 		return checkParents(all, links)
 	})
+}
+
+// otherFormat returns the error of a database that has not the format of this version.
+func otherFormat(tx *bolt.Tx) error {
+	c := tx.Cursor()
+	for name, _ := c.First(); name != nil; name, _ = c.Next() {
+		number, ok := strings.CutPrefix(string(name), "v")
+		if n, err := strconv.ParseUint(number, 10, 32); ok && err == nil && n > format {
+			return durable.LaterFormat(n, format)
+		}
+	}
+	return contradiction("there is no bucket v%d", format)
 }
 
 func contradiction(format string, args ...any) error {

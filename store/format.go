@@ -24,7 +24,7 @@ const formatFile = "format"
 
 // ErrLaterFormat is returned for a store, or a part of it, that a later version of this
 // code wrote. Nothing of it is changed or removed.
-var ErrLaterFormat = errors.New("a later version of ladle wrote it")
+var ErrLaterFormat = durable.ErrLaterFormat
 
 // checkFormat returns ErrLaterFormat for a store of a later version, and otherwise
 // sees to it that an earlier version of this code finds out that it is one. A damaged
@@ -36,7 +36,7 @@ func (s *Store) checkFormat(ctx context.Context) error {
 	case err == nil && version == formatVersion:
 		return nil
 	case err == nil && version > formatVersion:
-		return laterFormat(version)
+		return durable.LaterFormat(version, formatVersion)
 	case errors.Is(err, fs.ErrNotExist):
 	case err == nil:
 		err = fmt.Errorf("%s: %w: version %d", formatFile, errDamaged, version)
@@ -56,14 +56,10 @@ func (s *Store) checkFormat(ctx context.Context) error {
 // damage, as there is none before 1.
 func checkVersion(version int) error {
 	if version > formatVersion {
-		return fmt.Errorf("%s: %w", metaFile, laterFormat(uint64(version)))
+		return fmt.Errorf("%s: %w", metaFile, durable.LaterFormat(uint64(version), formatVersion))
 	}
 	if version < formatVersion {
 		return fmt.Errorf("%s: %w: version %d", metaFile, errDamaged, version)
 	}
 	return nil
-}
-
-func laterFormat(version uint64) error {
-	return fmt.Errorf("%w: format %d, and this version reads %d", ErrLaterFormat, version, formatVersion)
 }
