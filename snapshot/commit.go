@@ -71,7 +71,7 @@ func (s *Snapshotter) commitLabels(ctx context.Context, key string, client map[s
 	if err != nil || u.stack == nil {
 		return labels, err
 	}
-	u.stack.bare = s.isBare(ctx, u)
+	u.stack.Bare = s.isBare(ctx, u)
 	own, err := stackLabels(u.stack)
 	maps.Copy(own, labels)
 	return own, err
@@ -80,7 +80,7 @@ func (s *Snapshotter) commitLabels(ctx context.Context, key string, client map[s
 // isBare reports whether a merge looks the same without its upper directory:
 // nothing is in that, and its root is like that of the topmost lower.
 func (s *Snapshotter) isBare(ctx context.Context, u usable) bool {
-	if len(u.stack.lowers) == 0 || u.kind != snapshots.KindActive {
+	if len(u.stack.Lowers) == 0 || u.kind != snapshots.KindActive {
 		return false
 	}
 	entries, err := os.ReadDir(s.upper(u.id))

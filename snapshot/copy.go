@@ -17,6 +17,7 @@ import (
 	"github.com/ladle-dev/ladle/hardlink"
 	"github.com/ladle-dev/ladle/merge"
 	"github.com/ladle-dev/ladle/settle"
+	"github.com/ladle-dev/ladle/stack"
 )
 
 // prepareCopy makes an active snapshot that has, above parent, a copy of what
@@ -43,7 +44,7 @@ func (s *Snapshotter) prepareCopy(ctx context.Context, m making, r merge.CopyReq
 		return nil, fmt.Errorf("copy %q: %w", m.key, notCopied(err))
 	}
 	defer func() {
-		if err := os.RemoveAll(s.diffDir(made.name)); err != nil {
+		if err := os.RemoveAll(s.dirs.Diff(made.name)); err != nil {
 			log.G(ctx).WithError(err).Warn("a copy that was not made is not deleted")
 		}
 	}()
@@ -73,11 +74,11 @@ type madeCopy struct {
 
 // makeCopy makes a copy of what source shows, which is pinned and the lowest
 // first, to be over parent.
-func (s *Snapshotter) makeCopy(ctx context.Context, parent string, source []lower, r merge.CopyRequest, pin *pinned) (made madeCopy, err error) {
-	var below, shown []lower
+func (s *Snapshotter) makeCopy(ctx context.Context, parent string, source []stack.Lower, r merge.CopyRequest, pin *pinned) (made madeCopy, err error) {
+	var below, shown []stack.Lower
 	err = s.meta.WithTransaction(ctx, false, func(ctx context.Context) error {
 		chain, err := readChain(ctx, parent)
-		below, shown = lowersOf(snapshots.KindActive, chain), lowersOf(snapshots.KindView, chain)
+		below, shown = chain.Active(), chain.View()
 		return err
 	})
 	if err != nil {
@@ -88,25 +89,25 @@ func (s *Snapshotter) makeCopy(ctx context.Context, parent string, source []lowe
 	owner := s.owner("copy-" + call)
 	defer s.releaseTrees(ctx, owner)
 	slices.Reverse(below)
-	c := merge.Copying{CopyRequest: r, Lazy: func(i int) bool { return source[len(source)-1-i].isTree() }}
-	if c.Stack, err = s.dirs(ctx, owner, source); err != nil {
+	c := merge.Copying{CopyRequest: r, Lazy: func(i int) bool { return source[len(source)-1-i].IsTree() }}
+	if c.Stack, err = s.lowerDirs(ctx, owner, source); err != nil {
 		return made, err
 	}
-	if c.Below, err = s.dirs(ctx, owner, below); err != nil {
+	if c.Below, err = s.lowerDirs(ctx, owner, below); err != nil {
 		return made, err
 	}
 	found, err := merge.FindCopy(ctx, c, s.mergeOptions())
 	if err != nil {
 		return made, err
 	}
-	var from []lower
+	var from []stack.Lower
 	for _, i := range found.Sources() {
 		from = append(from, source[len(source)-1-i])
 	}
-	sources := sourcesIn(from)
+	sources := stack.Sources(from)
 	copied, done, err := s.sharing.Link(settle.Linking{
 		// A clean diff that is apart counts as having no inode in common with others.
-		From: sources, Below: sourcesIn(shown), Single: s.diffs.hasApart(sources),
+		From: sources, Below: stack.Sources(shown), Single: s.diffs.hasApart(sources),
 	})
 	if err != nil {
 		return made, fmt.Errorf("%w: %w", err, merge.ErrCopy)
@@ -114,10 +115,10 @@ func (s *Snapshotter) makeCopy(ctx context.Context, parent string, source []lowe
 	defer done()
 	made = madeCopy{"c" + call, copied}
 	pin.addDiff(made.name)
-	if err := os.RemoveAll(s.diffDir(made.name)); err != nil { // an earlier process's
+	if err := os.RemoveAll(s.dirs.Diff(made.name)); err != nil { // an earlier process's
 		return made, err
 	}
-	was, err := found.Make(ctx, s.diffDir(made.name), merge.Links{Single: made.Single, Alone: wantsOneName})
+	was, err := found.Make(ctx, s.dirs.Diff(made.name), merge.Links{Single: made.Single, Alone: wantsOneName})
 	if was.Links == 0 {
 		made.From = nil
 	}

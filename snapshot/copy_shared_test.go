@@ -101,9 +101,9 @@ func TestCopyInterrupted(t *testing.T) {
 	// It ended after the transaction and before partners were on disk, and
 	// while another copy was made.
 	must(t, os.Remove(partnersFile(s.Snapshotter)))
-	left := s.diffDir("c7")
+	left := s.dirs.Diff("c7")
 	must(t, os.CopyFS(left, os.DirFS(s.upper(made))))
-	must(t, os.CopyFS(s.diffDir("new-8"), os.DirFS(s.upper(made))))
+	must(t, os.CopyFS(s.dirs.Diff("new-8"), os.DirFS(s.upper(made))))
 	s.w.Close()
 	must(t, s.Close())
 	again, err := New(t.Context(), s.opts)
@@ -116,7 +116,7 @@ func TestCopyInterrupted(t *testing.T) {
 	if arePartners(again, image, builder) || arePartners(again, image, made) || !arePartners(again, builder, made) {
 		t.Errorf("partners after a restart are not %s and %s, and no others", builder, made)
 	}
-	for _, dir := range []string{left, s.diffDir("new-8")} {
+	for _, dir := range []string{left, s.dirs.Diff("new-8")} {
 		if _, err := os.Lstat(dir); !os.IsNotExist(err) {
 			t.Errorf("%s is left: %v", dir, err)
 		}

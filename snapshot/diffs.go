@@ -14,21 +14,16 @@ import (
 
 	"github.com/ladle-dev/ladle/hardlink"
 	"github.com/ladle-dev/ladle/merge"
+	"github.com/ladle-dev/ladle/stack"
 	"github.com/ladle-dev/ladle/store"
 )
 
-// diffsName is the name, beside the directories of snapshots, of the directory
-// of clean diffs; emptyDiff is an empty directory there.
-const (
-	diffsName = "d"
-	emptyDiff = "0"
-	// apartSuffix ends the name of a clean diff that shares no inode.
-	apartSuffix = "a"
-)
+// apartSuffix ends the name of a clean diff that shares no inode.
+const apartSuffix = "a"
 
 // cleanDiff is how the clean diff of a pair is stacked.
 type cleanDiff struct {
-	lower     lower
+	lower     stack.Lower
 	whiteouts bool // there are some, or may be
 	empty     bool // there is nothing to stack
 	// attributed are its directories with extended attributes (package merge).
@@ -121,7 +116,7 @@ func (k *knownDiffs) hasApart(members hardlink.Sources) bool {
 func (s *Snapshotter) cleanDiff(ctx context.Context, owner string, p pair, lowest bool) (cleanDiff, error) {
 	both := merge.Pair{Lower: s.side(p.lower), Upper: s.side(p.upper)}
 	if spec, ok := both.Index(lowest); ok {
-		return cleanDiff{lower: lower{tree: spec}, whiteouts: spec.Kind == store.Diff}, nil
+		return cleanDiff{lower: stack.Lower{Tree: spec}, whiteouts: spec.Kind == store.Diff}, nil
 	}
 	defer s.lock("\x00pair " + p.name)()
 	if p.apart {
@@ -145,7 +140,7 @@ func (s *Snapshotter) cleanDiff(ctx context.Context, owner string, p pair, lowes
 }
 
 func (s *Snapshotter) findDiff(ctx context.Context, owner string, p pair, both merge.Pair) (cleanDiff, error) {
-	if _, err := os.Lstat(s.diffDir(p.name)); err == nil {
+	if _, err := os.Lstat(s.dirs.Diff(p.name)); err == nil {
 		return s.madeDiff(ctx, p.name)
 	} else if !errors.Is(err, os.ErrNotExist) {
 		return cleanDiff{}, err
@@ -155,11 +150,11 @@ func (s *Snapshotter) findDiff(ctx context.Context, owner string, p pair, both m
 	if adjacent {
 		down, up = p.base, p.upper[len(p.upper)-1:]
 	}
-	below, err := s.dirs(ctx, owner, down)
+	below, err := s.lowerDirs(ctx, owner, down)
 	if err != nil {
 		return cleanDiff{}, err
 	}
-	above, err := s.dirs(ctx, owner, up)
+	above, err := s.lowerDirs(ctx, owner, up)
 	if err != nil {
 		return cleanDiff{}, err
 	}
@@ -186,18 +181,18 @@ func (s *Snapshotter) findDiff(ctx context.Context, owner string, p pair, both m
 	if p.apart {
 		s.diffs.putApart(p.name, of)
 	}
-	return cleanDiff{lower: lower{diff: p.name, of: of}, whiteouts: diff.Whiteouts, attributed: diff.Attributed}, nil
+	return cleanDiff{lower: stack.Lower{Diff: p.name, Of: of}, whiteouts: diff.Whiteouts, attributed: diff.Attributed}, nil
 }
 
 // madeDiff returns the clean diff that was made with a name, maybe by an earlier
 // process.
 func (s *Snapshotter) madeDiff(ctx context.Context, name string) (cleanDiff, error) {
-	d := cleanDiff{lower: lower{diff: name}, whiteouts: true}
+	d := cleanDiff{lower: stack.Lower{Diff: name}, whiteouts: true}
 	var err error
-	if d.attributed, err = merge.Attributed(ctx, s.diffDir(name), s.mergeOptions()); err != nil {
+	if d.attributed, err = merge.Attributed(ctx, s.dirs.Diff(name), s.mergeOptions()); err != nil {
 		return d, err
 	}
-	d.lower.of, err = s.ofDiff(name)
+	d.lower.Of, err = s.ofDiff(name)
 	return d, err
 }
 
@@ -207,13 +202,13 @@ func (s *Snapshotter) mergeOptions() merge.Options {
 
 // dirs returns the directories of lowers, the topmost first, trees mounted for
 // owner.
-func (s *Snapshotter) dirs(ctx context.Context, owner string, lowers []lower) ([]string, error) {
+func (s *Snapshotter) lowerDirs(ctx context.Context, owner string, lowers []stack.Lower) ([]string, error) {
 	var dirs []string
 	for _, l := range slices.Backward(lowers) {
-		dir := s.lowerDir(l)
-		if l.isTree() {
+		dir := s.dirs.Lower(l)
+		if l.IsTree() {
 			var err error
-			if dir, err = s.mountTree(ctx, owner, l.tree); err != nil {
+			if dir, err = s.mountTree(ctx, owner, l.Tree); err != nil {
 				return nil, err
 			}
 		}
@@ -222,39 +217,25 @@ func (s *Snapshotter) dirs(ctx context.Context, owner string, lowers []lower) ([
 	return dirs, nil
 }
 
-func (s *Snapshotter) side(lowers []lower) merge.Side {
+func (s *Snapshotter) side(lowers []stack.Lower) merge.Side {
 	var side merge.Side
 	for _, l := range lowers {
-		if l.isTree() {
-			side = append(side, merge.Lower{Tree: l.tree})
+		if l.IsTree() {
+			side = append(side, merge.Lower{Tree: l.Tree})
 		} else {
-			side = append(side, merge.Lower{Dir: s.lowerDir(l)})
+			side = append(side, merge.Lower{Dir: s.dirs.Lower(l)})
 		}
 	}
 	return side
 }
 
-// lowerDir returns the directory of a lower that is no tree.
-func (s *Snapshotter) lowerDir(l lower) string {
-	switch {
-	case l.diff != "":
-		return s.diffDir(l.diff)
-	case l.part != "":
-		return filepath.Join(s.dir, l.id.String(), l.part)
-	default:
-		return s.upper(l.id)
-	}
-}
-
-func (s *Snapshotter) diffDir(name string) string { return filepath.Join(s.dir, diffsName, name) }
-
 // makeDiffs makes the directory of clean diffs, and deletes what an earlier
 // process did not make whole.
 func (s *Snapshotter) makeDiffs(ctx context.Context) error {
-	if err := os.MkdirAll(s.diffDir(emptyDiff), 0o755); err != nil {
+	if err := os.MkdirAll(s.dirs.Diff(stack.Empty), 0o755); err != nil {
 		return err
 	}
-	begun, err := filepath.Glob(s.diffDir("new-*"))
+	begun, err := filepath.Glob(s.dirs.Diff("new-*"))
 	if err != nil {
 		return err
 	}

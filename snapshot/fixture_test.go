@@ -18,6 +18,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	errbolt "go.etcd.io/bbolt/errors"
 
+	"github.com/ladle-dev/ladle/stack"
 	"github.com/ladle-dev/ladle/store"
 )
 
@@ -78,7 +79,7 @@ func noStrays(t testing.TB, s *Snapshotter) {
 			if err != nil {
 				return err
 			}
-			above := slices.ContainsFunc(usable{id: numberOf(id), kind: info.Kind, chain: chain, stack: st}.lowers(), lower.isTree)
+			above := slices.ContainsFunc(usable{id: numberOf(id), kind: info.Kind, chain: chain, stack: st}.lowers(), stack.Lower.IsTree)
 			if info.Kind != snapshots.KindCommitted && above {
 				owners = append(owners, s.owner(id))
 			}
@@ -94,13 +95,13 @@ func noStrays(t testing.TB, s *Snapshotter) {
 			dirs = append(dirs, id.String())
 		}
 	}
-	entries, err := os.ReadDir(s.dir)
+	entries, err := os.ReadDir(string(s.dirs))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var found []string
 	for _, e := range entries {
-		if e.Name() != treesLink && e.Name() != diffsName {
+		if e.Name() != stack.TreesName && e.Name() != stack.DiffsName {
 			found = append(found, e.Name())
 		}
 	}

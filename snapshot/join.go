@@ -3,6 +3,7 @@ package snapshot
 import (
 	"slices"
 
+	"github.com/ladle-dev/ladle/stack"
 	"github.com/ladle-dev/ladle/store"
 )
 
@@ -11,14 +12,14 @@ import (
 func joinTrees(diffs []cleanDiff, together func(a, b store.Spec) bool) []cleanDiff {
 	var short []cleanDiff
 	for len(diffs) > 0 {
-		run := []store.Spec{diffs[0].lower.tree}
-		for len(run) < len(diffs) && together(run[len(run)-1], diffs[len(run)].lower.tree) {
-			run = append(run, diffs[len(run)].lower.tree)
+		run := []store.Spec{diffs[0].lower.Tree}
+		for len(run) < len(diffs) && together(run[len(run)-1], diffs[len(run)].lower.Tree) {
+			run = append(run, diffs[len(run)].lower.Tree)
 		}
 		if len(run) == 1 {
 			short = append(short, diffs[0])
 		} else {
-			short = append(short, cleanDiff{lower: lower{tree: store.StackOf(run...)}, whiteouts: true})
+			short = append(short, cleanDiff{lower: stack.Lower{Tree: store.StackOf(run...)}, whiteouts: true})
 		}
 		diffs = diffs[len(run):]
 	}

@@ -56,7 +56,7 @@ func TestRemoveDefersDeletion(t *testing.T) {
 	if err := s.Remove(t.Context(), "local"); err != nil {
 		t.Fatal(err)
 	}
-	dir := filepath.Join(s.dir, id.String())
+	dir := filepath.Join(string(s.dirs), id.String())
 	if _, err := os.Stat(dir); err != nil {
 		t.Errorf("deleted at once: %v", err)
 	}
@@ -117,7 +117,7 @@ func TestRestart(t *testing.T) {
 	if before["v"], err = s.View(t.Context(), "v", c.top); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Mkdir(filepath.Join(s.dir, "new-999"), 0o700); err != nil {
+	if err := os.Mkdir(filepath.Join(string(s.dirs), "new-999"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	d.removeLayer(idOf("other"))
@@ -151,7 +151,7 @@ func TestRestart(t *testing.T) {
 			t.Errorf("layer %v is not claimed after restart", id)
 		}
 	}
-	if _, err := os.Stat(filepath.Join(s.dir, "new-999")); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(string(s.dirs), "new-999")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("leftover of the last process: %v", err)
 	}
 	if err := s.Remove(t.Context(), "lost"); err != nil {

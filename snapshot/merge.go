@@ -8,11 +8,11 @@ import (
 	"slices"
 
 	"github.com/containerd/containerd/v2/core/mount"
-	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ladle-dev/ladle/merge"
+	"github.com/ladle-dev/ladle/stack"
 )
 
 // pair is one pair of a merge.
@@ -20,9 +20,9 @@ type pair struct {
 	// name is the numbers of the two snapshots, "0" for none: no two pairs
 	// ever have the same.
 	name         string
-	lower, upper []lower // what their views show, the lowest first
-	base         []lower // lower, in fewer trees
-	apart        bool    // it must share no inode with anything (apart.go)
+	lower, upper []stack.Lower // what their views show, the lowest first
+	base         []stack.Lower // lower, in fewer trees
+	apart        bool          // it must share no inode with anything (apart.go)
 }
 
 // prepareMerge makes an active snapshot that shows, above parent, the clean
@@ -77,7 +77,7 @@ func (s *Snapshotter) readPairs(ctx context.Context, caller string, keys []merge
 			return nil, err
 		}
 		for _, p := range pairs {
-			for _, side := range [][]lower{p.lower, p.upper, p.base} {
+			for _, side := range [][]stack.Lower{p.lower, p.upper, p.base} {
 				pin.add(side)
 			}
 			pin.addDiff(p.name)
@@ -110,12 +110,12 @@ func readFound(ctx context.Context, keys []merge.Keys, all map[string]found) ([]
 		if err != nil {
 			return nil, err
 		}
-		p.lower, p.base = lowersOf(snapshots.KindView, chain), lowersOf(snapshots.KindActive, chain)
+		p.lower, p.base = chain.View(), chain.Active()
 		if chain, err = known.read(ctx, above.key); err != nil {
 			return nil, err
 		}
-		p.upper = lowersOf(snapshots.KindView, chain)
-		for _, side := range [][]lower{p.lower, p.upper, p.base} {
+		p.upper = chain.View()
+		for _, side := range [][]stack.Lower{p.lower, p.upper, p.base} {
 			slices.Reverse(side)
 		}
 		pairs = append(pairs, p)
@@ -129,13 +129,13 @@ const parallelDiffs = 4
 // planning is a merge whose stack is to be found.
 type planning struct {
 	parent string
-	below  []lower // what a view of parent shows, the topmost first
-	owner  string  // of the trees that it takes to find out
+	below  []stack.Lower // what a view of parent shows, the topmost first
+	owner  string        // of the trees that it takes to find out
 	pin    *pinned
 }
 
 // plan finds the stack of a merge, and has made what of it is not there.
-func (s *Snapshotter) plan(ctx context.Context, m planning, pairs []pair) (*stack, error) {
+func (s *Snapshotter) plan(ctx context.Context, m planning, pairs []pair) (*stack.Stack, error) {
 	diffs, err := s.cleanDiffs(ctx, m, pairs)
 	if err != nil {
 		return nil, unavailable(err)
@@ -149,24 +149,24 @@ func (s *Snapshotter) plan(ctx context.Context, m planning, pairs []pair) (*stac
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	st := &stack{lowers: lowersIn(diffs)}
+	st := &stack.Stack{Lowers: lowersIn(diffs)}
 	if long {
-		if st.lowers, err = s.squash(ctx, m, st.lowers); err != nil {
+		if st.Lowers, err = s.squash(ctx, m, st.Lowers); err != nil {
 			return nil, err
 		}
 	}
-	st.lowers = append(st.lowers, top...)
-	if m.parent == "" && len(st.lowers) == 1 && (st.lowers[0].isMade() || slices.ContainsFunc(diffs, hasWhiteouts)) {
+	st.Lowers = append(st.Lowers, top...)
+	if m.parent == "" && len(st.Lowers) == 1 && (st.Lowers[0].IsMade() || slices.ContainsFunc(diffs, hasWhiteouts)) {
 		// A bind mount would show them, or marks of what was made.
-		st.lowers = slices.Insert(st.lowers, 0, lower{diff: emptyDiff})
+		st.Lowers = slices.Insert(st.Lowers, 0, stack.Lower{Diff: stack.Empty})
 	}
 	return st, nil
 }
 
 func hasWhiteouts(d cleanDiff) bool { return d.whiteouts }
 
-func lowersIn(diffs []cleanDiff) []lower {
-	var lowers []lower
+func lowersIn(diffs []cleanDiff) []stack.Lower {
+	var lowers []stack.Lower
 	for _, d := range diffs {
 		lowers = append(lowers, d.lower)
 	}
@@ -174,10 +174,10 @@ func lowersIn(diffs []cleanDiff) []lower {
 }
 
 // viewed returns what a view of the snapshot shows, the topmost first.
-func (s *Snapshotter) viewed(ctx context.Context, name string) (lowers []lower, err error) {
+func (s *Snapshotter) viewed(ctx context.Context, name string) (lowers []stack.Lower, err error) {
 	err = s.meta.WithTransaction(ctx, false, func(ctx context.Context) error {
 		chain, err := readChain(ctx, name)
-		lowers = lowersOf(snapshots.KindView, chain)
+		lowers = chain.View()
 		return err
 	})
 	return lowers, err
@@ -201,7 +201,7 @@ func (s *Snapshotter) cleanDiffs(ctx context.Context, m planning, pairs []pair) 
 func shownOf(diffs []cleanDiff) []cleanDiff {
 	var shown []cleanDiff
 	for _, d := range slices.Backward(diffs) {
-		same := func(e cleanDiff) bool { return e.lower.equal(d.lower) }
+		same := func(e cleanDiff) bool { return e.lower.Equal(d.lower) }
 		if !d.empty && !slices.ContainsFunc(shown, same) { // else what is above shows all of it
 			shown = append(shown, d)
 		}

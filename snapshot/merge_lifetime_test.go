@@ -32,7 +32,7 @@ func TestMergeOutlivesItsInputs(t *testing.T) {
 	if a, b := viewLayers(t, first), viewLayers(t, second); !slices.Equal(a, b) {
 		t.Errorf("the clean diff was made twice: %v, %v", a, b)
 	}
-	diff := s.diffDir(fmt.Sprintf("%v-%v", idOfKey(t, s, "a"), idOfKey(t, s, "b")))
+	diff := s.dirs.Diff(fmt.Sprintf("%v-%v", idOfKey(t, s, "a"), idOfKey(t, s, "b")))
 	cID := idOfKey(t, s, "c")
 	remove := func(keys ...string) {
 		t.Helper()
@@ -220,7 +220,7 @@ func TestMergeLeftovers(t *testing.T) {
 	d := newDisk(t)
 	s := newEndpoint(t, d)
 	commitFiles(t, s, "a", "", map[string]string{"a": "a"})
-	left := []string{s.diffDir("new-123"), s.diffDir("s1-0"), s.diffDir("998-999"), filepath.Join(s.dir, "new-5")}
+	left := []string{s.dirs.Diff("new-123"), s.dirs.Diff("s1-0"), s.dirs.Diff("998-999"), filepath.Join(string(s.dirs), "new-5")}
 	for _, dir := range left {
 		if err := os.MkdirAll(filepath.Join(dir, "sub"), 0o700); err != nil {
 			t.Fatal(err)
@@ -283,7 +283,7 @@ func BenchmarkMerge(b *testing.B) {
 				for b.Loop() {
 					if !known {
 						s.diffs.keep(func(string) bool { return false })
-						if err := os.RemoveAll(s.diffDir(fmt.Sprintf("%v-%v", idOfKey(b, s, "copy"), idOfKey(b, s, "over")))); err != nil {
+						if err := os.RemoveAll(s.dirs.Diff(fmt.Sprintf("%v-%v", idOfKey(b, s, "copy"), idOfKey(b, s, "over")))); err != nil {
 							b.Fatal(err)
 						}
 					}

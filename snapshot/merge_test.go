@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ladle-dev/ladle/merge"
+	"github.com/ladle-dev/ladle/stack"
 	"github.com/ladle-dev/ladle/store"
 )
 
@@ -143,7 +144,9 @@ func TestMergeOfLazyLayers(t *testing.T) {
 	prepareRemote(t, s, "o1", "o0", over)
 	commitMerge(t, s, "merged", c.top, " o0", "o0 o1")
 	layers := viewLayers(t, viewOf(t, s, "merged"))
-	link := func(spec store.Spec) string { return filepath.Join(s.dir, treesLink, filepath.Base(d.tree(spec))) }
+	link := func(spec store.Spec) string {
+		return filepath.Join(string(s.dirs), stack.TreesName, filepath.Base(d.tree(spec)))
+	}
 	want := []string{
 		link(store.StackOf(
 			store.Spec{Kind: store.Diff, Layers: []store.ID{other}},

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/containerd/errdefs"
+
+	"github.com/ladle-dev/ladle/stack"
 )
 
 // checkDirs returns an ErrDataLoss if a directory that u has is not there: the metadata
@@ -18,8 +20,8 @@ func (s *Snapshotter) checkDirs(u usable) error {
 		dirs = append(dirs, s.upper(u.id))
 	}
 	for _, l := range u.lowers() {
-		if !l.isTree() {
-			dirs = append(dirs, s.lowerDir(l))
+		if !l.IsTree() {
+			dirs = append(dirs, s.dirs.Lower(l))
 		}
 	}
 	for _, dir := range dirs {
@@ -37,14 +39,14 @@ func (s *Snapshotter) checkDirs(u usable) error {
 // hasDirectories reports whether there are directories of snapshots or clean diffs, all of
 // which a sweep would delete if the metadata knew of no snapshot.
 func (s *Snapshotter) hasDirectories() (bool, error) {
-	for _, dir := range []string{s.dir, s.diffDir("")} {
+	for _, dir := range []string{string(s.dirs), s.dirs.Diff("")} {
 		entries, err := os.ReadDir(dir)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return false, err
 		}
 		for _, e := range entries {
 			id, _, _ := strings.Cut(e.Name(), "-")
-			if _, err := parseNumber(id); err == nil && e.Name() != emptyDiff {
+			if _, err := parseNumber(id); err == nil && e.Name() != stack.Empty {
 				return true, nil
 			}
 		}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ladle-dev/ladle/settle"
+	"github.com/ladle-dev/ladle/stack"
 	"github.com/ladle-dev/ladle/store"
 )
 
@@ -46,8 +47,8 @@ func (s *Snapshotter) Mounts(ctx context.Context, key string) (_ []mount.Mount, 
 type usable struct {
 	id    number
 	kind  snapshots.Kind
-	chain []link
-	stack *stack // of a merge
+	chain stack.Chain
+	stack *stack.Stack // of a merge
 	// copied is not nil if it was prepared as a copy: it is mounted read-only, since its
 	// files are also files of other snapshots.
 	copied *settle.Copied
@@ -57,12 +58,19 @@ type usable struct {
 
 // lowers returns what is below the upper directory, or is shown by a view, the
 // topmost first.
-func (u usable) lowers() []lower {
+func (u usable) lowers() []stack.Lower {
 	if u.stack == nil {
-		return lowersOf(u.kind, u.chain)
+		return u.over(u.chain)
 	}
-	own := link{id: u.id, stack: &stack{lowers: u.stack.lowers, bare: true}}
-	return lowersOf(u.kind, append(slices.Clip(u.chain), own))
+	own := stack.Snapshot{ID: uint64(u.id), Stack: &stack.Stack{Lowers: u.stack.Lowers, Bare: true}}
+	return u.over(append(slices.Clip(u.chain), own))
+}
+
+func (u usable) over(chain stack.Chain) []stack.Lower {
+	if u.kind == snapshots.KindView {
+		return chain.View()
+	}
+	return chain.Active()
 }
 
 // showsOthers reports whether u has no directory of its own.
@@ -77,7 +85,7 @@ func readUsable(ctx context.Context, key string) (usable, error) {
 	if info.Kind == snapshots.KindCommitted {
 		return usable{}, fmt.Errorf("mounts of committed snapshot %q: %w", key, errdefs.ErrFailedPrecondition)
 	}
-	stack, err := stackOf(info)
+	st, err := stackOf(info)
 	if err != nil {
 		return usable{}, err
 	}
@@ -87,7 +95,7 @@ func readUsable(ctx context.Context, key string) (usable, error) {
 	}
 	copied, err := copiedFrom(info)
 	_, orphan := info.Labels[orphanLabel]
-	return usable{id: numberOf(id), kind: info.Kind, chain: chain, stack: stack, copied: copied, orphan: orphan}, err
+	return usable{id: numberOf(id), kind: info.Kind, chain: chain, stack: st, copied: copied, orphan: orphan}, err
 }
 
 // mountLowers mounts the trees that u needs and returns its lowerdirs, the
@@ -107,12 +115,12 @@ func (s *Snapshotter) mountLowersBy(ctx context.Context, u usable, mount func(co
 	group, mountCtx := errgroup.WithContext(ctx)
 	group.SetLimit(parallelMounts)
 	for i, l := range lowers {
-		if !l.isTree() {
-			dirs[i] = s.lowerDir(l)
+		if !l.IsTree() {
+			dirs[i] = s.dirs.Lower(l)
 			continue
 		}
 		group.Go(func() error {
-			tree, err := mount(mountCtx, s.ownerOf(u.id), l.tree)
+			tree, err := mount(mountCtx, s.ownerOf(u.id), l.Tree)
 			if err == nil {
 				dirs[i], err = s.beside(mountCtx, tree)
 			}
@@ -125,10 +133,6 @@ func (s *Snapshotter) mountLowersBy(ctx context.Context, u usable, mount func(co
 	return dirs, nil
 }
 
-// treesLink is the name, beside the directories of snapshots, of a symbolic
-// link to the directory in which trees are mounted.
-const treesLink = "l"
-
 // beside returns the path of a mounted tree that begins as those of upper
 // directories do. The options of mount(2) must fit into one page, and what all
 // lowerdirs begin with need not be in it: clients change to that directory
@@ -136,7 +140,7 @@ const treesLink = "l"
 // a chain of 130 local snapshots would be too long. The link is no part of the
 // last element, since walks of a differ do not follow that.
 func (s *Snapshotter) beside(ctx context.Context, tree string) (string, error) {
-	link, trees := filepath.Join(s.dir, treesLink), filepath.Dir(tree)
+	link, trees := filepath.Join(string(s.dirs), stack.TreesName), filepath.Dir(tree)
 	if to, err := os.Readlink(link); err != nil || to != trees {
 		// Not while somebody sweeps.
 		err := s.meta.WithTransaction(ctx, true, func(context.Context) error { return replaceLink(link, trees) })
@@ -172,7 +176,7 @@ func (s *Snapshotter) mounts(key string, u usable, lowerdirs []string) []mount.M
 		lowerdirs, u.kind = append([]string{s.upper(u.id)}, lowerdirs...), snapshots.KindView
 	}
 	if u.orphan {
-		lowerdirs = []string{s.diffDir(emptyDiff)} // containerd unpacks with whiteouts if there is a lowerdir
+		lowerdirs = []string{s.dirs.Diff(stack.Empty)} // containerd unpacks with whiteouts if there is a lowerdir
 	}
 	switch {
 	case len(lowerdirs) == 0 && u.kind == snapshots.KindActive:

@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
 
+	"github.com/ladle-dev/ladle/stack"
 	"github.com/ladle-dev/ladle/store"
 )
 
@@ -174,7 +175,7 @@ func (c *testChain) tree(places ...int) string {
 	if places[0] == 0 {
 		spec.Kind = store.Lowest
 	}
-	return filepath.Join(c.s.dir, treesLink, filepath.Base(c.disk.tree(spec)))
+	return filepath.Join(string(c.s.dirs), stack.TreesName, filepath.Base(c.disk.tree(spec)))
 }
 
 func checkMounts(t *testing.T, got []mount.Mount, want ...mount.Mount) {

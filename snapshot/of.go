@@ -9,17 +9,18 @@ import (
 
 	"github.com/ladle-dev/ladle/hardlink"
 	"github.com/ladle-dev/ladle/merge"
+	"github.com/ladle-dev/ladle/stack"
 )
 
 // placed is a lower and the directory at which it was looked at.
 type placed struct {
-	lower lower
+	lower stack.Lower
 	dir   string
 }
 
 // placesOf returns where lowers, the lowest first, are: dirs are theirs, the topmost
 // first.
-func placesOf(lowers []lower, dirs []string) (all []placed) {
+func placesOf(lowers []stack.Lower, dirs []string) (all []placed) {
 	for i, dir := range dirs {
 		all = append(all, placed{lowers[len(lowers)-1-i], dir})
 	}
@@ -34,7 +35,7 @@ func linkedOf(diff *merge.Diff, places []placed) hardlink.Sources {
 		of := hardlink.SourcesOf(hardlink.Unknown)
 		for _, p := range places {
 			if p.dir == dir {
-				of = p.lower.sources()
+				of = p.lower.Sources()
 			}
 		}
 		all = all.With(of)
@@ -48,13 +49,13 @@ func (s *Snapshotter) makeDiff(ctx context.Context, name string, diff *merge.Dif
 	if of.Known() {
 		diff.Of = append([]uint64{}, of.List()...)
 	}
-	return diff.Make(ctx, s.diffDir(name))
+	return diff.Make(ctx, s.dirs.Diff(name))
 }
 
 // ofDiff returns the snapshots of which a clean diff has inodes. Of one that an earlier
 // version made that can be any.
 func (s *Snapshotter) ofDiff(name string) (hardlink.Sources, error) {
-	ids, known, err := merge.Of(s.diffDir(name), s.mergeOptions())
+	ids, known, err := merge.Of(s.dirs.Diff(name), s.mergeOptions())
 	if err != nil || known {
 		return hardlink.SourcesOf(ids...), err
 	}
@@ -65,7 +66,7 @@ func (s *Snapshotter) ofDiff(name string) (hardlink.Sources, error) {
 // merge has and that do not say of which snapshots they have inodes: an earlier version
 // made them. They are made again when they are wanted.
 func (s *Snapshotter) readDiffs(ctx context.Context) error {
-	entries, err := os.ReadDir(s.diffDir(""))
+	entries, err := os.ReadDir(s.dirs.Diff(""))
 	if err != nil {
 		return err
 	}
@@ -89,7 +90,7 @@ func (s *Snapshotter) readDiffs(ctx context.Context) error {
 			of = hardlink.SourcesOf(hardlink.Unknown)
 		}
 		if !of.Known() && used.diffs[name] == 0 {
-			if err = os.RemoveAll(s.diffDir(name)); err == nil {
+			if err = os.RemoveAll(s.dirs.Diff(name)); err == nil {
 				continue
 			}
 			log.G(ctx).WithError(err).Warn("a clean diff of an earlier version is not deleted")

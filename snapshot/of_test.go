@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ladle-dev/ladle/hardlink"
+	"github.com/ladle-dev/ladle/stack"
 )
 
 // ofIsTrue checks that stacks and clean diffs name exactly the snapshots of which they
@@ -26,7 +27,7 @@ func ofIsTrue(t testing.TB, s *Snapshotter) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lowers := map[string]lower{}
+	lowers := map[string]stack.Lower{}
 	for _, info := range infos {
 		st, err := stackOf(info)
 		if err != nil {
@@ -35,13 +36,13 @@ func ofIsTrue(t testing.TB, s *Snapshotter) {
 		if st == nil {
 			continue
 		}
-		for _, l := range st.of(ids[info.Name]) {
-			if l.isMade() && l.of.Known() {
-				lowers[s.lowerDir(l)] = l
+		for _, l := range st.LowersOf(uint64(ids[info.Name])) {
+			if l.IsMade() && l.Of.Known() {
+				lowers[s.dirs.Lower(l)] = l
 			}
 		}
 	}
-	names, err := os.ReadDir(s.diffDir(""))
+	names, err := os.ReadDir(s.dirs.Diff(""))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,15 +51,15 @@ func ofIsTrue(t testing.TB, s *Snapshotter) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if dir := s.diffDir(e.Name()); strings.Contains(e.Name(), "-") && of.Known() {
-			if l, there := lowers[dir]; there && fmt.Sprint(l.of) != fmt.Sprint(of) {
-				t.Errorf("a stack says that %s is of %v, the directory %v", e.Name(), l.of, of)
+		if dir := s.dirs.Diff(e.Name()); strings.Contains(e.Name(), "-") && of.Known() {
+			if l, there := lowers[dir]; there && fmt.Sprint(l.Of) != fmt.Sprint(of) {
+				t.Errorf("a stack says that %s is of %v, the directory %v", e.Name(), l.Of, of)
 			}
-			lowers[dir] = lower{diff: e.Name(), of: of}
+			lowers[dir] = stack.Lower{Diff: e.Name(), Of: of}
 		}
 	}
 	for dir, l := range lowers {
-		checkOf(t, s, dir, l.of)
+		checkOf(t, s, dir, l.Of)
 	}
 }
 
@@ -176,7 +177,7 @@ func TestOfIsKept(t *testing.T) {
 	for _, name := range []string{"merged", "again"} {
 		below, err := s.viewed(t.Context(), name)
 		must(t, err)
-		if got := fmt.Sprint(sourcesIn(below).List()); got != fmt.Sprintf("[%s %s]", middle, upper) {
+		if got := fmt.Sprint(stack.Sources(below).List()); got != fmt.Sprintf("[%s %s]", middle, upper) {
 			t.Errorf("%s has inodes of %s, want %s and %s", name, got, middle, upper)
 		}
 	}
@@ -192,27 +193,27 @@ func TestOfEarlierVersion(t *testing.T) {
 	s.commit("upper", "middle", "x")
 	mustMerge(t, s.Snapshotter, "merged", "", "image upper")
 	name := "1-3"
-	for _, e := range readNames(t, s.diffDir("")) {
+	for _, e := range readNames(t, s.dirs.Diff("")) {
 		if strings.Contains(e, "-") {
 			name = e
 		}
 	}
-	must(t, unix.Lremovexattr(s.diffDir(name), "trusted.overlay.ladle.of"))
+	must(t, unix.Lremovexattr(s.dirs.Diff(name), "trusted.overlay.ladle.of"))
 	s.edit("merged", func(value string) string {
-		st, err := decodeStack(value)
+		st, err := stack.Decode(value)
 		must(t, err)
 		lowers := fmt.Sprintf(`{"Diff":%q}`, name)
-		if len(st.lowers) > 1 {
+		if len(st.Lowers) > 1 {
 			lowers = fmt.Sprintf(`{"Diff":"0"},{"Diff":%q}`, name)
 		}
-		return fmt.Sprintf(`{"Lowers":[%s],"Bare":%t}`, lowers, st.bare)
+		return fmt.Sprintf(`{"Lowers":[%s],"Bare":%t}`, lowers, st.Bare)
 	})
 	below, err := s.viewed(t.Context(), "merged")
 	must(t, err)
-	if sourcesIn(below).Known() {
-		t.Errorf("the stack says that it is of %v", sourcesIn(below))
+	if stack.Sources(below).Known() {
+		t.Errorf("the stack says that it is of %v", stack.Sources(below))
 	}
-	unused := s.diffDir("2-1")
+	unused := s.dirs.Diff("2-1")
 	must(t, os.Mkdir(unused, 0o755))
 	must(t, s.w.Close())
 	s.Snapshotter = reopen(t, s.opts.Trees.(*disk), s.Snapshotter)
@@ -223,8 +224,8 @@ func TestOfEarlierVersion(t *testing.T) {
 	mustMerge(t, s.Snapshotter, "same", "", "image upper")
 	below, err = s.viewed(t.Context(), "same")
 	must(t, err)
-	if sourcesIn(below).Known() {
-		t.Errorf("a new stack says that it is of %v", sourcesIn(below))
+	if stack.Sources(below).Known() {
+		t.Errorf("a new stack says that it is of %v", stack.Sources(below))
 	}
 	mustPrepare(t, s.Snapshotter, "running", "merged")
 	before := s.ctime("middle", "more/two")
@@ -236,7 +237,7 @@ func TestOfEarlierVersion(t *testing.T) {
 	s.copy("copied", "image", "middle", "/more:/again")
 	mustMerge(t, s.Snapshotter, "both", "copied", "image merged")
 	s.noNewLinks("both")
-	if _, err := decodeStack(`{"Format":2}`); err == nil {
+	if _, err := stack.Decode(`{"Format":2}`); err == nil {
 		t.Error("a stack of a later version is read")
 	}
 }

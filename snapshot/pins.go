@@ -3,6 +3,7 @@ package snapshot
 import (
 	"sync"
 
+	"github.com/ladle-dev/ladle/stack"
 	"github.com/ladle-dev/ladle/store"
 )
 
@@ -28,22 +29,22 @@ type pinned struct {
 	layers []store.ID
 }
 
-func (p *pinned) add(lowers []lower) {
+func (p *pinned) add(lowers []stack.Lower) {
 	p.pins.mu.Lock()
 	defer p.pins.mu.Unlock()
 	for _, l := range lowers {
-		if l.id != 0 {
-			p.ids = append(p.ids, l.id)
-			p.pins.mu.ids[l.id]++
+		if id := number(l.Snapshot); id != 0 {
+			p.ids = append(p.ids, id)
+			p.pins.mu.ids[id]++
 		}
-		if l.diff != "" {
-			p.addDiffLocked(l.diff)
+		if l.Diff != "" {
+			p.addDiffLocked(l.Diff)
 		}
-		for id := range l.of { // they stay partners of others
+		for id := range l.Of { // they stay partners of others
 			p.ids = append(p.ids, number(id))
 			p.pins.mu.ids[number(id)]++
 		}
-		for _, layer := range l.tree.All() {
+		for _, layer := range l.Tree.All() {
 			p.layers = append(p.layers, layer)
 			p.claims.add(layer)
 		}

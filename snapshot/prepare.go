@@ -15,6 +15,7 @@ import (
 
 	"github.com/ladle-dev/ladle/merge"
 	"github.com/ladle-dev/ladle/settle"
+	"github.com/ladle-dev/ladle/stack"
 )
 
 // Prepare makes an active snapshot over parent and returns its mounts.
@@ -94,7 +95,7 @@ type making struct {
 	kind        snapshots.Kind
 	key, parent string
 	labels      map[string]string // that are stored
-	stack       *stack            // of a merge; what it stacks is pinned
+	stack       *stack.Stack      // of a merge; what it stacks is pinned
 	copied      *madeCopy         // nil: it is no copy
 	runs        bool              // something is likely to run in it
 	orphan      bool              // it is put over its parent when it is committed
@@ -107,7 +108,7 @@ func (s *Snapshotter) create(ctx context.Context, m making) ([]mount.Mount, erro
 		return nil, err
 	}
 	if m.runs {
-		s.opts.Layers.Starting(layersOf(u.lowers()))
+		s.opts.Layers.Starting(stack.Layers(u.lowers()))
 	}
 	lowerdirs, err := s.mountLowers(ctx, u)
 	if err == nil && m.kind == snapshots.KindActive {
@@ -125,7 +126,7 @@ func (s *Snapshotter) create(ctx context.Context, m making) ([]mount.Mount, erro
 // above its parent has no say.
 func (s *Snapshotter) setOwner(u usable, lowerdirs []string) error {
 	if u.stack != nil {
-		lowerdirs = lowerdirs[len(u.stack.lowers):]
+		lowerdirs = lowerdirs[len(u.stack.Lowers):]
 	}
 	if len(lowerdirs) == 0 {
 		return nil
@@ -175,7 +176,7 @@ func (s *Snapshotter) storeMade(ctx context.Context, m making) (u usable, err er
 		return s.makeDir(u, m.copied)
 	})
 	if err == nil && m.stack != nil {
-		for _, layer := range m.stack.layers() {
+		for _, layer := range m.stack.Layers() {
 			s.opts.Claims.add(layer)
 		}
 	}
@@ -187,12 +188,12 @@ func (s *Snapshotter) storeMade(ctx context.Context, m making) (u usable, err er
 // sweeps directories; what has its name was left by a transaction that was
 // rolled back.
 func (s *Snapshotter) makeDir(u usable, copied *madeCopy) error {
-	dir, err := os.MkdirTemp(s.dir, "new-")
+	dir, err := os.MkdirTemp(string(s.dirs), "new-")
 	if err != nil {
 		return err
 	}
 	if copied != nil {
-		err = os.Rename(s.diffDir(copied.name), filepath.Join(dir, "fs"))
+		err = os.Rename(s.dirs.Diff(copied.name), filepath.Join(dir, "fs"))
 	} else {
 		err = os.Mkdir(filepath.Join(dir, "fs"), 0o755)
 	}
@@ -202,7 +203,7 @@ func (s *Snapshotter) makeDir(u usable, copied *madeCopy) error {
 	if err == nil {
 		err = s.adopt(u.stack, dir)
 	}
-	final := filepath.Join(s.dir, u.id.String())
+	final := filepath.Join(string(s.dirs), u.id.String())
 	if err == nil {
 		err = os.RemoveAll(final)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/ladle-dev/ladle/fetch"
 	"github.com/ladle-dev/ladle/layer"
 	"github.com/ladle-dev/ladle/metrics"
+	"github.com/ladle-dev/ladle/stack"
 	"github.com/ladle-dev/ladle/store"
 )
 
@@ -27,7 +28,7 @@ var errTaken = errors.New("the snapshot of this name has another layer")
 func (s *Snapshotter) prepareRemote(ctx context.Context, key, parent string, labels map[string]string) error {
 	target := labels[snapshots.LabelSnapshotRef]
 	req, top, why := parseRequest(labels)
-	var chain []link
+	var chain stack.Chain
 	if why == nil && isOrphan(parent, labels) {
 		why = errOrphan
 	}
@@ -50,7 +51,7 @@ func (s *Snapshotter) prepareRemote(ctx context.Context, key, parent string, lab
 	}
 	s.opts.Prepares.Remote()
 	logger.WithField(preparedField, "true").Info("layer is read lazily")
-	if merged := bottom(chain); top && len(merged) > 0 {
+	if merged := chain.Bottom(); top && len(merged) > 0 {
 		s.opts.Trees.Warm(store.Spec{Kind: store.Lowest, Layers: merged})
 	}
 	return fmt.Errorf("remote snapshot %q: %w", target, errdefs.ErrAlreadyExists)
@@ -80,7 +81,7 @@ func (s *Snapshotter) offer(labels map[string]string, req layer.Request) {
 
 // openRemote opens the layer and makes its snapshot, or finds it made already.
 // It returns the chain that ends in it.
-func (s *Snapshotter) openRemote(ctx context.Context, key, parent string, labels map[string]string, req layer.Request) ([]link, error) {
+func (s *Snapshotter) openRemote(ctx context.Context, key, parent string, labels map[string]string, req layer.Request) (stack.Chain, error) {
 	late := fmt.Errorf("not opened within %v: %w", s.opts.OpenTimeout, context.DeadlineExceeded)
 	openCtx, cancel := context.WithTimeoutCause(ctx, s.opts.OpenTimeout, late)
 	defer cancel()
@@ -111,7 +112,7 @@ func causeOf(ctx context.Context, err error) error {
 }
 
 // commitRemote makes the remote snapshot of the layer id unless it is there.
-func (s *Snapshotter) commitRemote(ctx context.Context, key, parent string, labels map[string]string, id store.ID) (chain []link, made bool, err error) {
+func (s *Snapshotter) commitRemote(ctx context.Context, key, parent string, labels map[string]string, id store.ID) (chain stack.Chain, made bool, err error) {
 	if err := s.skipNumbers(ctx); err != nil {
 		return nil, false, err
 	}

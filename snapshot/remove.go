@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ladle-dev/ladle/hardlink"
+	"github.com/ladle-dev/ladle/stack"
 	"github.com/ladle-dev/ladle/store"
 )
 
@@ -66,7 +67,7 @@ func claimedBy(ctx context.Context, info snapshots.Info) []store.ID {
 	if st == nil {
 		return nil
 	}
-	return st.layers()
+	return st.Layers()
 }
 
 // Cleanup deletes the directories of removed snapshots, and has layers dropped
@@ -115,7 +116,7 @@ func (s *Snapshotter) sweep(ctx context.Context) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("sweep %s: %w", s.dir, err)
+		return fmt.Errorf("sweep %s: %w", string(s.dirs), err)
 	}
 	if err := s.meta.Sync(ctx); err != nil {
 		// On a full disk what is deleted must not wait for it.
@@ -143,7 +144,7 @@ func removeStray(dir string) (err error) {
 }
 
 func (s *Snapshotter) strays(keys map[string]string, used uses) ([]string, error) {
-	entries, err := os.ReadDir(s.dir)
+	entries, err := os.ReadDir(string(s.dirs))
 	if err != nil {
 		return nil, err
 	}
@@ -151,19 +152,19 @@ func (s *Snapshotter) strays(keys map[string]string, used uses) ([]string, error
 	for _, e := range entries {
 		name := e.Name()
 		id, _ := parseNumber(name) // else 0, of which there is no snapshot
-		if _, ok := keys[name]; ok || used.ids[id] != 0 || s.pins.hasID(id) || name == treesLink || name == diffsName {
+		if _, ok := keys[name]; ok || used.ids[id] != 0 || s.pins.hasID(id) || name == stack.TreesName || name == stack.DiffsName {
 			continue
 		}
-		stray = append(stray, filepath.Join(s.dir, name))
+		stray = append(stray, filepath.Join(string(s.dirs), name))
 	}
-	diffs, err := os.ReadDir(filepath.Join(s.dir, diffsName))
+	diffs, err := os.ReadDir(filepath.Join(string(s.dirs), stack.DiffsName))
 	if err != nil {
 		return nil, err
 	}
 	s.diffs.keep(func(name string) bool { return !s.isStrayDiff(name, keys, used) })
 	for _, e := range diffs {
 		if name := e.Name(); !strings.HasPrefix(name, hardlink.Prefix) && s.isStrayDiff(name, keys, used) {
-			stray = append(stray, s.diffDir(name))
+			stray = append(stray, s.dirs.Diff(name))
 		}
 	}
 	return stray, nil
@@ -172,7 +173,7 @@ func (s *Snapshotter) strays(keys map[string]string, used uses) ([]string, error
 // isStrayDiff reports whether nobody stacks a clean diff, or could ask for it:
 // what is deleted is never being made again.
 func (s *Snapshotter) isStrayDiff(name string, keys map[string]string, used uses) bool {
-	if name == emptyDiff || used.diffs[name] != 0 || s.pins.hasDiff(name) {
+	if name == stack.Empty || used.diffs[name] != 0 || s.pins.hasDiff(name) {
 		return false
 	}
 	below, above, _ := strings.Cut(strings.TrimSuffix(name, apartSuffix), "-")

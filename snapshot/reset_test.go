@@ -97,8 +97,8 @@ func TestDirectoriesAfterAReset(t *testing.T) {
 				if st == nil {
 					continue
 				}
-				for _, lower := range st.of(ids[info.Name]) {
-					if _, err := os.Lstat(s.lowerDir(lower)); err != nil {
+				for _, lower := range st.LowersOf(uint64(ids[info.Name])) {
+					if _, err := os.Lstat(s.dirs.Lower(lower)); err != nil {
 						t.Errorf("in the stack of %s: %v", info.Name, err)
 					}
 				}
@@ -122,7 +122,7 @@ func TestDirectoriesAfterAReset(t *testing.T) {
 // madeNames returns the paths of all that was made of links.
 func madeNames(t *testing.T, s *Snapshotter) (paths []string) {
 	t.Helper()
-	for _, dir := range []string{s.diffDir(""), s.upper(idOfKey(t, s, "copied"))} {
+	for _, dir := range []string{s.dirs.Diff(""), s.upper(idOfKey(t, s, "copied"))} {
 		must(t, filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 			if err == nil && !e.IsDir() {
 				paths = append(paths, path)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ladle-dev/ladle/metastore"
 	"github.com/ladle-dev/ladle/settle"
+	"github.com/ladle-dev/ladle/stack"
 )
 
 // settleDir is the name, below the root of an endpoint, of the directory of package
@@ -21,7 +22,7 @@ const settleDir = "settle"
 // reach the endpoint. That snapshots cannot be settled is logged, and no error.
 func (s *Snapshotter) openSharing(ctx context.Context) (err error) {
 	opts := settle.Options{
-		Dir: filepath.Join(s.opts.Root, settleDir), Snapshots: stored{s.meta, &s.pins, s.dir},
+		Dir: filepath.Join(s.opts.Root, settleDir), Snapshots: stored{s.meta, &s.pins, s.dirs},
 		Name: s.opts.Name, Link: s.opts.settleByLink, Settles: s.opts.Settles,
 	}
 	if s.opts.Settle {
@@ -92,7 +93,7 @@ func (s *Snapshotter) views(ctx context.Context) (views []settle.View, err error
 func (u usable) view() settle.View {
 	lowers, id := u.lowers(), uint64(u.id)
 	v := settle.View{
-		ID: id, Dirs: append(dirsIn(lowers), id), Sources: sourcesIn(lowers),
+		ID: id, Dirs: append(stack.Uppers(lowers), id), Sources: stack.Sources(lowers),
 		Runs: u.kind == snapshots.KindActive && u.copied == nil, Merged: u.stack != nil,
 	}
 	if u.copied != nil {
@@ -101,21 +102,11 @@ func (u usable) view() settle.View {
 	return v
 }
 
-// dirsIn returns the snapshots of which the upper directories are among lowers.
-func dirsIn(lowers []lower) (ids []uint64) {
-	for _, l := range lowers {
-		if l.id != 0 && l.part == "" {
-			ids = append(ids, uint64(l.id))
-		}
-	}
-	return ids
-}
-
 // stored implements settle.Snapshots.
 type stored struct {
 	meta *metastore.Store
 	pins *pins
-	dir  string // of all snapshots' directories
+	dirs stack.Dirs
 }
 
 // List implements settle.Snapshots.
@@ -126,20 +117,20 @@ func (s stored) List(ctx context.Context) (all []settle.Snapshot, err error) {
 	}
 	for _, info := range infos {
 		id := ids[info.Name]
-		l, err := linkOf(id, info)
+		l, err := inChain(id, info)
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, settle.Snapshot{
-			ID: uint64(id), Parent: uint64(ids[info.Parent]), Member: !l.remote && info.Kind == snapshots.KindCommitted,
-			Dirs: dirsIn(l.lowers()), Sources: sourcesIn(l.lowers()),
+			ID: uint64(id), Parent: uint64(ids[info.Parent]), Member: !l.Remote && info.Kind == snapshots.KindCommitted,
+			Dirs: stack.Uppers(l.Lowers()), Sources: stack.Sources(l.Lowers()),
 		})
 	}
 	return all, nil
 }
 
 // Dir implements settle.Snapshots.
-func (s stored) Dir(id uint64) string { return upperDir(s.dir, number(id)) }
+func (s stored) Dir(id uint64) string { return s.dirs.Upper(id) }
 
 // Pinned implements settle.Snapshots.
 func (s stored) Pinned(id uint64) bool { return s.pins.mayHave(number(id)) }

@@ -22,6 +22,7 @@ import (
 	"github.com/ladle-dev/ladle/metastore"
 	"github.com/ladle-dev/ladle/metrics"
 	"github.com/ladle-dev/ladle/settle"
+	"github.com/ladle-dev/ladle/stack"
 	"github.com/ladle-dev/ladle/store"
 )
 
@@ -68,7 +69,7 @@ type Settling struct {
 // transaction while it mounts, opens a layer or deletes a directory.
 type Snapshotter struct {
 	opts Options
-	dir  string // of all snapshots' directories
+	dirs stack.Dirs
 	meta *metastore.Store
 	overlay
 	keys    *locker.Locker
@@ -103,7 +104,7 @@ func New(ctx context.Context, opts Options) (*Snapshotter, error) {
 	}
 	s := &Snapshotter{
 		opts: opts,
-		dir:  filepath.Join(opts.Root, "snapshots"),
+		dirs: stack.Dirs(filepath.Join(opts.Root, "snapshots")),
 		keys: locker.New(),
 
 		sweeping: make(chan struct{}, 1),
@@ -179,7 +180,7 @@ func (o *Options) complete() error {
 }
 
 func (s *Snapshotter) makeDirs() error {
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+	if err := os.MkdirAll(string(s.dirs), 0o700); err != nil {
 		return err
 	}
 	// Where the root is there are few names: it reads past the last of many
@@ -189,7 +190,7 @@ func (s *Snapshotter) makeDirs() error {
 		return fmt.Errorf("probe %s: %w", s.opts.Root, err)
 	}
 	if !ok {
-		return fmt.Errorf("the filesystem of %s has no d_type, which overlayfs needs (xfs: format with ftype=1)", s.dir)
+		return fmt.Errorf("the filesystem of %s has no d_type, which overlayfs needs (xfs: format with ftype=1)", string(s.dirs))
 	}
 	return nil
 }
@@ -218,7 +219,7 @@ func (s *Snapshotter) openMetadata(ctx context.Context) (*metastore.Store, error
 		return nil, err
 	}
 	return metastore.Open(ctx, s.opts.Root, metastore.Options{
-		BootID: boot, Named: []string{s.dir, s.diffDir("")}, Orphans: s.hasDirectories,
+		BootID: boot, Named: []string{string(s.dirs), s.dirs.Diff("")}, Orphans: s.hasDirectories,
 	})
 }
 
@@ -253,7 +254,7 @@ func (s *Snapshotter) skipNumbers(ctx context.Context) error {
 	if !s.meta.Lost() {
 		return nil
 	}
-	entries, err := os.ReadDir(s.dir)
+	entries, err := os.ReadDir(string(s.dirs))
 	if err != nil {
 		return err
 	}
@@ -297,15 +298,12 @@ func (s *Snapshotter) lock(key string) (unlock func()) {
 	return func() { _ = s.keys.Unlock(key) } // it fails only for what is not locked
 }
 
-func (s *Snapshotter) upper(id number) string { return upperDir(s.dir, id) }
-func (s *Snapshotter) work(id number) string  { return filepath.Join(s.dir, id.String(), "work") }
+func (s *Snapshotter) upper(id number) string { return s.dirs.Upper(uint64(id)) }
+func (s *Snapshotter) work(id number) string  { return filepath.Join(s.dirs.Of(uint64(id)), "work") }
 func (s *Snapshotter) usageFile(id number) string {
-	return filepath.Join(s.dir, id.String(), "usage")
+	return filepath.Join(s.dirs.Of(uint64(id)), "usage")
 }
 
 // owner returns the owner of trees that are mounted for a snapshot or a call in progress.
 func (s *Snapshotter) owner(name string) string { return s.opts.Name + "/" + name }
 func (s *Snapshotter) ownerOf(id number) string { return s.owner(id.String()) }
-
-// upperDir returns the upper directory of a snapshot, where dir has those of all.
-func upperDir(dir string, id number) string { return filepath.Join(dir, id.String(), "fs") }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ladle-dev/ladle/hardlink"
 	"github.com/ladle-dev/ladle/merge"
+	"github.com/ladle-dev/ladle/stack"
 )
 
 // A merge whose mounts would have more lowers than this, or more bytes of
@@ -29,27 +30,27 @@ const (
 
 // squash replaces each run of directories in a stack by one directory of links.
 // A tree stays what it is: no file of it can be linked.
-func (s *Snapshotter) squash(ctx context.Context, m planning, stack []lower) ([]lower, error) {
+func (s *Snapshotter) squash(ctx context.Context, m planning, long []stack.Lower) ([]stack.Lower, error) {
 	m.pin.add(m.below) // the stack may show less of them
-	var short []lower
-	for len(stack) > 0 {
-		run := slices.IndexFunc(stack, lower.isTree)
+	var short []stack.Lower
+	for len(long) > 0 {
+		run := slices.IndexFunc(long, stack.Lower.IsTree)
 		switch {
 		case run < 0:
-			run = len(stack)
+			run = len(long)
 		case run == 0:
 			run = 1
 		}
 		if run == 1 {
-			short = append(short, stack[0])
+			short = append(short, long[0])
 		} else {
-			l, err := s.squashRun(ctx, stack[:run], m.pin)
+			l, err := s.squashRun(ctx, long[:run], m.pin)
 			if err != nil {
 				return nil, err
 			}
 			short = append(short, l)
 		}
-		stack = stack[run:]
+		long = long[run:]
 	}
 	if all := slices.Concat(m.below, short); isLong(all, mostLowers, mostLowerBytes) {
 		return nil, fmt.Errorf("%w: %d layers are too many for a mount: lazy and local ones take turns, so that they cannot be fewer",
@@ -60,35 +61,22 @@ func (s *Snapshotter) squash(ctx context.Context, m planning, stack []lower) ([]
 
 // isLong reports whether a mount of lowers has more of them, or takes more bytes
 // of options for them.
-func isLong(lowers []lower, most, mostBytes int) bool {
-	bytes := 0
-	for _, l := range lowers {
-		switch {
-		case l.isTree():
-			bytes += len(":l/123456")
-		case l.diff != "":
-			bytes += len(":d/") + len(l.diff)
-		case l.id == 0: // of the merge itself
-			bytes += len(":123456/") + len(l.part)
-		default:
-			bytes += len(":/") + len(l.id.String()) + max(len(l.part), len("fs"))
-		}
-	}
-	return len(lowers) > most || bytes > mostBytes
+func isLong(lowers []stack.Lower, most, mostBytes int) bool {
+	return len(lowers) > most || stack.Length(lowers) > mostBytes
 }
 
 // squashRun makes one directory of a run of them.
-func (s *Snapshotter) squashRun(ctx context.Context, run []lower, pin *pinned) (lower, error) {
+func (s *Snapshotter) squashRun(ctx context.Context, run []stack.Lower, pin *pinned) (stack.Lower, error) {
 	var dirs []string
 	for _, l := range slices.Backward(run) {
-		dirs = append(dirs, s.lowerDir(l))
+		dirs = append(dirs, s.dirs.Lower(l))
 	}
 	diff, err := merge.Squash(ctx, dirs, s.mergeOptions())
 	if err != nil {
-		return lower{}, err
+		return stack.Lower{}, err
 	}
-	l := lower{of: linkedOf(diff, placesOf(run, dirs))}
-	l.part, err = s.makePart(ctx, "s", diff, l.of, pin)
+	l := stack.Lower{Of: linkedOf(diff, placesOf(run, dirs))}
+	l.Part, err = s.makePart(ctx, "s", diff, l.Of, pin)
 	return l, err
 }
 
@@ -98,7 +86,7 @@ func (s *Snapshotter) squashRun(ctx context.Context, run []lower, pin *pinned) (
 func (s *Snapshotter) makePart(ctx context.Context, kind string, diff *merge.Diff, of hardlink.Sources, pin *pinned) (string, error) {
 	name := fmt.Sprint(kind, s.diffs.next())
 	pin.addDiff(name)
-	if err := os.RemoveAll(s.diffDir(name)); err != nil { // an earlier process's
+	if err := os.RemoveAll(s.dirs.Diff(name)); err != nil { // an earlier process's
 		return "", err
 	}
 	_, err := s.makeDiff(ctx, name, diff, of)
@@ -107,15 +95,15 @@ func (s *Snapshotter) makePart(ctx context.Context, kind string, diff *merge.Dif
 
 // adopt moves the directories that were made for a merge alone into its
 // directory. It needs the write transaction that makes the snapshot.
-func (s *Snapshotter) adopt(st *stack, dir string) error {
+func (s *Snapshotter) adopt(st *stack.Stack, dir string) error {
 	if st == nil {
 		return nil
 	}
-	for _, l := range st.lowers {
-		if l.part == "" || l.id != 0 {
+	for _, l := range st.Lowers {
+		if l.Part == "" || l.Snapshot != 0 {
 			continue
 		}
-		if err := os.Rename(s.diffDir(l.part), filepath.Join(dir, l.part)); err != nil {
+		if err := os.Rename(s.dirs.Diff(l.Part), filepath.Join(dir, l.Part)); err != nil {
 			return err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/containerd/log"
 
 	"github.com/ladle-dev/ladle/hardlink"
+	"github.com/ladle-dev/ladle/stack"
 	"github.com/ladle-dev/ladle/store"
 )
 
@@ -66,14 +67,14 @@ func (s *Snapshotter) takenBy(ctx context.Context, id number, info snapshots.Inf
 		return nil, err
 	}
 	var dirs []string
-	for _, l := range st.of(id) {
-		_, there := keys[l.id.String()]
+	for _, l := range st.LowersOf(uint64(id)) {
+		_, there := keys[number(l.Snapshot).String()]
 		switch {
-		case l.isTree(), l.diff == emptyDiff:
-		case l.diff != "" && used.diffs[l.diff] == id,
-			l.id == id,
-			l.diff == "" && !there && used.ids[l.id] == id:
-			dirs = append(dirs, s.lowerDir(l))
+		case l.IsTree(), l.Diff == stack.Empty:
+		case l.Diff != "" && used.diffs[l.Diff] == id,
+			number(l.Snapshot) == id,
+			l.Diff == "" && !there && used.ids[number(l.Snapshot)] == id:
+			dirs = append(dirs, s.dirs.Lower(l))
 		}
 	}
 	return dirs, nil

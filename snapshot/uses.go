@@ -37,12 +37,12 @@ func readUses(ctx context.Context) (uses, error) {
 		if err != nil {
 			return uses{}, err
 		}
-		for _, l := range st.lowers {
-			if l.id != 0 {
-				noteUse(used.ids, l.id, numberOf(id))
+		for _, l := range st.Lowers {
+			if l.Snapshot != 0 {
+				noteUse(used.ids, number(l.Snapshot), numberOf(id))
 			}
-			if l.diff != "" {
-				noteUse(used.diffs, l.diff, numberOf(id))
+			if l.Diff != "" {
+				noteUse(used.diffs, l.Diff, numberOf(id))
 			}
 		}
 	}

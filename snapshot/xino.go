@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
+
+	"github.com/ladle-dev/ladle/stack"
 )
 
 // Values of Options.Xino.
@@ -61,8 +63,8 @@ func newXino(setting, parameter string) (xino, error) {
 // while the keys of clients that mount a view for somebody to look at are: ctr
 // images mount has the path of the target. A client without containerd's metadata
 // before its keys is supposed to be BuildKit.
-func (x xino) of(kind snapshots.Kind, key string, lowers []lower) string {
-	if !slices.ContainsFunc(lowers, lower.isTree) {
+func (x xino) of(kind snapshots.Kind, key string, lowers []stack.Lower) string {
+	if !slices.ContainsFunc(lowers, stack.Lower.IsTree) {
 		return ""
 	}
 	_, name, ofContainerd := cutKey(key)

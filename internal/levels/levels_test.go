@@ -26,8 +26,9 @@ var table = map[string]int{
 	"auth": 0, "config": 0, "durable": 0, "metrics": 0, "tree": 0,
 	"index": 1, "erofs": 1, "store": 1, "fetch": 1, "hardlink": 1, "metastore": 1,
 	"layer": 2, "merge": 2, "settle": 2,
-	"snapshot": 3, "fs": 3, "takeover": 3,
-	"cmd/snapshotter": 4,
+	"stack":    3,
+	"snapshot": 4, "fs": 4, "takeover": 4,
+	"cmd/snapshotter": 5,
 }
 
 // goPackage is what `go list -json` says of a package.
