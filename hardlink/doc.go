@@ -41,7 +41,7 @@
 //     together with another member that shares the inode. So no layer, and no view,
 //     has hard links that it would not have without the pool. The pool reports
 //     members that share an inode as pairs (Members.Pair). A later view of a pair
-//     must contain copies of the files of one of them (package snapshot does this for
+//     must contain copies of the files of one of them (package settle says of which
 //     merges).
 //   - A file with several names is not replaced: its names must go on to share one
 //     inode.
