@@ -90,9 +90,6 @@ func logSaving(ctx context.Context, err error) {
 	}
 }
 
-// errCopied ends the transaction that a copy needs, without writing.
-var errCopied = errors.New("copied")
-
 // Sync returns when all transactions that have ended are on disk. What a removed
 // snapshot had on disk must be deleted only then: after a reset of the machine the
 // snapshot could otherwise be there again, without it.
@@ -156,20 +153,11 @@ func (s *Store) save(ctx context.Context) (err error) {
 		return err
 	}
 	defer done()
-	// While there is a transaction that could write, no other one writes.
-	var written uint64
-	var made *durable.File
-	err = s.db.WithTransaction(ctx, true, func(context.Context) (err error) {
-		written = s.count.written.Load()
-		if made, err = s.copy(); err != nil {
-			return err
-		}
-		return errCopied
-	})
+	made, written, err := s.copyUnchanged(ctx)
 	if made != nil {
 		defer func() { err = errors.Join(err, made.Close()) }()
 	}
-	if !errors.Is(err, errCopied) {
+	if err != nil {
 		return fmt.Errorf("save metadata: %w", err)
 	}
 	if err := s.syncNamed(); err != nil {
@@ -180,6 +168,19 @@ func (s *Store) save(ctx context.Context) (err error) {
 	}
 	s.count.saved.Store(written)
 	return nil
+}
+
+// copyUnchanged is copy in a writable transaction, beside which no other one writes. It
+// also returns how many transactions had written before. The transaction is rolled back:
+// MetaStore.WithTransaction does that only after an error, which it logs.
+func (s *Store) copyUnchanged(ctx context.Context) (made *durable.File, written uint64, err error) {
+	_, tx, err := s.db.TransactionContext(ctx, true)
+	if err != nil {
+		return nil, 0, err
+	}
+	written = s.count.written.Load()
+	made, err = s.copy()
+	return made, written, errors.Join(err, tx.Rollback())
 }
 
 // syncNamed writes the entries of the named directories to disk. ext4 and xfs have
