@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -95,7 +96,7 @@ func TestSameAsApply(t *testing.T) {
 		"sizes":                    {reg("a", ""), reg("b", strings.Repeat("b", 4095)), reg("c", strings.Repeat("c", 4096)), reg("d", strings.Repeat("d", 4097)), reg("e", strings.Repeat("e", 20_000))},
 		"zeros":                    {reg("a", strings.Repeat("\x00", 300_000)), reg("b", "b"+strings.Repeat("\x00", 300_000)+"b")},
 	} {
-		t.Run(name, func(t *testing.T) { check(t, members, forms, true) })
+		t.Run(name, func(t *testing.T) { check(t, members, slices.Concat(forms, plainForms), true) })
 	}
 }
 
@@ -110,7 +111,7 @@ func TestSameAsApplyRandom(t *testing.T) {
 	const rounds = 100
 	for n := range rounds {
 		members := randomMembers(rand.New(rand.NewPCG(seed, uint64(n))))
-		some := []form{forms[n%len(forms)], forms[(n/2)%len(forms)]}
+		some := []form{forms[n%len(forms)], forms[(n/2)%len(forms)], plainForms[n%len(plainForms)]}
 		if check(t, members, some, false) {
 			applied++
 		}

@@ -36,8 +36,11 @@ const gzipMemory = 64 << 10
 // Memory returns how many bytes of memory the reader of the stream at which r
 // stands will take. It reads the stream's first bytes into the buffer of r.
 func (c Compression) Memory(r *bufio.Reader) int64 {
-	if c == Zstd {
+	switch c {
+	case Zstd:
 		return windowOf(r)
+	case Plain:
+		return 0
 	}
 	return gzipMemory
 }
@@ -70,6 +73,8 @@ func (c Compression) NewReader(r io.Reader) (io.ReadCloser, error) {
 		return newGzipStream(r)
 	case Zstd:
 		return newZstdStream(r)
+	case Plain:
+		return &stream{Reader: r}, nil
 	}
 	return nil, fmt.Errorf("compression %q: %w", c, errors.ErrUnsupported)
 }

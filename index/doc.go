@@ -29,6 +29,15 @@
 //   - paths that lead through a symbolic link of the same layer: Apply follows
 //     it inside the root, here it is an error. Such a layer is pulled whole.
 //
+// # Import
+//
+// The index of a blob without a table of contents is made by Import, which reads all of it
+// and writes the data file on the way. Its tree is made by the same code from the headers
+// of the tar, and differs from Apply's in the same points, except that eStargz's own files
+// are files like others, that sparse files of GNU's old format are taken, too, and that
+// names need not be UTF-8. Members of gzip, and all frames of zstd together, are the
+// streams of its chunks.
+//
 // # Memory
 //
 // An index takes memory in proportion to what was fetched for it: 32 MiB, and 64
@@ -43,6 +52,9 @@
 // brings about 3,000 bytes of memory along and takes about 1,100. So these limits
 // are felt only by layers of more than about 100,000 directories, links or empty
 // files whose names and times follow a pattern.
+//
+// For an Import the bytes of the blob count in the place of those of a TOC, and the limit is
+// ImportMemory.
 //
 // Whatever is made of an index is in proportion to it, and so to what was fetched:
 // an encoded tree and a merged one, the tree image and its plan, and what the fuse

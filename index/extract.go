@@ -31,6 +31,9 @@ func newExtraction(payloadSize int64, memory *budget) *extraction {
 }
 
 func (x *extraction) add(e *entry) error {
+	if err := e.checkUTF8(); err != nil {
+		return err
+	}
 	if e.Type == "chunk" {
 		return x.contents.more(e)
 	}
@@ -42,16 +45,26 @@ func (x *extraction) add(e *entry) error {
 			return err
 		}
 	}
+	inode, err := x.enter(e)
+	if inode != nil && e.Type == "reg" {
+		x.contents.placed(inode)
+	}
+	return err
+}
+
+// enter puts an entry into the tree. It returns the inode that it made or gave another
+// name, or nil if that is a directory that was there, a whiteout or nothing.
+func (x *extraction) enter(e *entry) (*tree.Inode, error) {
 	path, name, err := pathText(e.Name).split()
 	if err != nil || name == "" {
-		return err
+		return nil, err
 	}
 	dir, err := x.directory(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if strings.HasPrefix(name, whiteoutPrefix) {
-		return x.whiteout(dir, name)
+		return nil, x.whiteout(dir, name)
 	}
 	return x.place(dir, name, e)
 }
@@ -134,19 +147,19 @@ func (x *extraction) whiteout(dir *tree.Inode, name string) error {
 
 // place puts e at name in dir, in place of what is there: only a directory
 // for a directory stays and gets the new attributes.
-func (x *extraction) place(dir *tree.Inode, name string, e *entry) error {
+func (x *extraction) place(dir *tree.Inode, name string, e *entry) (*tree.Inode, error) {
 	a, err := attributesOf(e)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := x.memory.spend(xattrsCost(e.Xattrs)); err != nil {
-		return err
+		return nil, err
 	}
 	old := dir.Dir.Lookup(name)
 	if e.Type == "dir" && old != nil && old.IsDir() {
 		old.Dir.Implied = false
 		a.setOn(old)
-		return nil
+		return nil, nil
 	}
 	x.remove(dir, name)
 	var inode *tree.Inode
@@ -156,13 +169,10 @@ func (x *extraction) place(dir *tree.Inode, name string, e *entry) error {
 		inode, err = newInode(e)
 	}
 	if err != nil {
-		return err
-	}
-	if e.Type == "reg" {
-		x.contents.placed(inode)
+		return nil, err
 	}
 	a.setOn(inode)
-	return x.put(dir, name, inode)
+	return inode, x.put(dir, name, inode)
 }
 
 // remove removes name from dir with all that is below, so that the link

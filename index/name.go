@@ -18,18 +18,35 @@ const (
 // A pathText is a text of a TOC that stands for a path or a part of one.
 type pathText string
 
-// check refuses what no path can be. U+FFFD stands for bytes that are not
-// UTF-8, which JSON cannot carry: the name in the tar was another one.
+// check refuses what no path can be.
 func (p pathText) check() error {
 	switch {
 	case len(p) > maxPath:
 		return fmt.Errorf("path of %d bytes", len(p))
 	case strings.IndexByte(string(p), 0) >= 0:
 		return errors.New("path with a zero byte")
-	case !utf8.ValidString(string(p)) || strings.Contains(string(p), string(utf8.RuneError)):
-		return errors.New("path that is not UTF-8 in the tar")
 	}
 	return nil
+}
+
+// checkUTF8 refuses texts of a TOC that were others in the tar. U+FFFD stands for bytes
+// that are not UTF-8, which JSON cannot carry.
+func (e *entry) checkUTF8() error {
+	for _, text := range []string{e.Name, e.LinkName} {
+		if !isWhole(text) {
+			return errors.New("path that is not UTF-8 in the tar")
+		}
+	}
+	for name := range e.Xattrs {
+		if !isWhole(name) {
+			return fmt.Errorf("extended attribute %.300q that is not UTF-8 in the tar", name)
+		}
+	}
+	return nil
+}
+
+func isWhole(text string) bool {
+	return utf8.ValidString(text) && !strings.Contains(text, string(utf8.RuneError))
 }
 
 // split returns the directory that p is in, "" for the root, and its name

@@ -130,6 +130,23 @@ func checkApplied(t *testing.T, made *blob, contents map[string][]byte) {
 	}
 }
 
+// TestSparseTarsImported has the same tars as they are.
+func TestSparseTarsImported(t *testing.T) {
+	for format := range treetest.SparseFormats {
+		tarball, contents := treetest.SparseTar(t, format)
+		for _, form := range plainForms {
+			t.Run(format+", "+form.name, func(t *testing.T) {
+				made := form.compress(t, tarball)
+				index, _ := made.mustOpen(t)
+				if index.Compression != Whole {
+					t.Errorf("compression %q", index.Compression)
+				}
+				checkSparse(t, made, index, contents)
+			})
+		}
+	}
+}
+
 // TestLargeFileOfZeros has a file of zeros as containers/storage describes it: as
 // one chunk, which is no more than a hole however large.
 func TestLargeFileOfZeros(t *testing.T) {

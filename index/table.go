@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"sort"
 )
 
@@ -66,7 +67,7 @@ func DecodeTable(b []byte) (Table, error) {
 	if tableSum(b) != binary.LittleEndian.Uint64(b[len(tableMagic):]) {
 		return Table{}, errors.New("chunk table: damaged")
 	}
-	if t.compression != Gzip && t.compression != Zstd || t.prefetch < 0 {
+	if !slices.Contains([]Compression{Gzip, Zstd, Plain, Whole}, t.compression) || t.prefetch < 0 {
 		return Table{}, errors.New("chunk table: bad header")
 	}
 	var last Chunk
