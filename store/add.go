@@ -68,6 +68,19 @@ func (s *Store) addLayer(id ID, c Content) (uint64, error) {
 }
 
 func (s *Store) writeLayer(d *draft, id ID, c Content) error {
+	if err := s.writeIndex(d, id, c, make([]State, c.NChunks)); err != nil {
+		return err
+	}
+	data, err := d.create(dataFile)
+	if err != nil {
+		return err
+	}
+	return data.Truncate(c.DataSize) // all of it a hole
+}
+
+// writeIndex writes all files of a layer but its data file. Its chunks have the given
+// states.
+func (s *Store) writeIndex(d *draft, id ID, c Content, states []State) error {
 	meta, err := encodeMeta(layerMeta{
 		Version:  formatVersion,
 		Blob:     id.Blob,
@@ -86,15 +99,11 @@ func (s *Store) writeLayer(d *draft, id ID, c Content) error {
 		metaFile:    meta,
 		chunksFile:  c.Chunks,
 		entriesFile: c.Entries,
-		presentFile: encodeMarks(s.bootID, make([]State, c.NChunks)),
+		presentFile: encodeMarks(s.bootID, states),
 	} {
 		if err := d.write(name, content); err != nil {
 			return err
 		}
 	}
-	data, err := d.create(dataFile)
-	if err != nil {
-		return err
-	}
-	return data.Truncate(c.DataSize) // all of it a hole
+	return nil
 }

@@ -22,6 +22,10 @@
 // The inode numbers of a tree image are those of no other image in the store, so
 // that trees can be stacked in any way. They are found when it is made.
 //
+// A layer has its index first and its bytes later, or, with NewFilling, its bytes first: a
+// layer without a table of contents is known when all of its blob was read. Its data file
+// is not synced before it is there.
+//
 // What a tree shows is said by a Spec: layers as they are, merged, what makes
 // the tree over some into the tree over others, or several of those. A tree image can be made again
 // from the indexes of all layers of its Spec, Spec.All, and from nothing else;

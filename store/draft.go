@@ -27,13 +27,15 @@ func newDraft(dir string) (*draft, error) {
 
 // create makes an empty file, which stays open until the draft ends.
 func (d *draft) create(name string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(d.dir, name), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.OpenFile(d.path(name), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	d.files = append(d.files, f)
 	return f, nil
 }
+
+func (d *draft) path(name string) string { return filepath.Join(d.dir, name) }
 
 func (d *draft) write(name string, content []byte) error {
 	f, err := d.create(name)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -18,7 +19,25 @@ import (
 // unequal TOCs are different layers, or one image could poison another.
 type ID struct {
 	Blob digest.Digest `json:"blob"` // of the compressed blob
-	TOC  digest.Digest `json:"toc"`  // of the uncompressed TOC
+	TOC  digest.Digest `json:"toc"`  // of the uncompressed TOC; or see Imported
+}
+
+// importedPrefix begins the TOC of a layer that has none: the rest is its diffID. No digest
+// begins so (OCI image specification, descriptor.md: an algorithm is registered).
+const importedPrefix = "tar+"
+
+// Imported returns the identity of a layer that was made from its whole blob, which
+// uncompressed has the digest diffID.
+func Imported(blob, diffID digest.Digest) ID { return ID{blob, importedPrefix + diffID} }
+
+// Imported returns the diffID of a layer that was made from its whole blob. It is proved
+// if the store has the layer. Of other layers it is empty.
+func (id ID) Imported() (diffID digest.Digest) {
+	rest, ok := strings.CutPrefix(string(id.TOC), importedPrefix)
+	if !ok {
+		return ""
+	}
+	return digest.Digest(rest)
 }
 
 // ErrNotFound is returned for a layer or tree image that the store has not, or
