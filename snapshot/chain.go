@@ -13,26 +13,37 @@ import (
 	"github.com/ladle-dev/ladle/stack"
 )
 
-// chains are the chains that were read in one transaction, by the name of their last
-// snapshot. Each snapshot is read once.
-type chains map[string]stack.Chain
+// chains are the chains that were read in one transaction, each snapshot once.
+type chains struct {
+	byKey  map[string]stack.Chain
+	byName map[string]stack.Chain // by what the client of the call calls the last snapshot
+}
 
-// readChain returns the chain of the committed snapshot name; without a name it is empty.
-// It needs a transaction.
-func readChain(ctx context.Context, name string) (stack.Chain, error) {
-	return chains{}.read(ctx, name)
+func newChains() chains {
+	return chains{map[string]stack.Chain{}, map[string]stack.Chain{}}
+}
+
+// readChain returns the chain of the committed snapshot key; without a key it is empty. It
+// needs a transaction.
+func readChain(ctx context.Context, key string) (stack.Chain, error) {
+	return newChains().read(ctx, key)
 }
 
 // read is readChain.
-func (c chains) read(ctx context.Context, name string) (stack.Chain, error) {
-	if chain, ok := c[name]; ok || name == "" {
+func (c chains) read(ctx context.Context, key string) (stack.Chain, error) {
+	if chain, ok := c.byKey[key]; ok || key == "" {
 		return chain, nil
 	}
-	id, info, _, err := storage.GetInfo(ctx, name)
+	id, info, _, err := storage.GetInfo(ctx, key)
 	if err != nil {
 		return nil, err
 	}
-	last, err := inChain(numberOf(id), info)
+	return c.add(ctx, numberOf(id), info)
+}
+
+// add returns the chain of a committed snapshot.
+func (c chains) add(ctx context.Context, id number, info snapshots.Info) (stack.Chain, error) {
+	last, err := inChain(id, info)
 	if err != nil {
 		return nil, err
 	}
@@ -40,8 +51,8 @@ func (c chains) read(ctx context.Context, name string) (stack.Chain, error) {
 	if err != nil {
 		return nil, err
 	}
-	c[name] = append(slices.Clip(below), last)
-	return c[name], nil
+	c.byKey[info.Name] = append(slices.Clip(below), last)
+	return c.byKey[info.Name], nil
 }
 
 // inChain returns a committed snapshot as an element of a chain.

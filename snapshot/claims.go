@@ -107,14 +107,15 @@ func (c *Claims) close(blob digest.Digest) {
 	discount(c.mu.blobs, blob)
 }
 
-// add claims a layer for a remote snapshot, and drop ends that.
-func (c *Claims) add(id store.ID) {
+// Claim adds a claim of a layer, and Unclaim removes one.
+func (c *Claims) Claim(id store.ID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.mu.layers[id]++
 }
 
-func (c *Claims) drop(id store.ID) {
+// Unclaim removes a claim of a layer.
+func (c *Claims) Unclaim(id store.ID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	discount(c.mu.layers, id)

@@ -79,8 +79,9 @@ func noStrays(t testing.TB, s *Snapshotter) {
 			if err != nil {
 				return err
 			}
-			above := slices.ContainsFunc(usable{id: numberOf(id), kind: info.Kind, chain: chain, stack: st}.lowers(), stack.Lower.IsTree)
-			if info.Kind != snapshots.KindCommitted && above {
+			u := usable{id: numberOf(id), kind: info.Kind, stack: st}
+			u.setLowers(chain)
+			if info.Kind != snapshots.KindCommitted && slices.ContainsFunc(u.lowers, stack.Lower.IsTree) {
 				owners = append(owners, s.owner(id))
 			}
 		}

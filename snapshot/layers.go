@@ -37,3 +37,16 @@ type Trees interface {
 	// Warm makes the tree that spec says ready in the background.
 	Warm(spec store.Spec)
 }
+
+// callTrees implements stack.Trees.
+type callTrees struct{ s *Snapshotter }
+
+// Mount implements stack.Trees.
+func (t callTrees) Mount(ctx context.Context, call string, tree store.Spec) (string, error) {
+	return t.s.mountTree(ctx, t.s.owner(call), tree)
+}
+
+// Release implements stack.Trees.
+func (t callTrees) Release(ctx context.Context, call string) {
+	t.s.releaseTrees(ctx, t.s.owner(call))
+}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"golang.org/x/sys/unix"
+
+	"github.com/ladle-dev/ladle/stack"
 )
 
 // commitDirs makes a local committed snapshot of directories with extended
@@ -116,7 +118,7 @@ func TestMergeOfSquashedHidesWhiteouts(t *testing.T) {
 	commitFiles(t, s, "a", "", map[string]string{"gone": "g"})
 	commitFiles(t, s, "b", "a", map[string]string{"gone": "", "new": "n"})
 	pairs, want := []string{"a b"}, map[string]string{"new": "n"}
-	for i := range maxLowers {
+	for i := range stack.MaxLowers {
 		name := "l" + string(rune('0'+i/100)) + string(rune('0'+i/10%10)) + string(rune('0'+i%10))
 		commitUpper(t, s, name, "")
 		pairs, want[name] = append(pairs, " "+name), name

@@ -282,7 +282,10 @@ func BenchmarkMerge(b *testing.B) {
 			b.Run(fmt.Sprint(name, ", known ", known), func(b *testing.B) {
 				for b.Loop() {
 					if !known {
-						s.diffs.keep(func(string) bool { return false })
+						_, err := s.planner.Strays(func(uint64) bool { return false }, func(string) bool { return false })
+						if err != nil {
+							b.Fatal(err)
+						}
 						if err := os.RemoveAll(s.dirs.Diff(fmt.Sprintf("%v-%v", idOfKey(b, s, "copy"), idOfKey(b, s, "over")))); err != nil {
 							b.Fatal(err)
 						}

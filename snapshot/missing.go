@@ -16,10 +16,10 @@ import (
 // mounted without it would be another tree.
 func (s *Snapshotter) checkDirs(u usable) error {
 	var dirs []string
-	if !u.showsOthers() {
+	if !u.bare {
 		dirs = append(dirs, s.upper(u.id))
 	}
-	for _, l := range u.lowers() {
+	for _, l := range u.lowers {
 		if !l.IsTree() {
 			dirs = append(dirs, s.dirs.Lower(l))
 		}

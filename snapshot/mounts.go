@@ -47,34 +47,30 @@ func (s *Snapshotter) Mounts(ctx context.Context, key string) (_ []mount.Mount, 
 type usable struct {
 	id    number
 	kind  snapshots.Kind
-	chain stack.Chain
 	stack *stack.Stack // of a merge
+	// lowers are what is below the upper directory, or what a view shows, the topmost
+	// first.
+	lowers []stack.Lower
+	bare   bool // it has no directory: a view of a parent
 	// copied is not nil if it was prepared as a copy: it is mounted read-only, since its
 	// files are also files of other snapshots.
 	copied *settle.Copied
-	// orphan: it is put over its parent when it is committed.
-	orphan bool
+	orphan bool // its parent is named when it is committed
 }
 
-// lowers returns what is below the upper directory, or is shown by a view, the
-// topmost first.
-func (u usable) lowers() []stack.Lower {
-	if u.stack == nil {
-		return u.over(u.chain)
+// setLowers sets what follows from the chain of u's parent.
+func (u *usable) setLowers(chain stack.Chain) {
+	u.bare = u.kind == snapshots.KindView && len(chain) > 0
+	if u.stack != nil {
+		own := stack.Snapshot{ID: uint64(u.id), Stack: &stack.Stack{Lowers: u.stack.Lowers, Bare: true}}
+		chain = append(slices.Clip(chain), own)
 	}
-	own := stack.Snapshot{ID: uint64(u.id), Stack: &stack.Stack{Lowers: u.stack.Lowers, Bare: true}}
-	return u.over(append(slices.Clip(u.chain), own))
-}
-
-func (u usable) over(chain stack.Chain) []stack.Lower {
 	if u.kind == snapshots.KindView {
-		return chain.View()
+		u.lowers = chain.View()
+	} else {
+		u.lowers = chain.Active()
 	}
-	return chain.Active()
 }
-
-// showsOthers reports whether u has no directory of its own.
-func (u usable) showsOthers() bool { return u.kind == snapshots.KindView && len(u.chain) > 0 }
 
 // readUsable needs a transaction.
 func readUsable(ctx context.Context, key string) (usable, error) {
@@ -93,9 +89,11 @@ func readUsable(ctx context.Context, key string) (usable, error) {
 	if err != nil {
 		return usable{}, err
 	}
-	copied, err := copiedFrom(info)
-	_, orphan := info.Labels[orphanLabel]
-	return usable{id: numberOf(id), kind: info.Kind, chain: chain, stack: st, copied: copied, orphan: orphan}, err
+	u := usable{id: numberOf(id), kind: info.Kind, stack: st}
+	u.setLowers(chain)
+	_, u.orphan = info.Labels[orphanLabel]
+	u.copied, err = copiedFrom(info)
+	return u, err
 }
 
 // mountLowers mounts the trees that u needs and returns its lowerdirs, the
@@ -110,11 +108,10 @@ func (s *Snapshotter) mountLowersBy(ctx context.Context, u usable, mount func(co
 	if err := s.checkDirs(u); err != nil {
 		return nil, err
 	}
-	lowers := u.lowers()
-	dirs := make([]string, len(lowers))
+	dirs := make([]string, len(u.lowers))
 	group, mountCtx := errgroup.WithContext(ctx)
 	group.SetLimit(parallelMounts)
-	for i, l := range lowers {
+	for i, l := range u.lowers {
 		if !l.IsTree() {
 			dirs[i] = s.dirs.Lower(l)
 			continue
@@ -192,7 +189,7 @@ func (s *Snapshotter) mounts(key string, u usable, lowerdirs []string) []mount.M
 	}
 	options = append(options, "lowerdir="+strings.Join(lowerdirs, ":"))
 	options = append(options, s.options...)
-	if xino := s.xino.of(u.kind, key, u.lowers()); xino != "" {
+	if xino := s.xino.of(u.kind, key, u.lowers); xino != "" {
 		options = append(options, xino)
 	}
 	return []mount.Mount{{Type: "overlay", Source: "overlay", Options: options}}

@@ -9,6 +9,8 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
 	"github.com/containerd/errdefs"
+
+	"github.com/ladle-dev/ladle/stack"
 )
 
 // spaceLabel and a namespace make a label of a remote snapshot that a client of
@@ -29,51 +31,39 @@ func cutKey(key string) (space, name string, ok bool) {
 	return space, name, true
 }
 
-// found is a snapshot that a client named.
-type found struct {
-	id  number
-	key string
-}
-
-// find returns the committed snapshots that a client calls by names, if the
-// client's Prepare has the key caller. Behind containerd's metadata, which tells
-// us keys of its own, it is the newest snapshot of the same namespace: older
-// ones are about to be collected. Others are not found, except for remote
-// snapshots that a client of the namespace has asked for, too. It needs a
-// transaction.
-func (s *Snapshotter) find(ctx context.Context, caller string, names map[string]bool) (map[string]found, error) {
-	all := map[string]found{}
-	for name := range names {
-		f, kind, err := s.findOne(ctx, caller, name)
-		if err != nil {
-			return nil, err
-		}
-		switch {
-		case f.id == 0:
-			return nil, fmt.Errorf("snapshot %q of a merge: %w", name, errdefs.ErrNotFound)
-		case kind != snapshots.KindCommitted:
-			return nil, fmt.Errorf("snapshot %q of a merge is not committed: %w", name, errdefs.ErrFailedPrecondition)
-		}
-		all[name] = f
+// find returns the chain of the committed snapshot that a client calls name, if the key of
+// the client's Prepare is caller; without a name it is empty. Behind containerd's metadata,
+// which passes on keys of its own, it is the newest snapshot of the same namespace: older
+// ones are about to be collected. Snapshots of other namespaces are not found, except for
+// remote snapshots that a client of the namespace has asked for, too. It needs the
+// transaction of read.
+func (s *Snapshotter) find(ctx context.Context, read chains, caller, name string) (stack.Chain, error) {
+	if chain, ok := read.byName[name]; ok || name == "" {
+		return chain, nil
 	}
-	return all, nil
-}
-
-// findOne is find for one name, whatever kind of snapshot it is.
-func (s *Snapshotter) findOne(ctx context.Context, caller, name string) (newest found, kind snapshots.Kind, err error) {
+	var id number
+	var newest snapshots.Info
 	for _, key := range s.known.of(name) {
-		id, info, _, err := storage.GetInfo(ctx, key)
+		stored, info, _, err := storage.GetInfo(ctx, key)
 		if errdefs.IsNotFound(err) {
 			continue
 		}
 		if err != nil {
-			return found{}, 0, err
+			return nil, err
 		}
-		if n := numberOf(id); isCalled(info, caller, name) && n > newest.id {
-			newest, kind = found{n, key}, info.Kind
+		if n := numberOf(stored); n > id && isCalled(info, caller, name) {
+			id, newest = n, info
 		}
 	}
-	return newest, kind, nil
+	switch {
+	case id == 0:
+		return nil, fmt.Errorf("snapshot %q, which the labels name: %w", name, errdefs.ErrNotFound)
+	case newest.Kind != snapshots.KindCommitted:
+		return nil, fmt.Errorf("snapshot %q, which the labels name, is not committed: %w", name, errdefs.ErrFailedPrecondition)
+	}
+	chain, err := read.add(ctx, id, newest)
+	read.byName[name] = chain
+	return chain, err
 }
 
 // isCalled reports whether name is what clients of the caller's namespace call a

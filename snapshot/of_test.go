@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ladle-dev/ladle/hardlink"
+	"github.com/ladle-dev/ladle/merge"
 	"github.com/ladle-dev/ladle/stack"
 )
 
@@ -47,11 +48,12 @@ func ofIsTrue(t testing.TB, s *Snapshotter) {
 		t.Fatal(err)
 	}
 	for _, e := range names {
-		of, err := s.ofDiff(e.Name())
+		dir := s.dirs.Diff(e.Name())
+		ids, known, err := merge.Of(dir, merge.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if dir := s.dirs.Diff(e.Name()); strings.Contains(e.Name(), "-") && of.Known() {
+		if of := hardlink.SourcesOf(ids...); strings.Contains(e.Name(), "-") && known {
 			if l, there := lowers[dir]; there && fmt.Sprint(l.Of) != fmt.Sprint(of) {
 				t.Errorf("a stack says that %s is of %v, the directory %v", e.Name(), l.Of, of)
 			}
@@ -134,7 +136,7 @@ func TestCopyBesideWhatRunsInTheMiddle(t *testing.T) {
 		},
 		"squashed": func(s *settled) {
 			pairs := []string{"other upper"}
-			for i := range maxLowers {
+			for i := range stack.MaxLowers {
 				pairs = append(pairs, " "+s.commit(fmt.Sprint("l", i), "", fmt.Sprint("file", i)))
 			}
 			mustMerge(t, s.Snapshotter, "merged", "image", strings.Join(pairs, ","))
@@ -175,9 +177,7 @@ func TestOfIsKept(t *testing.T) {
 	s.Snapshotter = reopen(t, s.opts.Trees.(*disk), s.Snapshotter)
 	mustMerge(t, s.Snapshotter, "again", "", "other upper")
 	for _, name := range []string{"merged", "again"} {
-		below, err := s.viewed(t.Context(), name)
-		must(t, err)
-		if got := fmt.Sprint(stack.Sources(below).List()); got != fmt.Sprintf("[%s %s]", middle, upper) {
+		if got := fmt.Sprint(sourcesOf(t, s.Snapshotter, name).List()); got != fmt.Sprintf("[%s %s]", middle, upper) {
 			t.Errorf("%s has inodes of %s, want %s and %s", name, got, middle, upper)
 		}
 	}
@@ -208,10 +208,8 @@ func TestOfEarlierVersion(t *testing.T) {
 		}
 		return fmt.Sprintf(`{"Lowers":[%s],"Bare":%t}`, lowers, st.Bare)
 	})
-	below, err := s.viewed(t.Context(), "merged")
-	must(t, err)
-	if stack.Sources(below).Known() {
-		t.Errorf("the stack says that it is of %v", stack.Sources(below))
+	if of := sourcesOf(t, s.Snapshotter, "merged"); of.Known() {
+		t.Errorf("the stack says that it is of %v", of)
 	}
 	unused := s.dirs.Diff("2-1")
 	must(t, os.Mkdir(unused, 0o755))
@@ -222,10 +220,8 @@ func TestOfEarlierVersion(t *testing.T) {
 		t.Errorf("a clean diff that no merge has, and that does not say of which snapshots it has inodes, is left: %v", err)
 	}
 	mustMerge(t, s.Snapshotter, "same", "", "image upper")
-	below, err = s.viewed(t.Context(), "same")
-	must(t, err)
-	if stack.Sources(below).Known() {
-		t.Errorf("a new stack says that it is of %v", stack.Sources(below))
+	if of := sourcesOf(t, s.Snapshotter, "same"); of.Known() {
+		t.Errorf("a new stack says that it is of %v", of)
 	}
 	mustPrepare(t, s.Snapshotter, "running", "merged")
 	before := s.ctime("middle", "more/two")
@@ -240,6 +236,17 @@ func TestOfEarlierVersion(t *testing.T) {
 	if _, err := stack.Decode(`{"Format":2}`); err == nil {
 		t.Error("a stack of a later version is read")
 	}
+}
+
+// sourcesOf returns the snapshots of which a view of a committed snapshot shows inodes.
+func sourcesOf(t *testing.T, s *Snapshotter, name string) hardlink.Sources {
+	t.Helper()
+	var chain stack.Chain
+	must(t, s.meta.WithTransaction(t.Context(), false, func(ctx context.Context) (err error) {
+		chain, err = readChain(ctx, name)
+		return err
+	}))
+	return stack.Sources(chain.View())
 }
 
 func readNames(t *testing.T, dir string) (names []string) {

@@ -95,10 +95,11 @@ type making struct {
 	kind        snapshots.Kind
 	key, parent string
 	labels      map[string]string // that are stored
-	stack       *stack.Stack      // of a merge; what it stacks is pinned
-	copied      *madeCopy         // nil: it is no copy
-	runs        bool              // something is likely to run in it
-	orphan      bool              // it is put over its parent when it is committed
+	chain       stack.Chain       // of parent; empty: not read yet
+	stack       *stack.Stack      // of a merge
+	upper       *stack.Upper      // of a copy
+	runs        bool              // a process is likely to be started in it
+	orphan      bool              // its parent is named when it is committed
 }
 
 // create makes a snapshot, with its directory and trees, or nothing.
@@ -108,7 +109,7 @@ func (s *Snapshotter) create(ctx context.Context, m making) ([]mount.Mount, erro
 		return nil, err
 	}
 	if m.runs {
-		s.opts.Layers.Starting(stack.Layers(u.lowers()))
+		s.opts.Layers.Starting(stack.Layers(u.lowers))
 	}
 	lowerdirs, err := s.mountLowers(ctx, u)
 	if err == nil && m.kind == snapshots.KindActive {
@@ -162,38 +163,50 @@ func (s *Snapshotter) storeMade(ctx context.Context, m making) (u usable, err er
 			return fmt.Errorf("make snapshot %q: %w", m.key, err)
 		}
 		s.known.add(m.key)
-		chain, err := readChain(ctx, m.parent)
+		chain, err := m.parentChain(ctx, made)
 		if err != nil {
 			return err
 		}
-		u = usable{id: numberOf(made.ID), kind: m.kind, chain: chain, stack: m.stack, orphan: m.orphan}
-		if m.copied != nil {
-			u.copied = &m.copied.Copied
+		u = usable{id: numberOf(made.ID), kind: m.kind, stack: m.stack, orphan: m.orphan}
+		if m.upper != nil {
+			u.copied = &m.upper.Copied
 		}
-		if u.showsOthers() {
-			return nil // it shows others' directories
+		if u.setLowers(chain); u.bare {
+			return nil
 		}
-		return s.makeDir(u, m.copied)
+		return s.makeDir(u, m.upper)
 	})
 	if err == nil && m.stack != nil {
 		for _, layer := range m.stack.Layers() {
-			s.opts.Claims.add(layer)
+			s.opts.Claims.Claim(layer)
 		}
 	}
 	return u, err
+}
+
+// parentChain returns the chain of the parent of the snapshot made. It needs the
+// transaction that made it.
+func (m making) parentChain(ctx context.Context, made storage.Snapshot) (stack.Chain, error) {
+	if len(m.chain) == 0 {
+		return readChain(ctx, m.parent)
+	}
+	if numberOf(made.ParentIDs[0]) != number(m.chain.Top()) {
+		return nil, fmt.Errorf("parent %q of snapshot %q was removed and made again meanwhile: %w", m.parent, m.key, errdefs.ErrUnavailable)
+	}
+	return m.chain, nil
 }
 
 // makeDir makes the directory of a snapshot as a whole or not at all. Within
 // the write transaction that gave the snapshot its number, nobody else makes or
 // sweeps directories; what has its name was left by a transaction that was
 // rolled back.
-func (s *Snapshotter) makeDir(u usable, copied *madeCopy) error {
+func (s *Snapshotter) makeDir(u usable, upper *stack.Upper) error {
 	dir, err := os.MkdirTemp(string(s.dirs), "new-")
 	if err != nil {
 		return err
 	}
-	if copied != nil {
-		err = os.Rename(s.dirs.Diff(copied.name), filepath.Join(dir, "fs"))
+	if upper != nil {
+		err = os.Rename(upper.Dir, filepath.Join(dir, "fs"))
 	} else {
 		err = os.Mkdir(filepath.Join(dir, "fs"), 0o755)
 	}
@@ -201,9 +214,9 @@ func (s *Snapshotter) makeDir(u usable, copied *madeCopy) error {
 		err = os.Mkdir(filepath.Join(dir, "work"), 0o711)
 	}
 	if err == nil {
-		err = s.adopt(u.stack, dir)
+		err = s.dirs.Adopt(u.stack, dir)
 	}
-	final := filepath.Join(string(s.dirs), u.id.String())
+	final := s.dirs.Of(uint64(u.id))
 	if err == nil {
 		err = os.RemoveAll(final)
 	}

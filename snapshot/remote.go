@@ -95,10 +95,10 @@ func (s *Snapshotter) openRemote(ctx context.Context, key, parent string, labels
 		return nil, causeOf(openCtx, err)
 	}
 	// The new snapshot's claim, if there is to be a new one.
-	s.opts.Claims.add(id)
+	s.opts.Claims.Claim(id)
 	chain, made, err := s.commitRemote(ctx, key, parent, labels, id)
 	if !made {
-		s.opts.Claims.drop(id)
+		s.opts.Claims.Unclaim(id)
 	}
 	return chain, err
 }

@@ -6,14 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
 	"github.com/containerd/log"
 	"golang.org/x/sys/unix"
 
-	"github.com/ladle-dev/ladle/hardlink"
 	"github.com/ladle-dev/ladle/stack"
 	"github.com/ladle-dev/ladle/store"
 )
@@ -46,8 +44,9 @@ func (s *Snapshotter) remove(ctx context.Context, key string) error {
 	}
 	s.passing.replace(key, nil)
 	s.sharing.End(uint64(id))
+	s.pins.Exclude()() // calls that have found the snapshot claim its layers before
 	for _, layer := range claimedBy(ctx, info) {
-		s.opts.Claims.drop(layer)
+		s.opts.Claims.Unclaim(layer)
 	}
 	if info.Kind != snapshots.KindCommitted {
 		s.release(ctx, id)
@@ -99,6 +98,7 @@ func (s *Snapshotter) sweep(ctx context.Context) error {
 		return ctx.Err()
 	}
 	var stray []string
+	done := s.pins.Exclude()
 	err := s.meta.WithTransaction(ctx, true, func(ctx context.Context) error {
 		keys, err := storage.IDMap(ctx)
 		if err != nil {
@@ -115,6 +115,7 @@ func (s *Snapshotter) sweep(ctx context.Context) error {
 		stray, err = s.strays(keys, used)
 		return err
 	})
+	done()
 	if err != nil {
 		return fmt.Errorf("sweep %s: %w", string(s.dirs), err)
 	}
@@ -143,46 +144,28 @@ func removeStray(dir string) (err error) {
 	return err
 }
 
+// strays returns the directories that are to be deleted. It needs a writable transaction,
+// and Pins.Exclude.
 func (s *Snapshotter) strays(keys map[string]string, used uses) ([]string, error) {
 	entries, err := os.ReadDir(string(s.dirs))
 	if err != nil {
 		return nil, err
 	}
-	var stray []string
+	exists := func(id uint64) bool { _, ok := keys[number(id).String()]; return ok }
+	stray, err := s.planner.Strays(exists, used.hasDiff)
+	if err != nil {
+		return nil, err
+	}
 	for _, e := range entries {
 		name := e.Name()
 		id, _ := parseNumber(name) // else 0, of which there is no snapshot
-		if _, ok := keys[name]; ok || used.ids[id] != 0 || s.pins.hasID(id) || name == stack.TreesName || name == stack.DiffsName {
+		_, ok := keys[name]
+		if ok || used.ids[id] != 0 || s.pins.Has(uint64(id)) || name == stack.TreesName || name == stack.DiffsName {
 			continue
 		}
 		stray = append(stray, filepath.Join(string(s.dirs), name))
 	}
-	diffs, err := os.ReadDir(filepath.Join(string(s.dirs), stack.DiffsName))
-	if err != nil {
-		return nil, err
-	}
-	s.diffs.keep(func(name string) bool { return !s.isStrayDiff(name, keys, used) })
-	for _, e := range diffs {
-		if name := e.Name(); !strings.HasPrefix(name, hardlink.Prefix) && s.isStrayDiff(name, keys, used) {
-			stray = append(stray, s.dirs.Diff(name))
-		}
-	}
 	return stray, nil
-}
-
-// isStrayDiff reports whether nobody stacks a clean diff, or could ask for it:
-// what is deleted is never being made again.
-func (s *Snapshotter) isStrayDiff(name string, keys map[string]string, used uses) bool {
-	if name == stack.Empty || used.diffs[name] != 0 || s.pins.hasDiff(name) {
-		return false
-	}
-	below, above, _ := strings.Cut(strings.TrimSuffix(name, apartSuffix), "-")
-	for _, id := range []string{below, above} {
-		if _, ok := keys[id]; !ok && id != number(0).String() {
-			return true
-		}
-	}
-	return false
 }
 
 // forget drops passing labels that an Update left behind when it ran beside

@@ -24,7 +24,7 @@ func (s *Snapshotter) restore(ctx context.Context) error {
 	group.SetLimit(parallelRestores)
 	for _, info := range infos {
 		for _, layer := range claimedBy(ctx, info) {
-			s.opts.Claims.add(layer)
+			s.opts.Claims.Claim(layer)
 		}
 		if req, _, err := parseRequest(info.Labels); err == nil {
 			s.offer(info.Labels, req)

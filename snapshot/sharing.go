@@ -22,7 +22,7 @@ const settleDir = "settle"
 // reach the endpoint. That snapshots cannot be settled is logged, and no error.
 func (s *Snapshotter) openSharing(ctx context.Context) (err error) {
 	opts := settle.Options{
-		Dir: filepath.Join(s.opts.Root, settleDir), Snapshots: stored{s.meta, &s.pins, s.dirs},
+		Dir: filepath.Join(s.opts.Root, settleDir), Snapshots: stored{s.meta, s.pins, s.dirs},
 		Name: s.opts.Name, Link: s.opts.settleByLink, Settles: s.opts.Settles,
 	}
 	if s.opts.Settle {
@@ -91,9 +91,9 @@ func (s *Snapshotter) views(ctx context.Context) (views []settle.View, err error
 
 // view returns what u shows, and whether programs may run in it.
 func (u usable) view() settle.View {
-	lowers, id := u.lowers(), uint64(u.id)
+	id := uint64(u.id)
 	v := settle.View{
-		ID: id, Dirs: append(stack.Uppers(lowers), id), Sources: stack.Sources(lowers),
+		ID: id, Dirs: append(stack.Uppers(u.lowers), id), Sources: stack.Sources(u.lowers),
 		Runs: u.kind == snapshots.KindActive && u.copied == nil, Merged: u.stack != nil,
 	}
 	if u.copied != nil {
@@ -105,7 +105,7 @@ func (u usable) view() settle.View {
 // stored implements settle.Snapshots.
 type stored struct {
 	meta *metastore.Store
-	pins *pins
+	pins *stack.Pins
 	dirs stack.Dirs
 }
 
@@ -133,7 +133,7 @@ func (s stored) List(ctx context.Context) (all []settle.Snapshot, err error) {
 func (s stored) Dir(id uint64) string { return s.dirs.Upper(id) }
 
 // Pinned implements settle.Snapshots.
-func (s stored) Pinned(id uint64) bool { return s.pins.mayHave(number(id)) }
+func (s stored) Pinned(id uint64) bool { return s.pins.MayHave(id) }
 
 // Sync implements settle.Snapshots.
 func (s stored) Sync(ctx context.Context) error { return s.meta.Sync(ctx) }

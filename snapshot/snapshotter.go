@@ -75,8 +75,8 @@ type Snapshotter struct {
 	keys    *locker.Locker
 	known   known
 	passing passing
-	pins    pins
-	diffs   knownDiffs
+	pins    *stack.Pins
+	planner *stack.Planner
 
 	sweeping chan struct{} // full while a sweep runs
 
@@ -109,7 +109,7 @@ func New(ctx context.Context, opts Options) (*Snapshotter, error) {
 
 		sweeping: make(chan struct{}, 1),
 	}
-	s.pins.mu.ids, s.pins.mu.diffs = map[number]int{}, map[string]int{}
+	s.pins = stack.NewPins(opts.Claims)
 	var err error
 	if err = s.makeDirs(); err != nil {
 		return nil, err
@@ -136,10 +136,10 @@ func (s *Snapshotter) start(ctx context.Context) error {
 	if err := s.skipNumbers(ctx); err != nil && !durable.NoSpace(err) {
 		return fmt.Errorf("open metadata of %s: %w", s.opts.Root, err)
 	}
-	if err := s.makeDiffs(ctx); err != nil {
+	if err := s.openSharing(ctx); err != nil {
 		return err
 	}
-	if err := s.openSharing(ctx); err != nil {
+	if err := s.openPlanner(ctx); err != nil {
 		return err
 	}
 	if err := s.restore(ctx); err != nil {
@@ -149,6 +149,22 @@ func (s *Snapshotter) start(ctx context.Context) error {
 		log.G(ctx).WithError(err).Warn("leftovers are not deleted")
 	}
 	return ctx.Err()
+}
+
+func (s *Snapshotter) openPlanner(ctx context.Context) error {
+	var used uses
+	err := s.meta.WithTransaction(ctx, false, func(ctx context.Context) (err error) {
+		used, err = readUses(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	s.planner, err = stack.Open(ctx, stack.Options{
+		Dirs: s.dirs, Pins: s.pins, Trees: callTrees{s}, Sharing: s.sharing,
+		UserXattr: slices.Contains(s.options, "userxattr"),
+	}, used.hasDiff)
+	return err
 }
 
 func (o *Options) complete() error {

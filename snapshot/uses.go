@@ -49,6 +49,9 @@ func readUses(ctx context.Context) (uses, error) {
 	return used, nil
 }
 
+// hasDiff reports whether a merge has a clean diff in its stack.
+func (u uses) hasDiff(name string) bool { return u.diffs[name] != 0 }
+
 // noteUse notes that the merge by has a directory in its stack.
 func noteUse[K comparable](users map[K]number, dir K, by number) {
 	if oldest := users[dir]; oldest == 0 || oldest > by {

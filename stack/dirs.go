@@ -48,9 +48,9 @@ func (d Dirs) Lower(l Lower) string {
 	}
 }
 
-// Length returns how many bytes of mount options lowers have, at most, with paths that
+// lengthOf returns how many bytes of mount options lowers have, at most, with paths that
 // are relative to d.
-func Length(lowers []Lower) (bytes int) {
+func lengthOf(lowers []Lower) (bytes int) {
 	for _, l := range lowers {
 		switch {
 		case l.IsTree():

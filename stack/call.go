@@ -1,0 +1,96 @@
+package stack
+
+import (
+	"context"
+	"slices"
+	"strconv"
+
+	"github.com/ladle-dev/ladle/hardlink"
+	"github.com/ladle-dev/ladle/merge"
+)
+
+// Call is one call in progress that makes a merge or a copy: what it has pinned, mounted,
+// locked and made. It is not used concurrently.
+type Call struct {
+	*Planner
+	number string // no other call has it
+	pinned pinned
+	ending []func() // called by End, the last one first
+}
+
+// Begin returns a Call for which the snapshots are pinned that find passes to Call.Pin and
+// Call.PinPair. find reads them from the metadata, in one transaction. Snapshots that are
+// removed meanwhile remain usable until Call.End.
+func (p *Planner) Begin(find func(*Call) error) (*Call, error) {
+	c := &Call{Planner: p, number: strconv.FormatUint(p.diffs.next(), 10)}
+	p.opts.Pins.reading.RLock()
+	defer p.opts.Pins.reading.RUnlock()
+	if err := find(c); err != nil {
+		p.opts.Pins.remove(&c.pinned)
+		return nil, err
+	}
+	return c, nil
+}
+
+// Pin pins what views and active snapshots over chain show.
+func (c *Call) Pin(chain Chain) { c.opts.Pins.add(&c.pinned, chain.View()) }
+
+// PinPair pins the snapshots of a pair, and its clean diff if there is one.
+func (c *Call) PinPair(p Pair) {
+	c.opts.Pins.add(&c.pinned, p.sides.lower)
+	c.opts.Pins.add(&c.pinned, p.sides.upper)
+	for _, apart := range []bool{false, true} {
+		c.opts.Pins.addDiffs(&c.pinned, p.nameOf(apart).String())
+	}
+}
+
+// End gives back what the call has pinned, mounted and locked. What it has made is
+// deleted, or by the next sweep, unless a snapshot has it by now.
+func (c *Call) End(ctx context.Context) {
+	for _, end := range slices.Backward(c.ending) {
+		end()
+	}
+	c.opts.Trees.Release(context.WithoutCancel(ctx), c.name())
+	c.opts.Pins.remove(&c.pinned)
+}
+
+// name is what Trees calls c.
+func (c *Call) name() string { return "call-" + c.number }
+
+// dirs returns the directories of lowers, in their order. Trees are mounted for c.
+func (c *Call) dirs(ctx context.Context, lowers []Lower) (dirs []string, err error) {
+	for _, l := range lowers {
+		dir := c.opts.Dirs.Lower(l)
+		if l.IsTree() {
+			if dir, err = c.opts.Trees.Mount(ctx, c.name(), l.Tree); err != nil {
+				return nil, err
+			}
+		}
+		dirs = append(dirs, dir)
+	}
+	return dirs, nil
+}
+
+// linkedOf returns the snapshots of which a directory of diff will have inodes. The diff
+// was found in dirs, which are the directories of lowers, in the same order.
+func linkedOf(diff *merge.Diff, lowers []Lower, dirs []string) hardlink.Sources {
+	all := hardlink.Sources{}
+	for _, from := range diff.From {
+		of := hardlink.SourcesOf(hardlink.Unknown)
+		if i := slices.Index(dirs, from); i >= 0 {
+			of = lowers[i].Sources()
+		}
+		all = all.With(of)
+	}
+	return all
+}
+
+// make makes the directory name of diff among the clean diffs, and stores with it of which
+// snapshots it has inodes.
+func (p *Planner) make(ctx context.Context, name string, diff *merge.Diff, of hardlink.Sources) error {
+	if of.Known() {
+		diff.Of = append([]uint64{}, of.List()...)
+	}
+	_, err := diff.Make(ctx, p.opts.Dirs.Diff(name))
+	return err
+}

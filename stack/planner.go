@@ -1,0 +1,157 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/containerd/log"
+
+	"github.com/ladle-dev/ladle/hardlink"
+	"github.com/ladle-dev/ladle/keylock"
+	"github.com/ladle-dev/ladle/merge"
+	"github.com/ladle-dev/ladle/settle"
+	"github.com/ladle-dev/ladle/store"
+)
+
+// Trees mounts trees over layers. It is used concurrently.
+type Trees interface {
+	// Mount mounts a tree for a call in progress, which has a name, and returns the
+	// path of its root.
+	Mount(ctx context.Context, call string, tree store.Spec) (string, error)
+	// Release unmounts the trees of a call that no other call or snapshot has mounted.
+	Release(ctx context.Context, call string)
+}
+
+// Sharing says which snapshots share inodes, as *settle.Sharing does.
+type Sharing interface {
+	MustBeApart(parent hardlink.Sources, diffs []hardlink.Sources) []bool
+	LockNames(ctx context.Context) (unlock func(), err error)
+	Link(l settle.Linking) (copied settle.Copied, done func(), err error)
+}
+
+var _ Sharing = (*settle.Sharing)(nil)
+
+// Options say what a Planner works with. All but UserXattr are needed.
+type Options struct {
+	Dirs      Dirs
+	Pins      *Pins
+	Trees     Trees
+	Sharing   Sharing
+	UserXattr bool // see merge.Options
+}
+
+// Planner finds what merges and copies of the snapshots of an endpoint consist of, and
+// makes the directories that they need. It may be used concurrently.
+type Planner struct {
+	opts  Options
+	diffs diffs
+	// making has a lock for the clean diff of each pair: it is made once.
+	making keylock.Locks[diffName]
+}
+
+// Open returns the Planner of an endpoint. It makes the directory of clean diffs if there
+// is none, and deletes what an earlier process has left in it: directories that are
+// incomplete, and those of which stacked is false and that do not say of which snapshots
+// they have inodes, since an earlier version made them. stacked reports whether a merge
+// has a clean diff in its stack.
+func Open(ctx context.Context, opts Options, stacked func(diff string) bool) (*Planner, error) {
+	p := &Planner{opts: opts}
+	p.diffs.init()
+	if err := os.MkdirAll(opts.Dirs.Diff(Empty), 0o755); err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(opts.Dirs.Diff(""))
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if err := p.inspect(ctx, e.Name(), stacked); err != nil {
+			return nil, fmt.Errorf("leftover of an earlier process: %w", err)
+		}
+	}
+	return p, nil
+}
+
+// inspect looks at a directory that an earlier process has left among the clean diffs.
+func (p *Planner) inspect(ctx context.Context, name string, stacked func(diff string) bool) error {
+	p.diffs.skip(name)
+	dir := p.opts.Dirs.Diff(name)
+	if strings.HasPrefix(name, hardlink.Prefix) {
+		return os.RemoveAll(dir)
+	}
+	diff, ok := parseDiffName(name)
+	if !ok {
+		return nil
+	}
+	of, err := p.sourcesOf(name)
+	if err != nil {
+		log.G(ctx).WithError(err).Warn("cannot read of which snapshots a clean diff has inodes")
+		of = hardlink.SourcesOf(hardlink.Unknown)
+	}
+	if !of.Known() && !stacked(name) {
+		if err = os.RemoveAll(dir); err == nil {
+			return nil
+		}
+		log.G(ctx).WithError(err).Warn("cannot delete a clean diff of an earlier version")
+	}
+	if diff.apart {
+		p.diffs.putApart(diff, of)
+	}
+	return nil
+}
+
+// Strays returns the directories among the clean diffs that are to be deleted: those of
+// pairs of which a snapshot is gone, and those that were made for one call, unless they
+// are pinned or stacked. It is called in a writable transaction of the metadata, with
+// Pins.Exclude: so nothing that it returns is found by a call or made again.
+func (p *Planner) Strays(exists func(id uint64) bool, stacked func(diff string) bool) ([]string, error) {
+	entries, err := os.ReadDir(p.opts.Dirs.Diff(""))
+	if err != nil {
+		return nil, err
+	}
+	needed := func(name string) bool { return name == Empty || stacked(name) || p.opts.Pins.hasDiff(name) }
+	isStray := func(name diffName) bool {
+		gone := func(id uint64) bool { return id != 0 && !exists(id) }
+		return (gone(name.lower) || gone(name.upper)) && !needed(name.String())
+	}
+	p.diffs.drop(isStray)
+	var stray []string
+	for _, e := range entries {
+		name, ok := parseDiffName(e.Name())
+		if ok && isStray(name) || !ok && !needed(e.Name()) && !strings.HasPrefix(e.Name(), hardlink.Prefix) {
+			stray = append(stray, p.opts.Dirs.Diff(e.Name()))
+		}
+	}
+	return stray, nil
+}
+
+// sourcesOf returns the snapshots of which the directory of a clean diff has inodes. If an
+// earlier version made it, they are unknown.
+func (p *Planner) sourcesOf(name string) (hardlink.Sources, error) {
+	ids, known, err := merge.Of(p.opts.Dirs.Diff(name), p.mergeOptions())
+	if err != nil || known {
+		return hardlink.SourcesOf(ids...), err
+	}
+	return hardlink.SourcesOf(hardlink.Unknown), nil
+}
+
+func (p *Planner) mergeOptions() merge.Options { return merge.Options{UserXattr: p.opts.UserXattr} }
+
+// Adopt moves the directories that were made for the merge with the stack s into the
+// directory dir of its snapshot. It is called in the transaction that makes the snapshot.
+func (d Dirs) Adopt(s *Stack, dir string) error {
+	if s == nil {
+		return nil
+	}
+	var errs []error
+	for _, l := range s.Lowers {
+		if l.Part != "" && l.Snapshot == 0 {
+			errs = append(errs, os.Rename(d.Diff(l.Part), filepath.Join(dir, l.Part)))
+		}
+	}
+	return errors.Join(errs...)
+}
