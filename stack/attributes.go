@@ -28,7 +28,7 @@ func (c *Call) accumulate(ctx context.Context, diffs []cleanDiff) ([]Lower, erro
 	if err != nil || diff.Empty() {
 		return nil, err
 	}
-	top, err := c.makePart(ctx, skeletonPrefix, diff, nil)
+	top, err := c.makePart(ctx, skeletonPrefix, diff, nil, nil) // it has no links
 	return []Lower{top}, err
 }
 

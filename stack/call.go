@@ -2,6 +2,8 @@ package stack
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"slices"
 	"strconv"
 
@@ -12,7 +14,7 @@ import (
 // Call is one call in progress that makes a merge or a copy: what it has pinned, mounted,
 // locked and made. It is not used concurrently.
 type Call struct {
-	*Planner
+	*endpoint
 	number string // no other call has it
 	pinned pinned
 	ending []func() // called by End, the last one first
@@ -22,7 +24,7 @@ type Call struct {
 // Call.PinPair. find reads them from the metadata, in one transaction. Snapshots that are
 // removed meanwhile remain usable until Call.End.
 func (p *Planner) Begin(find func(*Call) error) (*Call, error) {
-	c := &Call{Planner: p, number: strconv.FormatUint(p.diffs.next(), 10)}
+	c := &Call{endpoint: &p.endpoint, number: strconv.FormatUint(p.diffs.next(), 10)}
 	p.opts.Pins.reading.RLock()
 	defer p.opts.Pins.reading.RUnlock()
 	if err := find(c); err != nil {
@@ -71,26 +73,39 @@ func (c *Call) dirs(ctx context.Context, lowers []Lower) (dirs []string, err err
 	return dirs, nil
 }
 
-// linkedOf returns the snapshots of which a directory of diff will have inodes. The diff
-// was found in dirs, which are the directories of lowers, in the same order.
-func linkedOf(diff *merge.Diff, lowers []Lower, dirs []string) hardlink.Sources {
-	all := hardlink.Sources{}
-	for _, from := range diff.From {
-		of := hardlink.SourcesOf(hardlink.Unknown)
-		if i := slices.Index(dirs, from); i >= 0 {
-			of = lowers[i].Sources()
-		}
-		all = all.With(of)
-	}
-	return all
-}
-
 // make makes the directory name of diff among the clean diffs, and stores with it of which
-// snapshots it has inodes.
-func (p *Planner) make(ctx context.Context, name string, diff *merge.Diff, of hardlink.Sources) error {
+// snapshots it has inodes, which are returned. The diff was found in dirs, which are the
+// directories of lowers, in the same order.
+func (e *endpoint) make(ctx context.Context, name string, diff *merge.Diff, lowers []Lower, dirs []string) (hardlink.Sources, error) {
+	of := hardlink.Sources{}
+	for _, from := range diff.From {
+		linked := hardlink.SourcesOf(hardlink.Unknown)
+		if i := slices.Index(dirs, from); i >= 0 {
+			linked = lowers[i].Sources()
+		}
+		of = of.With(linked)
+	}
 	if of.Known() {
 		diff.Of = append([]uint64{}, of.List()...)
 	}
-	_, err := diff.Make(ctx, p.opts.Dirs.Diff(name))
-	return err
+	_, err := diff.Make(ctx, e.opts.Dirs.Diff(name))
+	return of, err
+}
+
+// makePart makes a directory for this merge only. It is among the clean diffs until the
+// snapshot is made: see Dirs.Adopt.
+func (c *Call) makePart(ctx context.Context, prefix string, diff *merge.Diff, lowers []Lower, dirs []string) (Lower, error) {
+	name, err := c.newName(prefix)
+	if err != nil {
+		return Lower{}, err
+	}
+	of, err := c.make(ctx, name, diff, lowers, dirs)
+	return Lower{Part: name, Of: of}, err
+}
+
+// newName returns a name that no directory among the clean diffs has, and pins it.
+func (c *Call) newName(prefix string) (string, error) {
+	name := fmt.Sprint(prefix, c.diffs.next())
+	c.opts.Pins.addDiffs(&c.pinned, name)
+	return name, os.RemoveAll(c.opts.Dirs.Diff(name)) // an earlier process may have left it
 }

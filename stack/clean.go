@@ -103,8 +103,8 @@ func (c *Call) findDiff(ctx context.Context, p Pair, name diffName) (cleanDiff, 
 	case diff.AsIs:
 		return cleanDiff{lower: s.upper[0], whiteouts: diff.Whiteouts, attributed: diff.Attributed}, nil
 	}
-	of := linkedOf(diff, slices.Concat(s.upper, s.lower), slices.Concat(upper, lower))
-	if err := c.make(ctx, name.String(), diff, of); err != nil {
+	of, err := c.make(ctx, name.String(), diff, slices.Concat(s.upper, s.lower), slices.Concat(upper, lower))
+	if err != nil {
 		return cleanDiff{}, err
 	}
 	if name.apart {

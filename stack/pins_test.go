@@ -22,7 +22,7 @@ func (c *claims) Unclaim(store.ID) { c.Add(-1) }
 // a call that begins after the removal does not find it.
 func TestExclude(t *testing.T) {
 	for range 200 {
-		p := Planner{opts: Options{Pins: NewPins(&claims{})}}
+		p := Planner{endpoint{opts: Options{Pins: NewPins(&claims{})}}}
 		var removed atomic.Bool // as the metadata says
 		var group sync.WaitGroup
 		begun := make(chan struct{})
@@ -60,7 +60,7 @@ func TestExclude(t *testing.T) {
 // What a call has pinned is unpinned if the call cannot begin.
 func TestBeginFails(t *testing.T) {
 	c := &claims{}
-	p := Planner{opts: Options{Pins: NewPins(c)}}
+	p := Planner{endpoint{opts: Options{Pins: NewPins(c)}}}
 	failed := errors.New("not found")
 	_, err := p.Begin(func(call *Call) error {
 		call.PinPair(PairOf(chainOf("a"), chainOf("a", 5)))

@@ -46,7 +46,10 @@ type Options struct {
 
 // Planner finds what merges and copies of the snapshots of an endpoint consist of, and
 // makes the directories that they need. It may be used concurrently.
-type Planner struct {
+type Planner struct{ endpoint }
+
+// endpoint is what the calls of an endpoint have in common.
+type endpoint struct {
 	opts  Options
 	diffs diffs
 	// making has a lock for the clean diff of each pair: it is made once.
@@ -59,7 +62,7 @@ type Planner struct {
 // they have inodes, since an earlier version made them. stacked reports whether a merge
 // has a clean diff in its stack.
 func Open(ctx context.Context, opts Options, stacked func(diff string) bool) (*Planner, error) {
-	p := &Planner{opts: opts}
+	p := &Planner{endpoint{opts: opts}}
 	p.diffs.init()
 	if err := os.MkdirAll(opts.Dirs.Diff(Empty), 0o755); err != nil {
 		return nil, err
@@ -131,15 +134,15 @@ func (p *Planner) Strays(exists func(id uint64) bool, stacked func(diff string) 
 
 // sourcesOf returns the snapshots of which the directory of a clean diff has inodes. If an
 // earlier version made it, they are unknown.
-func (p *Planner) sourcesOf(name string) (hardlink.Sources, error) {
-	ids, known, err := merge.Of(p.opts.Dirs.Diff(name), p.mergeOptions())
+func (e *endpoint) sourcesOf(name string) (hardlink.Sources, error) {
+	ids, known, err := merge.Of(e.opts.Dirs.Diff(name), e.mergeOptions())
 	if err != nil || known {
 		return hardlink.SourcesOf(ids...), err
 	}
 	return hardlink.SourcesOf(hardlink.Unknown), nil
 }
 
-func (p *Planner) mergeOptions() merge.Options { return merge.Options{UserXattr: p.opts.UserXattr} }
+func (e *endpoint) mergeOptions() merge.Options { return merge.Options{UserXattr: e.opts.UserXattr} }
 
 // Adopt moves the directories that were made for the merge with the stack s into the
 // directory dir of its snapshot. It is called in the transaction that makes the snapshot.

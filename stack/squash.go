@@ -3,12 +3,10 @@ package stack
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 
 	"github.com/containerd/errdefs"
 
-	"github.com/ladle-dev/ladle/hardlink"
 	"github.com/ladle-dev/ladle/merge"
 )
 
@@ -71,22 +69,5 @@ func (c *Call) squashRun(ctx context.Context, run []Lower) (Lower, error) {
 	if err != nil {
 		return Lower{}, err
 	}
-	return c.makePart(ctx, squashPrefix, diff, linkedOf(diff, run, dirs))
-}
-
-// makePart makes a directory for this merge only, with inodes of the snapshots of. It is
-// among the clean diffs until the snapshot is made: see Dirs.Adopt.
-func (c *Call) makePart(ctx context.Context, prefix string, diff *merge.Diff, of hardlink.Sources) (Lower, error) {
-	name, err := c.newName(prefix)
-	if err != nil {
-		return Lower{}, err
-	}
-	return Lower{Part: name, Of: of}, c.make(ctx, name, diff, of)
-}
-
-// newName returns a name that no directory among the clean diffs has, and pins it.
-func (c *Call) newName(prefix string) (string, error) {
-	name := fmt.Sprint(prefix, c.diffs.next())
-	c.opts.Pins.addDiffs(&c.pinned, name)
-	return name, os.RemoveAll(c.opts.Dirs.Diff(name)) // an earlier process may have left it
+	return c.makePart(ctx, squashPrefix, diff, run, dirs)
 }
