@@ -47,6 +47,12 @@ type Pool struct {
 	db     *bolt.DB // nil before the first transaction
 }
 
+// IsPool reports whether OpenPool has been called for dir.
+func IsPool(dir string) bool {
+	_, err := os.Lstat((&Pool{dir: dir}).scratch())
+	return err == nil
+}
+
 // OpenPool opens or creates the pool that stores its own files in dir, which is on the
 // filesystem of all members. If a Settle was interrupted, OpenPool restores the times of
 // modification of the directories that it was changing.

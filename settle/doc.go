@@ -70,8 +70,13 @@
 // calls Begin with the same Copied, which makes up for it. Entries go after their
 // snapshots are gone, and that is on disk (Snapshots.Sync). So after a crash of the
 // process or the machine there can be entries of snapshots that share no inode or do not
-// exist, and none is missing. A damaged database is replaced by one in which all
-// snapshots that exist are partners of each other.
+// exist, and none is missing.
+//
+// partners.db is made when an endpoint is opened for the first time. If it is damaged, or
+// missing although there are snapshots (deleted, or the endpoint is of a version that made
+// it later), it is replaced by one in which all snapshots that exist are partners of each
+// other: a merge that shows two of these is made of copies of the files of one, for as long
+// as both exist. Without space for it that is so in memory, and again at the next start.
 //
 // Directories whose time of modification was changed by an interrupted worker get it back
 // in OpenWorker (package hardlink).

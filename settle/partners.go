@@ -24,11 +24,15 @@ type partners struct {
 	file string
 	mu   struct {
 		sync.Mutex
-		db *bolt.DB // nil until there is something to store
+		db *bolt.DB // nil if there was no space to make it
+		// assumed are snapshots that count as partners of each other, since what was
+		// stored is gone. They are a group of db when that is made; nil then.
+		assumed []uint64
 		// groups is, by number of a group, its members, sorted; in is, by member,
 		// its groups.
 		//
-		// INVARIANT: both are as in db, but while a method that needs mu runs.
+		// INVARIANT: both are as in db, or have one group of assumed if db is nil,
+		// but while a method that needs mu runs.
 		groups map[uint64][]uint64
 		in     map[uint64][]uint64
 		exact  map[string]uint64 // by groupKey of members: a group of these and no others
@@ -218,6 +222,9 @@ func (p *partners) forget(gone hardlink.Sources) error {
 	}
 	if len(touched) == 0 {
 		return nil
+	}
+	if err := p.openDBLocked(); err != nil {
+		return fmt.Errorf("partners of snapshots: %w", err)
 	}
 	var drop []groupEntry
 	for _, group := range slices.Sorted(maps.Keys(touched)) {

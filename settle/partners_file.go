@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -25,10 +26,10 @@ const (
 // lockTimeout is how long another process may have partners.db open.
 const lockTimeout = 10 * time.Second
 
-// open reads the partners in dir, which need not exist: then there are none. The file of an
-// earlier version is replaced by a database. A database that is damaged is replaced by one
-// with a single group, of the current snapshots: from then on these count as partners of
-// each other for as long as they exist.
+// open reads the partners in dir, which is made if need be. The file of an earlier version
+// is replaced by a database. Where there is no database, or a damaged one, current returns
+// which snapshots there are: they count as partners of each other for as long as they
+// exist. Of a new endpoint there are none.
 func (p *partners) open(dir string, current func() ([]uint64, error)) error {
 	p.file = filepath.Join(dir, partnersFile)
 	p.mu.Lock()
@@ -43,24 +44,28 @@ func (p *partners) openLocked(dir string, current func() ([]uint64, error)) erro
 	if err := importPairs(dir, current); err != nil {
 		return err
 	}
-	if _, err := os.Lstat(p.file); errors.Is(err, fs.ErrNotExist) {
-		return nil
+	_, err := os.Lstat(p.file)
+	if err == nil {
+		err = p.openDBLocked()
 	}
-	err := p.openDBLocked()
-	if !errors.Is(err, durable.ErrCorrupt) {
+	if errors.Is(err, durable.ErrCorrupt) {
+		if err = os.RemoveAll(p.file); err == nil {
+			err = fs.ErrNotExist
+		}
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	all, err := current()
-	if err != nil {
+	if p.mu.assumed, err = current(); err != nil {
 		return err
 	}
-	if err := makePartners(p.file, [][]uint64{all}); err != nil {
+	if err := p.openDBLocked(); !durable.NoSpace(err) {
 		return err
 	}
-	return p.openDBLocked()
+	return nil // the next start assumes the same, unless there is space before
 }
 
-// openDBLocked opens the database, or makes it, unless it is open.
+// openDBLocked opens the database, or makes it of what is assumed, unless it is open.
 func (p *partners) openDBLocked() (err error) {
 	if p.mu.db != nil {
 		return nil
@@ -68,8 +73,16 @@ func (p *partners) openDBLocked() (err error) {
 	if err := os.MkdirAll(filepath.Dir(p.file), 0o700); err != nil {
 		return err
 	}
-	p.mu.db, err = durable.OpenDB(p.file, lockTimeout, bucketGroups)
-	return err
+	if len(p.mu.assumed) > 1 {
+		if err := makePartners(p.file, [][]uint64{p.mu.assumed}); err != nil {
+			return err
+		}
+	}
+	if p.mu.db, err = durable.OpenDB(p.file, lockTimeout, bucketGroups); err != nil {
+		return err
+	}
+	p.mu.assumed = nil
+	return nil
 }
 
 // importPairs makes a database of the file of an earlier version, if there is one.
@@ -122,7 +135,7 @@ func makePartners(path string, groups [][]uint64) error {
 		return nil
 	})
 	if err := errors.Join(err, db.Close()); err != nil {
-		return err
+		return errors.Join(err, os.Remove(made)) // such as for want of space
 	}
 	return durable.Replace(made, path)
 }
@@ -130,7 +143,7 @@ func makePartners(path string, groups [][]uint64) error {
 // loadLocked reads all that is on disk into memory. After an error memory is as before.
 func (p *partners) loadLocked() error {
 	groups, in, exact, last := map[uint64][]uint64{}, map[uint64][]uint64{}, map[string]uint64{}, uint64(0)
-	each := func(k, _ []byte) error { // in order
+	each := func(k, _ []byte) error { // in order of groups
 		if len(k) != 16 {
 			return fmt.Errorf("partners of snapshots: %w: an entry of %d bytes", durable.ErrCorrupt, len(k))
 		}
@@ -139,11 +152,12 @@ func (p *partners) loadLocked() error {
 		last = e.group
 		return nil
 	}
-	if p.mu.db != nil {
-		err := p.mu.db.View(func(tx *bolt.Tx) error { return tx.Bucket(bucketGroups).ForEach(each) })
-		if err != nil {
-			return err
+	if p.mu.db == nil {
+		for _, id := range slices.Sorted(slices.Values(p.mu.assumed)) {
+			_ = each(groupEntry{1, id}.key(), nil) // it has 16 bytes
 		}
+	} else if err := p.mu.db.View(func(tx *bolt.Tx) error { return tx.Bucket(bucketGroups).ForEach(each) }); err != nil {
+		return err
 	}
 	for group, members := range groups {
 		exact[groupKey(members)] = group

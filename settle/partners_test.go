@@ -12,7 +12,9 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/ladle-dev/ladle/durable"
 	"github.com/ladle-dev/ladle/hardlink"
+	"github.com/ladle-dev/ladle/internal/disktest"
 )
 
 func none() ([]uint64, error) { return nil, nil }
@@ -256,9 +258,10 @@ func TestPartnersDamaged(t *testing.T) {
 		"text":        func(path string) error { return os.WriteFile(path, []byte("no database, nor JSON"), 0o600) },
 		"empty":       func(path string) error { return os.WriteFile(path, nil, 0o600) },
 		"a directory": func(path string) error { return os.MkdirAll(filepath.Join(path, "sub"), 0o700) },
+		"missing":     func(string) error { return nil },
 	} {
 		for _, file := range []string{partnersFile, pairsFile} {
-			if name == "a directory" && file == pairsFile {
+			if file == pairsFile && (name == "a directory" || name == "missing") {
 				continue // nobody writes it any more
 			}
 			dir := t.TempDir()
@@ -272,6 +275,41 @@ func TestPartnersDamaged(t *testing.T) {
 			must(t, p.close())
 		}
 	}
+}
+
+// Without space for a database all there are count as partners, at each start and until
+// there is space.
+func TestPartnersMissingOnAFullDisk(t *testing.T) {
+	dir := filepath.Join(disktest.New(t, "ext4", 16<<20), "settle")
+	must(t, os.Mkdir(dir, 0o700))
+	free := disktest.Exhaust(t, filepath.Dir(dir))
+	p := &partners{}
+	for range 2 {
+		must(t, p.open(dir, func() ([]uint64, error) { return []uint64{5, 3, 4}, nil }))
+		if got := p.of(hardlink.SourcesOf(4)).List(); !slices.Equal(got, []uint64{3, 5}) {
+			t.Errorf("partners %v", got)
+		}
+		for what, err := range map[string]error{"add": p.addSettled(9, []uint64{3}), "forget": p.forget(hardlink.SourcesOf(3))} {
+			if !durable.NoSpace(err) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		must(t, p.close())
+		p = &partners{}
+	}
+	must(t, p.open(dir, func() ([]uint64, error) { return []uint64{3, 4, 5}, nil }))
+	free()
+	must(t, p.addSettled(9, []uint64{3}))
+	must(t, p.forget(hardlink.SourcesOf(5)))
+	for range 2 {
+		for id, want := range map[uint64][]uint64{3: {4, 9}, 4: {3}, 9: {3}} {
+			if got := p.of(hardlink.SourcesOf(id)).List(); !slices.Equal(got, want) {
+				t.Errorf("%d has the partners %v, want %v", id, got, want)
+			}
+		}
+		p.reload(t, none)
+	}
+	must(t, p.close())
 }
 
 // A database of partners that is cut anywhere, or has a changed bit that is noticed,

@@ -17,7 +17,7 @@ import (
 
 // Options say what a Sharing is made of. Dir and Snapshots are needed.
 type Options struct {
-	Dir       string // of partners.db and the pool; made when there is something to store
+	Dir       string // of partners.db and the pool
 	Snapshots Snapshots
 	Name      string        // first part of the name of a snapshot in logs
 	After     time.Duration // a member settles when no View has shown it for so long
@@ -49,10 +49,13 @@ func Open(ctx context.Context, opts Options) (*Sharing, error) {
 	s := &Sharing{opts: opts, started: time.Now(), freed: make(chan struct{}, 1), names: semaphore.NewWeighted(1)}
 	s.shown.init()
 	err := s.partners.open(opts.Dir, func() ([]uint64, error) {
-		log.G(ctx).Warn("which snapshots share inodes cannot be read: all there are count as sharing some")
 		all, err := opts.Snapshots.List(ctx)
 		exist := existing(all)
 		delete(exist, hardlink.Unknown)
+		if len(exist) > 1 {
+			log.G(ctx).WithField("endpoint", opts.Name).
+				Warn("the list of snapshots that share inodes is damaged or missing: all snapshots count as sharing some")
+		}
 		return exist.List(), err
 	})
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -42,7 +41,7 @@ func (s *Sharing) OpenWorker() (*Worker, error) {
 
 // Mend makes up for what an earlier Worker was interrupted in, if there was one.
 func (s *Sharing) Mend() error {
-	if _, err := os.Lstat(s.opts.Dir); errors.Is(err, fs.ErrNotExist) {
+	if !hardlink.IsPool(s.opts.Dir) {
 		return nil
 	}
 	w, err := s.OpenWorker()

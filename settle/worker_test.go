@@ -2,6 +2,7 @@ package settle
 
 import (
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -190,6 +191,29 @@ func TestPassBesideACopy(t *testing.T) {
 	b.pass()
 	if all := sourcesOf(hardlink.Unknown); b.sharing.MustBeApart(all, []hardlink.Sources{all})[0] {
 		t.Error("snapshots that are gone have partners")
+	}
+}
+
+// Without its file of partners an endpoint knows that it has lost something, but for one
+// that never had a snapshot.
+func TestPartnersAreDeleted(t *testing.T) {
+	b := newBed(t)
+	merge := func() bool { return b.sharing.MustBeApart(sourcesOf(1), []hardlink.Sources{sourcesOf(2)})[0] }
+	b.commit(1, 0, "file")
+	b.commit(2, 0, "other")
+	b.reopen()
+	if merge() {
+		t.Error("snapshots are partners that share nothing")
+	}
+	b.close()
+	must(t, os.Remove(filepath.Join(b.dir, "settle", partnersFile)))
+	b.open(0)
+	if !merge() {
+		t.Error("snapshots that may share something are no partners")
+	}
+	b.reopen()
+	if !merge() {
+		t.Error("after another start they are none")
 	}
 }
 

@@ -94,18 +94,20 @@ func TestCopyInterrupted(t *testing.T) {
 	s.commit("image", "", "bin/sh")
 	s.commit("builder", "image", "out/one")
 	builder := idOfKey(t, s.Snapshotter, "builder")
+	before, err := os.ReadFile(partnersFile(s.Snapshotter))
+	must(t, err)
 	if _, err := s.tryCopy("made", "image", "builder", "/out:/out"); err != nil {
 		t.Fatal(err)
 	}
 	made := idOfKey(t, s.Snapshotter, "made-active")
 	// It ended after the transaction and before partners were on disk, and
 	// while another copy was made.
-	must(t, os.Remove(partnersFile(s.Snapshotter)))
 	left := s.dirs.Diff("c7")
 	must(t, os.CopyFS(left, os.DirFS(s.upper(made))))
 	must(t, os.CopyFS(s.dirs.Diff("new-8"), os.DirFS(s.upper(made))))
 	s.w.Close()
 	must(t, s.Close())
+	must(t, os.WriteFile(partnersFile(s.Snapshotter), before, 0o600))
 	again, err := New(t.Context(), s.opts)
 	must(t, err)
 	t.Cleanup(func() {
