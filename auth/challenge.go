@@ -2,21 +2,22 @@ package auth
 
 import "time"
 
-// Challenge is what a host wants to know before it lets anybody read.
+// Challenge is the request of a host for authentication (WWW-Authenticate).
 type Challenge struct {
 	Host       string // "name" or "name:port" of the registry or a mirror of it
 	Repository string // as image references name it: "registry/path"
 
-	// Where to fetch a token, from which service and for what, as the host
-	// says (distribution.github.io/distribution/spec/auth/token). Without a
-	// realm the host wants user and password themselves.
+	// Realm is the address of the token server, Service the name of the host there, and
+	// Scopes what the token is to permit
+	// (distribution.github.io/distribution/spec/auth/token). Without a realm the host
+	// expects user and password (Basic authentication).
 	Realm, Service string
 	Scopes         []string
 }
 
-// Login is what to answer a challenge with; the zero value is nothing. With a
-// token there is no user and no secret. If User is empty and Secret is not,
-// Secret is an identity token (an OAuth 2 refresh token).
+// Login is the answer to a challenge; the zero value is none. A Login with a Token has no
+// User and no Secret. If User is empty and Secret is not, Secret is an identity token (an
+// OAuth 2 refresh token).
 type Login struct {
 	User, Secret string
 	Token        string        // a bearer token

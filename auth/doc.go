@@ -1,6 +1,6 @@
-// Package auth finds the credentials for a registry host: those that the clients of
-// builds lend, and those in Docker's configuration file and the credential helpers that it
-// names. Lenders also say which hosts have the images of a registry.
+// Package auth finds the credentials for a registry host: credentials that the clients of
+// builds lend, and credentials in Docker's configuration file and from the credential
+// helpers that it names. Lenders also say which hosts have the images of a registry.
 //
 // Credentials are looked up each time they are needed, so that a renewed login or a
 // short-lived token takes effect without a restart or a remount. A challenge is the

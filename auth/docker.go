@@ -21,7 +21,7 @@ type Docker struct {
 	path     string // of config.json
 	programs *programs
 
-	// INVARIANT: parsed is what raw says. Lock order: before programs.mu.
+	// INVARIANT: parsed is raw, parsed. Lock order: before programs.mu.
 	mu struct {
 		sync.Mutex
 		raw    []byte
@@ -52,8 +52,8 @@ func keys(host string) []string {
 	return []string{host}
 }
 
-// Credentials returns what is known for a registry host, "name" or
-// "name:port", and empty strings if nothing is. If user is empty and secret is
+// Credentials returns the credentials for a registry host, "name" or
+// "name:port", and empty strings if there are none. If user is empty and secret is
 // not, secret is an identity token (an OAuth 2 refresh token). These are the
 // conventions of docker.WithAuthCreds of containerd.
 //

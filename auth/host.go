@@ -21,7 +21,7 @@ const (
 type Host struct {
 	URL      string    `json:"url"`           // "https://name:port/v2", below which repositories are
 	CAs      []string  `json:"ca"`            // files that are trusted besides the system's
-	KeyPairs []KeyPair `json:"keypair"`       // shown to a host that wants to know who is asking
+	KeyPairs []KeyPair `json:"keypair"`       // for a host that requests a client certificate
 	Insecure bool      `json:"insecure"`      // its certificate is not verified
 	Fallback bool      `json:"http_fallback"` // plain HTTP if it does not speak TLS
 }
@@ -32,8 +32,8 @@ type KeyPair struct {
 	Key  string `json:"key"`
 }
 
-// askForHosts asks who serves socket for the hosts of a registry. There are none
-// if it was not told of the registry.
+// askForHosts asks the lender at socket for the hosts of a registry. The answer is empty
+// if the lender has no settings for the registry.
 func askForHosts(ctx context.Context, socket, registry string) ([]Host, error) {
 	var answer struct {
 		Hosts []Host `json:"hosts"`

@@ -38,15 +38,15 @@ const (
 )
 
 var (
-	// errNobody says that a lender knows nobody now who may read the image.
+	// errNobody is the error of a lender of which no connected client may read the image.
 	errNobody = errors.New("nobody who may read the image is there")
 
-	// errUnknown says that a lender, an older one, does not know the question.
+	// errUnknown is the error of an older lender, which does not implement the request.
 	errUnknown = errors.New("does not understand what it is asked")
 )
 
-// askLender asks who serves socket for what answers c. What is wrong with an
-// answer is told without the answer, which may be secret.
+// askLender asks the lender at socket for the answer to c. Errors do not contain the
+// lender's answer, which may be secret.
 func askLender(ctx context.Context, socket string, c Challenge) (Login, error) {
 	query := url.Values{"host": {c.Host}, "repository": {c.Repository}}
 	if c.Realm == "" {
@@ -75,8 +75,7 @@ func askForLogin(ctx context.Context, socket, path string, query url.Values) (Lo
 	return Login{answer.Username, answer.Secret, answer.Token, time.Duration(life) * time.Second}, nil
 }
 
-// askForImages asks who serves socket which images have a blob. It returns
-// references.
+// askForImages asks the lender at socket for references of images that have a blob.
 func askForImages(ctx context.Context, socket string, blob digest.Digest) ([]string, error) {
 	var answer struct {
 		Images []string `json:"images"`
@@ -88,7 +87,7 @@ func askForImages(ctx context.Context, socket string, blob digest.Digest) ([]str
 	return answer.Images[:min(len(answer.Images), maxImages)], nil
 }
 
-// get asks who serves socket, and puts the answer into *to.
+// get sends a request to the lender at socket, and decodes the answer into *to.
 func get(ctx context.Context, socket, path string, query url.Values, to any) error {
 	target := url.URL{Scheme: "http", Host: "ladle", Path: path, RawQuery: query.Encode()}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
@@ -132,8 +131,8 @@ func readAnswer(body io.Reader, to any) error {
 	return nil
 }
 
-// dial connects to a lender's socket. Both the socket and who listens belong to
-// root or to us.
+// dial connects to a lender's socket. The socket and the process that listens on it must
+// belong to root or to the user of this process.
 func dial(ctx context.Context, socket string) (net.Conn, error) {
 	if !filepath.IsAbs(socket) || filepath.Base(socket) != socketName {
 		return nil, fmt.Errorf("not the path of a socket %s", socketName)
@@ -162,7 +161,7 @@ func dial(ctx context.Context, socket string) (net.Conn, error) {
 	return conn, nil
 }
 
-// trust returns an error if what user has is not to be used.
+// trust returns an error unless user is root or the user of this process.
 func trust(user uint32) error {
 	if user != 0 && int64(user) != int64(os.Geteuid()) {
 		return fmt.Errorf("belongs to user %d, who is neither root nor ladle", user)
@@ -170,8 +169,8 @@ func trust(user uint32) error {
 	return nil
 }
 
-// listenerOf returns the user who listened on the socket that conn is connected
-// to (unix(7), SO_PEERCRED).
+// listenerOf returns the user id of the process that listened on the socket that conn is
+// connected to (unix(7), SO_PEERCRED).
 func listenerOf(conn *net.UnixConn) (user uint32, err error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {

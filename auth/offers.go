@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	// deafFor is how long nobody is asked again after lenders did not answer in
-	// time. After any other answer they are: the next build may have begun.
+	// deafFor is the time for which lenders are not asked again after they did not answer
+	// in time. After any other answer they are asked at the next need: a build that can
+	// lend may have begun.
 	deafFor = 10 * time.Second
 
 	// maxLenders bounds the lenders of one repository; the newest are kept.
@@ -28,9 +29,9 @@ const (
 	maxRepositories = 4096
 )
 
-// Offers are the offers of lenders. What was lent is kept in memory for as long
-// as the offer is, so that an image can be read to its end when who began to
-// read it is gone. It may be used concurrently.
+// Offers are the offers of lenders. Borrowed credentials are kept in memory for as long as
+// the offer is, so that an image can be read on when the build that began to read it has
+// ended. It may be used concurrently.
 type Offers struct {
 	own    func(host string) (user, secret string, err error)
 	now    func() time.Time
@@ -54,22 +55,22 @@ type offered struct {
 
 // loan is the outcome of asking the lenders.
 type loan struct {
-	Login           // the last without a token that was lent; it stays when lenders go
-	until time.Time // until when nobody is asked
+	Login           // the last one without a token; it remains when its lender is gone
+	until time.Time // lenders are not asked again before
 }
 
-// NewOffers returns Offers that has none yet. Where nothing is lent, own says
-// what to log in with, as Docker.Credentials does.
+// NewOffers returns Offers without an offer. Where no lender has credentials, own returns
+// ladle's own, as Docker.Credentials does.
 func NewOffers(own func(host string) (user, secret string, err error)) *Offers {
 	o := &Offers{own: own, now: time.Now, wait: askTimeout}
 	o.mu.repositories = lru.New[string, *offered](maxRepositories)
 	return o
 }
 
-// Offer takes an offer for the repository of an image reference: whoever serves
-// socket is asked before those who offered earlier. Lenders are asked the next
-// time that somebody needs to know, whatever they said before. A reference that
-// is not one has no repository that anybody asks for.
+// Offer records the offer of the lender at socket for the repository of an image
+// reference. The newest offer comes first when lenders are asked. All lenders of the
+// repository are asked again at the next need, whatever they answered before. An invalid
+// reference is ignored: it has no repository.
 func (o *Offers) Offer(ref, socket string) {
 	spec, err := reference.Parse(ref)
 	if err != nil {
@@ -91,8 +92,8 @@ func (o *Offers) Offer(ref, socket string) {
 	r.hosts.until = time.Time{}
 }
 
-// Credentials returns what answers c: what a lender lends, or else what one has
-// lent before, or else one's own.
+// Credentials returns the answer to c: what a lender lends now, else what one has lent
+// before, else ladle's own credentials.
 func (o *Offers) Credentials(ctx context.Context, c Challenge) (Login, error) {
 	l, err := o.borrow(ctx, c)
 	if err != nil {
@@ -105,7 +106,8 @@ func (o *Offers) Credentials(ctx context.Context, c Challenge) (Login, error) {
 	return Login{User: user, Secret: secret}, err
 }
 
-// borrow returns what is or was lent. It fails only if ctx ends.
+// borrow returns the Login that a lender lends or has lent, or an empty one. It fails only
+// if ctx ends.
 func (o *Offers) borrow(ctx context.Context, c Challenge) (Login, error) {
 	sockets, known := o.known(c.Host, c.Repository)
 	if len(sockets) == 0 || o.now().Before(known.until) {
@@ -120,8 +122,8 @@ func (o *Offers) known(host, repository string) (sockets []string, l loan) {
 	return offeredFor(o, repository, func(r *offered) loan { return r.loans[host] })
 }
 
-// offeredFor returns the lenders for a repository, and of what else is known for it
-// what get takes; nothing if no lender has made an offer.
+// offeredFor returns the sockets of the lenders for a repository, and the result of get
+// under the lock; nothing if no lender has made an offer.
 func offeredFor[T any](o *Offers, repository string, get func(*offered) T) (sockets []string, of T) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -132,8 +134,9 @@ func offeredFor[T any](o *Offers, repository string, get func(*offered) T) (sock
 	return slices.Clone(r.sockets), get(r)
 }
 
-// answered has put keep what came of asking the lenders at sockets for a repository.
-// It is told whether others have made an offer meanwhile, who are to be asked.
+// answered calls put under the lock to store the outcome of asking the lenders at sockets
+// for a repository. others says that the lenders have changed since: they must be asked at
+// the next need.
 func (o *Offers) answered(repository string, sockets []string, put func(r *offered, others bool)) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -142,9 +145,8 @@ func (o *Offers) answered(repository string, sockets []string, put func(r *offer
 	}
 }
 
-// ask asks the lenders in turn until one lends. It keeps what is lent, unless
-// that is a token, which whoever wanted it keeps while it lives. It returns what
-// is known then.
+// ask asks the lenders in turn until one lends, and returns that Login, or else the stored
+// one. It stores the Login unless it has a token, which the caller keeps until it expires.
 func (o *Offers) ask(ctx context.Context, sockets []string, c Challenge) Login {
 	var errs []error
 	for _, socket := range sockets {
@@ -185,7 +187,7 @@ func logFailed(ctx context.Context, c Challenge, errs []error, known bool) {
 	}
 }
 
-// keep keeps the loan that came of asking the lenders at sockets.
+// keep stores the outcome of asking the lenders at sockets.
 func (o *Offers) keep(c Challenge, sockets []string, l loan) {
 	o.answered(c.Repository, sockets, func(r *offered, others bool) {
 		if others {
@@ -195,9 +197,9 @@ func (o *Offers) keep(c Challenge, sockets []string, l loan) {
 	})
 }
 
-// Images returns images that have the blob, and that somebody was let read who
-// is there now, as the lenders for the images known say. They are offered for,
-// those that were already anew.
+// Images asks the lenders for the images known for further images that have the blob, and
+// that a connected client may read. It returns their references, and records an offer for
+// each, as Offer does.
 func (o *Offers) Images(ctx context.Context, known []string, blob digest.Digest) []string {
 	ctx, cancel := context.WithTimeout(ctx, o.wait)
 	defer cancel()

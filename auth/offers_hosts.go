@@ -9,19 +9,20 @@ import (
 	"github.com/containerd/log"
 )
 
-// hostsTTL is how long hosts are used before lenders are asked again.
+// hostsTTL is the time after which lenders are asked again for hosts.
 const hostsTTL = time.Minute
 
-// told is what lenders said of the hosts of a registry. What they said last
-// stays when they go.
+// told is the last answer of lenders for the hosts of a registry. It remains when the
+// lenders are gone.
 type told struct {
 	hosts []Host
-	until time.Time // until when nobody is asked
+	until time.Time // lenders are not asked again before
 }
 
-// Hosts returns where the blobs of a repository of registry are, in order, as the
-// lenders for it were told: none if nobody was, or nobody lends. The result is
-// shared and not to be changed. It fails only if ctx ends.
+// Hosts returns the hosts that have the blobs of a repository of registry, in the order in
+// which they are to be tried, by the settings of its lenders: none if there is no lender,
+// or none with settings for the registry. The result is shared and must not be changed. It
+// fails only if ctx ends.
 func (o *Offers) Hosts(ctx context.Context, registry, repository string) ([]Host, error) {
 	sockets, known := o.toldOf(repository)
 	if len(sockets) == 0 || o.now().Before(known.until) {
@@ -36,8 +37,8 @@ func (o *Offers) toldOf(repository string) (sockets []string, t told) {
 	return offeredFor(o, repository, func(r *offered) told { return r.hosts })
 }
 
-// askHosts asks the lenders in turn until one was told of the registry. It
-// keeps and returns what is known then.
+// askHosts asks the lenders in turn until one has settings for the registry. It stores and
+// returns the outcome; after errors that is the answer before.
 func (o *Offers) askHosts(ctx context.Context, sockets []string, registry, repository string) []Host {
 	var errs []error
 	var hosts []Host

@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	// answerTTL is how long an answer of a helper is used: long enough that a
-	// burst of requests runs it once, short enough for tokens that live minutes.
+	// answerTTL is the time for which an answer of a helper is used: long enough that a
+	// burst of requests runs the helper once, and short beside the lifetime of tokens,
+	// which is minutes.
 	answerTTL = time.Minute
 
 	// maxAnswers bounds the answers that are kept, of each helper one for each host.
@@ -59,7 +60,7 @@ func newPrograms(now func() time.Time) *programs {
 	return p
 }
 
-// forget drops all answers, also those of runs under way.
+// forget drops all answers. The answers of runs in progress are not stored.
 func (p *programs) forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -96,10 +97,9 @@ func (p *programs) keep(q question, c types.AuthConfig, epoch int) {
 	}
 }
 
-// run runs a helper. What it prints is in no error, since that may be secret.
+// run runs a helper. Errors do not contain its output, which may be secret.
 func run(q question) (types.AuthConfig, error) {
-	// The callers' interface has no context; the lifetime of the program
-	// starts here.
+	// containerd's callback for credentials has no context, so a new one begins here.
 	ctx, cancel := context.WithTimeout(context.Background(), runTimeout)
 	defer cancel()
 	r := &running{}
@@ -123,7 +123,7 @@ func run(q question) (types.AuthConfig, error) {
 	return types.AuthConfig{Username: c.Username, Password: c.Secret}, nil
 }
 
-// running is a client.Program that remembers how its run ended.
+// running is a client.Program with the error of its run.
 type running struct {
 	cmd *exec.Cmd
 	err error
