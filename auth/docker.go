@@ -21,7 +21,7 @@ type Docker struct {
 	path     string // of config.json
 	programs *programs
 
-	// INVARIANT: parsed is raw, parsed. Lock order: before programs.mu.
+	// INVARIANT: parsed is the configuration in raw. Lock order: before programs.mu.
 	mu struct {
 		sync.Mutex
 		raw    []byte

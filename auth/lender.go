@@ -39,10 +39,10 @@ const (
 
 var (
 	// errNobody is the error of a lender of which no connected client may read the image.
-	errNobody = errors.New("nobody who may read the image is there")
+	errNobody = errors.New("no client that may read the image is connected to the lender")
 
 	// errUnknown is the error of an older lender, which does not implement the request.
-	errUnknown = errors.New("does not understand what it is asked")
+	errUnknown = errors.New("the lender does not know the request")
 )
 
 // askLender asks the lender at socket for the answer to c. Errors do not contain the

@@ -2,15 +2,14 @@ package config
 
 import "time"
 
-// DefaultPath is where the daemon looks for its configuration if it is told
-// nothing else.
+// DefaultPath is the configuration file of a daemon without the flag --config.
 const DefaultPath = "/etc/ladle/config.toml"
 
 // MainEndpoint is the name of the endpoint at Daemon.Address.
 const MainEndpoint = "main"
 
-// Config is the whole file. The embedded structs are the keys at its top,
-// the named ones are its tables.
+// Config is the whole file. Fields of the embedded structs are keys at the top of the file;
+// the named structs are its tables.
 type Config struct {
 	Daemon
 	Reading
@@ -22,7 +21,7 @@ type Config struct {
 	Registries Registries `toml:"resolver"`
 }
 
-// Daemon is where the daemon keeps and serves things.
+// Daemon is the state directory, the sockets, and how trees are mounted.
 type Daemon struct {
 	Root      string     `toml:"root"`     // directory of all state
 	Address   string     `toml:"address"`  // unix socket of the endpoint "main"
@@ -33,13 +32,13 @@ type Daemon struct {
 	NoDedupe  bool       `toml:"no_dedupe"`
 }
 
-// Endpoint is a socket with snapshots of its own, for one client database.
+// Endpoint is a socket with a set of snapshots of its own, for one client's database.
 type Endpoint struct {
 	Name    string `toml:"name"`
 	Address string `toml:"address"`
 }
 
-// Reading is how layers are opened and read.
+// Reading configures how layers are opened and read.
 type Reading struct {
 	MountTimeout      Seconds `toml:"mount_timeout_sec"`
 	ReadTimeout       Seconds `toml:"read_timeout_sec"`
@@ -48,24 +47,24 @@ type Reading struct {
 	NoBackgroundFetch bool    `toml:"no_background_fetch"`
 }
 
-// Observation is where the daemon can be watched.
+// Observation has the addresses of metrics and profiles; "" for none.
 type Observation struct {
 	MetricsAddress string `toml:"metrics_address"` // TCP, host:port
 	DebugAddress   string `toml:"debug_address"`   // unix socket
 }
 
-// Log is what the daemon logs.
+// Log configures the daemon's log.
 type Log struct {
 	Level  string `toml:"level"`  // one of Levels
 	Format string `toml:"format"` // one of Formats
 }
 
-// Store is how layers are kept on disk.
+// Store configures how layers are stored on disk.
 type Store struct {
-	Reserve Reserve `toml:"reserve"` // what background fetch and prefetch leave free
+	Reserve Reserve `toml:"reserve"` // space that background fetch and prefetch leave free
 }
 
-// Blob is how ranges of blobs are fetched.
+// Blob configures how ranges of blobs are fetched.
 type Blob struct {
 	FetchingTimeout Seconds      `toml:"fetching_timeout_sec"`
 	MaxRetries      int          `toml:"max_retries"`
@@ -73,18 +72,18 @@ type Blob struct {
 	MaxWait         Milliseconds `toml:"max_wait_msec"`
 }
 
-// Registries is how registries are reached, in stargz-snapshotter's form.
+// Registries configures how registries are reached, with stargz-snapshotter's keys.
 type Registries struct {
 	RequestTimeout Seconds         `toml:"request_timeout_sec"`
 	Host           map[string]Host `toml:"host"` // by the host of image references
 }
 
-// Host is where to find what a host has.
+// Host has the mirrors of a host.
 type Host struct {
 	Mirrors []Mirror `toml:"mirrors"` // in the order in which they are tried
 }
 
-// Mirror is a host that may have what another one has.
+// Mirror is a host that may have the blobs of another one.
 type Mirror struct {
 	Host           string         `toml:"host"`     // host or host:port, no scheme
 	Insecure       bool           `toml:"insecure"` // plain http
@@ -92,13 +91,13 @@ type Mirror struct {
 	Header         map[string]any `toml:"header"` // a string or a list of strings each
 }
 
-// Seconds is a duration as the file has it.
+// Seconds is a duration in the file, in seconds.
 type Seconds int64
 
 // Duration returns s as a duration.
 func (s Seconds) Duration() time.Duration { return time.Duration(s) * time.Second }
 
-// Milliseconds is a duration as the file has it.
+// Milliseconds is a duration in the file, in milliseconds.
 type Milliseconds int64
 
 // Duration returns m as a duration.
@@ -125,7 +124,7 @@ func Default() Config {
 	}
 }
 
-// AllEndpoints returns the main endpoint and those of the file.
+// AllEndpoints returns the main endpoint, and then the endpoints of the file.
 func (c *Config) AllEndpoints() []Endpoint {
 	return append([]Endpoint{{Name: MainEndpoint, Address: c.Address}}, c.Endpoints...)
 }

@@ -1,12 +1,11 @@
-// Package config is the daemon's configuration file: TOML, every key with its
-// default, unknown keys refused. Keys that mean what they mean to
-// stargz-snapshotter have the same names. Only cmd/snapshotter imports it.
+// Package config reads the daemon's configuration file: TOML, with a default for every
+// key; unknown keys are refused. Keys with the meaning of one of stargz-snapshotter's have
+// its name. Only cmd/snapshotter imports the package.
 //
-// A key is written as in the file, with the tables that it stands in: root,
-// blob.max_retries, endpoint.name. Default has the defaults, and nothing else
-// in the program does. Validate holds the rules between settings. Keys end in
-// their unit where they have one: _sec, _msec, or _size for bytes.
+// Comments and errors write a key with its tables: root, blob.max_retries, endpoint.name.
+// Default has all defaults of the program. Validate has the rules between settings. A key
+// with a unit ends in it: _sec, _msec, or _size for bytes.
 //
-// config.toml.example at the root of the repository sets every key to its
-// default; a test holds it to that.
+// config.toml.example at the root of the repository sets every key to its default; a test
+// compares them.
 package config

@@ -5,7 +5,7 @@ import (
 	"net/http"
 )
 
-// Headers returns what requests to the mirror carry.
+// Headers returns the headers of requests to the mirror.
 func (m *Mirror) Headers() (http.Header, error) {
 	header := http.Header{}
 	for name, value := range m.Header {

@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// anyName stands in a key for what the user names: resolver.host.*.mirrors.
+// anyName is the part of a key that is a name of the user's: resolver.host.*.mirrors.
 const anyName = "*"
 
-// keys are the keys and tables that the file may have, each as its parts.
+// keys are the keys and tables that the file may have, each split at its dots.
 type keys [][]string
 
 // knownKeys returns every key and table of Config, in order.
@@ -49,16 +49,16 @@ func (k keys) has(path []string) bool {
 	return slices.ContainsFunc(k, func(key []string) bool { return matches(key, path) })
 }
 
-// matches reports whether path is one of the keys that key stands for.
+// matches reports whether path equals key, of which a part anyName equals any name.
 func matches(key, path []string) bool {
 	return slices.EqualFunc(key, path, func(part, name string) bool {
 		return part == anyName || part == name
 	})
 }
 
-// nearest returns the key that the author of the unknown key path may have
-// meant: the one whose last part takes the fewest edits from the part of path
-// that is not known, where standing in another table is one edit.
+// nearest returns the known key that is most similar to the unknown key path: the distance
+// from the unknown part of path to the last part of the key is the smallest, where one is
+// added if the tables differ.
 func (k keys) nearest(path []string) string {
 	n := 1
 	for n < len(path) && k.has(path[:n]) {
@@ -82,8 +82,8 @@ func (k keys) nearest(path []string) string {
 	return best
 }
 
-// distance returns how many bytes must be put in, left out or changed to turn
-// a into b (Levenshtein's distance).
+// distance returns the number of bytes to insert, delete or replace to turn a into b
+// (Levenshtein distance).
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

@@ -9,9 +9,9 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// Load reads the file at path over the defaults and validates the result. Its
-// error names every unknown key and every broken rule, with the line where
-// the file has one; it is fs.ErrNotExist if there is no such file.
+// Load reads the file at path over the defaults and validates the result. The error names
+// every unknown key with its line, or else every broken rule; it is fs.ErrNotExist if there
+// is no such file.
 func Load(path string) (Config, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -27,8 +27,8 @@ func Load(path string) (Config, error) {
 	return c, nil
 }
 
-// Parse reads text, the contents of the file path, over the defaults. It
-// validates nothing but that each key is known and has a value of its type.
+// Parse reads text, the content of the file path, over the defaults. It only checks that
+// each key is known and has a value of its type.
 func Parse(path, text string) (Config, error) {
 	c := Default()
 	err := toml.NewDecoder(strings.NewReader(text)).DisallowUnknownFields().Decode(&c)

@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// Reserve is how much of a filesystem stays free, as the file has it: "auto", a
+// Reserve is the part of a filesystem that stays free, in the form of the file: "auto", a
 // percentage such as "5%", or a number of bytes.
 type Reserve string
 
-// What "auto" means: autoPercent of the filesystem, but at least autoLeast bytes, if
-// that is no more than a quarter of it, and at most autoMost bytes.
+// "auto" is autoPercent of the filesystem, but at least autoLeast bytes or a quarter of the
+// filesystem, whichever is less, and at most autoMost bytes.
 const (
 	autoPercent       = 5
 	autoLeast   int64 = 256 << 20

@@ -2,8 +2,8 @@ package config
 
 import "strings"
 
-// stargzOnly says of the keys and tables of stargz-snapshotter that mean
-// nothing here why that is so.
+// stargzOnly has the keys and tables of stargz-snapshotter without a counterpart in this
+// file, with the reason.
 var stargzOnly = map[string]string{
 	"ipfs":                         "blobs come from registries",
 	"metadata_store":               "indexes are always on disk, in the store",
@@ -32,8 +32,8 @@ var stargzOnly = map[string]string{
 	"snapshotter":                  "snapshots come back without the network",
 }
 
-// withoutCounterpart says why key has no meaning here although it has one to
-// stargz-snapshotter. It returns "" for a key that neither of them knows.
+// withoutCounterpart returns why key, a key of stargz-snapshotter, has no counterpart. It
+// returns "" for a key that stargz-snapshotter does not have either.
 func withoutCounterpart(key string) string {
 	table, _, _ := strings.Cut(key, ".")
 	if why := stargzOnly[table]; why != "" {

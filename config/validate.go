@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Values of the keys that have only a few.
+// Values of keys with a closed set of values.
 var (
 	Drivers = []string{"auto", "erofs", "loop", "fuse"}           // of driver
 	Xinos   = []string{"auto", "on", "off"}                       // of xino
@@ -18,12 +18,12 @@ var (
 	Formats = []string{"text", "json"}                            // of log.format
 )
 
-// endpointName is what endpoints may be called: their names are those of
-// directories, too.
+// endpointName matches the permitted names of endpoints, which are also the names of their
+// directories.
 var endpointName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
 
-// maxSocketPath is how long the path of a unix socket can be: sun_path of
-// unix(7) has 108 bytes, the last one zero.
+// maxSocketPath is the longest path of a unix socket, in bytes: sun_path of unix(7) has 108,
+// the last one zero.
 const maxSocketPath = 107
 
 // Validate returns every rule that c breaks, joined into one error, or nil.
@@ -46,7 +46,7 @@ func (c *Config) Validate() error {
 
 func (c *Config) validateDaemon(p *problems) {
 	p.absolute("root", c.Root)
-	// Overlayfs takes lowerdirs as one string in which these are special.
+	// These separate and escape lowerdirs in overlayfs's mount option.
 	if strings.ContainsAny(c.Root, `:,\`) {
 		p.add("root", "%q must not contain any of : , \\", c.Root)
 	}
@@ -112,7 +112,7 @@ func (c *Config) validateRegistries(p *problems) {
 	}
 }
 
-// problems are the rules that were broken.
+// problems are the errors of all broken rules.
 type problems []error
 
 func (p *problems) add(key, format string, args ...any) {
@@ -137,7 +137,8 @@ func (p *problems) atLeast(key string, value, least int64) {
 	}
 }
 
-// socket checks a path that a socket is made at; taken are those of others.
+// socket checks the path of a socket. taken has the keys of the sockets that were checked
+// before, by path.
 func (p *problems) socket(key, path string, taken map[string]string) {
 	p.absolute(key, path)
 	if len(path) > maxSocketPath {

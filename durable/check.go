@@ -10,7 +10,7 @@ import (
 	"io"
 )
 
-// DBInfo describes a bbolt database whose structure is sound.
+// DBInfo describes a bbolt database of sound structure.
 type DBInfo struct {
 	TxID  uint64 // number of the last committed transaction
 	Empty bool   // the database has no bucket
@@ -25,9 +25,9 @@ type DBInfo struct {
 }
 
 // CheckDB reads the bbolt database in the first size bytes of r, which nobody writes
-// to meanwhile. It does not map it into memory, and believes no number that it reads:
-// bbolt itself (v1.5.0, Tx.Check) ends the process by a fault or an endless recursion
-// on some damaged files. The error is an ErrCorrupt if the structure is not sound.
+// to meanwhile. It does not map the file into memory, and checks the range of each number
+// that it reads: bbolt itself (v1.5.0, Tx.Check) ends the process by a fault or an endless
+// recursion on some damaged files. The error is an ErrCorrupt if the structure is not sound.
 //
 // Checked are the meta pages, that each page below the high-water mark is in use once or
 // free, that keys are in order, and that keys and values fill pages as bbolt writes
@@ -101,7 +101,7 @@ func (c *checker) run() (DBInfo, error) {
 	return DBInfo{TxID: m.txid, Empty: n == 0, Torn: torn, Sum: c.sum.Sum32()}, nil
 }
 
-// page reads a page with those that it continues on, and marks them as seen.
+// page reads a page with its overflow pages, and marks all of them as seen.
 func (c *checker) page(id uint64) ([]byte, error) {
 	if id < 2 || id >= c.pages {
 		return nil, corrupt("page %d of %d", id, c.pages)
@@ -151,9 +151,9 @@ func (c *checker) free(id uint64) error {
 	return nil
 }
 
-// bounds are those of the keys of a page: first is the first one, which the page above has
-// as the key of this page (bbolt looks the page up by it), and high is larger than all. Nil
-// is no bound.
+// bounds limit the keys of a page: first is its first key, which the page above has as the
+// key of this page (bbolt looks the page up by it), and high is larger than all its keys.
+// Nil is no bound.
 type bounds struct{ first, high []byte }
 
 // tree reads all below the page id, buckets in it included, and returns how many

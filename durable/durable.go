@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Suffix is what the name of a file ends with that is not yet committed.
+// Suffix ends the name of a file that is not committed.
 const Suffix = ".new"
 
 // File is the new content of the file at a path.
@@ -21,8 +21,7 @@ type File struct {
 }
 
 // Create starts to replace the file at path, which need not exist, by one that
-// only its owner can read. The caller writes, commits and closes what it
-// returns.
+// only its owner can read. The caller writes, commits and closes the File.
 func Create(path string) (*File, error) {
 	f, err := os.OpenFile(path+Suffix, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
@@ -31,8 +30,8 @@ func Create(path string) (*File, error) {
 	return &File{File: f, path: path}, nil
 }
 
-// Commit gives the file its new content. After an error it has the old one,
-// unless only the directory could not be synced.
+// Commit replaces the file. After an error it has its old content, unless only syncing the
+// directory failed.
 func (f *File) Commit() error {
 	replace := func() error { return os.Rename(f.Name(), f.path) }
 	if f.standby {
@@ -48,7 +47,7 @@ func (f *File) Commit() error {
 	return SyncDir(filepath.Dir(f.path))
 }
 
-// Close closes the file and gives up what was not committed. A standby stays.
+// Close closes the file, and removes it if it was not committed. A standby remains.
 func (f *File) Close() error {
 	err := f.File.Close()
 	if !f.committed && !f.standby {

@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// ErrLaterFormat says that a later version of Ladle wrote a file. Whoever finds it leaves
-// the file as it is.
+// ErrLaterFormat is the error of a file that a later version of Ladle wrote. The file must
+// not be changed or removed then.
 var ErrLaterFormat = errors.New("a later version of ladle wrote it")
 
 // LaterFormat returns the ErrLaterFormat of a file with the format found, where formats up

@@ -9,17 +9,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A file that must be replaced also while the disk is full has a standby: the
-// file of the same name with Suffix, which has blocks on disk and stays there.
-// New content is written over what the standby has, and Commit exchanges the two
-// names, so that the content before becomes the standby of the next.
+// A file that must be replaced also while the disk is full has a standby: a file with the
+// same name and Suffix, which always exists and has blocks on disk. New content overwrites
+// the standby, and Commit exchanges the two names: the file with the old content is the next
+// standby.
 //
-// Writing over blocks takes no space on ext4 and xfs. On btrfs, which writes
-// elsewhere by default, a standby has the attribute nodatacow (chattr(1), +C).
+// Overwriting blocks takes no space on ext4 and xfs. On btrfs, which copies on write by
+// default, a standby has the attribute nodatacow (chattr(1), +C).
 
-// CreateStandby is like Create, but takes the standby of path, and makes one if
-// there is none. It fails, with an error that NoSpace tells, unless size bytes have
-// blocks there. The caller writes the new content from the start on, in order.
+// CreateStandby is like Create, but opens the standby of path, and creates it if there is
+// none. If there is no space for size bytes in it, the error is one for which NoSpace is
+// true. The caller writes the new content sequentially, from the start.
 func CreateStandby(path string, size int64) (_ *File, err error) {
 	f, err := os.OpenFile(path+Suffix, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -32,7 +32,7 @@ func CreateStandby(path string, size int64) (_ *File, err error) {
 	return file, nil
 }
 
-// SetAside makes a standby of path with blocks for size bytes, if there is none.
+// SetAside creates a standby of path with blocks for size bytes, unless it has that many.
 func SetAside(path string, size int64) error {
 	f, err := CreateStandby(path, size)
 	if err != nil {
@@ -50,9 +50,9 @@ func Rewrite(path string, content []byte) error {
 	return f.replace(content)
 }
 
-// Allocate gives the first size bytes of f, which has no holes, blocks on disk, so
-// that writing there needs no space. The size of f stays what it is. Filesystems
-// that cannot do so are left as they are.
+// Allocate allocates blocks for the first size bytes of f, which has no holes, so that
+// writing there needs no space. The size of f does not change. On a filesystem without
+// fallocate(2) it does nothing.
 func Allocate(f *os.File, size int64) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
@@ -74,8 +74,8 @@ func Allocate(f *os.File, size int64) error {
 // nodatacow is FS_NOCOW_FL of ioctl_iflags(2).
 const nodatacow = 0x0080_0000
 
-// inPlace lets btrfs write the blocks of f, which is empty, where they are. It is
-// done on no other filesystem, and failing is not worse than not trying.
+// inPlace makes btrfs overwrite the blocks of f, which is empty, in place. It does nothing
+// on other filesystems. Errors are ignored: without the attribute only a full disk is worse.
 func inPlace(f *os.File) {
 	var fs unix.Statfs_t
 	if unix.Fstatfs(int(f.Fd()), &fs) != nil || fs.Type != unix.BTRFS_SUPER_MAGIC {
@@ -96,7 +96,7 @@ func InPlace(f *os.File) bool {
 	return err == nil && flags&nodatacow != 0
 }
 
-// End ends f where it was written to last, and returns when it is on disk.
+// End truncates f at the current offset, and returns when f is on disk.
 func (f *File) End() error {
 	end, err := f.Seek(0, io.SeekCurrent)
 	if err != nil {
@@ -106,7 +106,7 @@ func (f *File) End() error {
 	if err != nil {
 		return err
 	}
-	if info.Size() != end { // or blocks behind the end would be gone
+	if info.Size() != end { // ftruncate(2) frees blocks behind the end, also at the same size
 		if err := f.Truncate(end); err != nil {
 			return err
 		}
@@ -114,8 +114,8 @@ func (f *File) End() error {
 	return f.Sync()
 }
 
-// exchange gives the new content the name of the file, and the old one that of the
-// standby, if there is an old one.
+// exchange exchanges the names of the standby and of the file, if that exists; else it
+// renames the standby.
 func (f *File) exchange() error {
 	err := unix.Renameat2(unix.AT_FDCWD, f.Name(), unix.AT_FDCWD, f.path, unix.RENAME_EXCHANGE)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {

@@ -13,11 +13,11 @@ import (
 	"github.com/ladle-dev/ladle/durable"
 )
 
-// damagedSuffix and the name of a file make the name under which it is kept when it was
-// damaged, in place of the one that was damaged before.
+// damagedSuffix is added to the name of a damaged file that is moved aside. It replaces the
+// one that was moved aside before.
 const damagedSuffix = ".damaged"
 
-// tell logs what was damaged and what is done about it.
+// tell logs which file was damaged and which one is used.
 func (s *Store) tell(ctx context.Context, from source, f files, moved []string) {
 	fields := log.Fields{"endpoint": filepath.Base(s.dir)}
 	message := ""
@@ -41,7 +41,7 @@ func (s *Store) tell(ctx context.Context, from source, f files, moved []string) 
 	log.G(ctx).WithFields(fields).Warn(message)
 }
 
-// moveAside keeps a damaged file, or a directory, under another name.
+// moveAside renames a damaged file, or a directory in its place.
 func (s *Store) moveAside(name string) error {
 	to := s.path(name) + damagedSuffix
 	if err := os.RemoveAll(to); err != nil {
@@ -53,7 +53,8 @@ func (s *Store) moveAside(name string) error {
 	return durable.SyncDir(s.dir)
 }
 
-// removeMoved removes what moveAside keeps, and reports whether there was something.
+// removeMoved removes the files that moveAside has renamed, and reports whether there were
+// any.
 func (s *Store) removeMoved() (removed bool, err error) {
 	for _, name := range []string{DBFile, SavedFile, StateFile} {
 		_, statErr := os.Lstat(s.path(name) + damagedSuffix)
@@ -63,7 +64,7 @@ func (s *Store) removeMoved() (removed bool, err error) {
 	return removed, err
 }
 
-// removeOddStandbys removes what is no file in the place of a standby.
+// removeOddStandbys removes standbys that are not regular files.
 func (s *Store) removeOddStandbys() error {
 	for _, name := range []string{SavedFile, StateFile} {
 		standby := s.path(name) + durable.Suffix

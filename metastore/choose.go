@@ -8,16 +8,17 @@ import (
 	"github.com/ladle-dev/ladle/durable"
 )
 
-// ErrDamaged says that it is not known which snapshots there are. Nothing was changed.
+// ErrDamaged is the error of metadata from which the snapshots cannot be known. Nothing was
+// changed.
 var ErrDamaged = errors.New("metadata of snapshots is damaged or lost")
 
-// files is what became of the files of a store while nobody had it open.
+// files is the condition of the files of a store before it is opened.
 type files struct {
 	db, saved database
 	state     stateCondition
 }
 
-// source is where a store has its snapshots from when it is opened.
+// source is the file with which a store is opened.
 type source int
 
 const (
@@ -81,8 +82,8 @@ func (s *Store) look() (f files, err error) {
 	return f, err
 }
 
-// choose makes the database what is known to be right, of what became of the files while
-// nobody had them open. It returns an ErrDamaged if nothing is.
+// choose checks the files, and replaces the database by the saved file if the table in
+// doc.go says so. Damaged files are moved aside.
 func (s *Store) choose(ctx context.Context) error {
 	f, err := s.look()
 	if err != nil {

@@ -1,14 +1,14 @@
-// Package metastore has the metadata of an endpoint's snapshots: containerd's
+// Package metastore stores the metadata of an endpoint's snapshots: containerd's
 // MetaStore (core/snapshots/storage), a bbolt database, without waiting for the disk.
 //
 // A client of an endpoint holds a transaction of its own while it waits for a call.
-// So transactions are written to the database and not synced. What a killed process wrote
-// is in the page cache, in the order in which it was written: nothing is lost. A reset
-// of the machine can leave any part of it on disk. Therefore the database as a whole is
-// copied soon after each transaction; the copy is synced and renamed to be the saved file,
-// which is always what the database was after some transaction. After a reset the saved
-// file takes the place of the database. What is lost then are the transactions between
-// the last copy and the reset, most often those of some milliseconds.
+// Therefore transactions are written to the database and not synced. The writes of a killed
+// process are in the page cache, in order: nothing is lost. After a reset of the machine any
+// subset of them can be on disk. For that the whole database is copied soon after each
+// transaction; the copy is synced and renamed to the saved file, which always equals the
+// database after some transaction. After a reset the saved file replaces the database. The
+// transactions between the last copy and the reset are lost then, most often some
+// milliseconds.
 //
 // Files in the directory of a store:
 //
@@ -16,7 +16,7 @@
 //	metadata.saved       a copy of it, synced, and a checksum (inspect.go)
 //	metadata.state       the boot id under which the database is in use, or "closed"
 //	*.new                standbys of the last two (package durable)
-//	*.damaged            what one of the three was before it was replaced
+//	*.damaged            a damaged one of these three, after it was replaced
 //
 // # States and order
 //
@@ -28,8 +28,8 @@
 //
 // In use, each transaction synced, is the state on a full disk on which no space was set
 // aside for a saved file. There is no saved file: it is removed when the database is on
-// disk. As soon as there is space for a saved file it is made, and the next start does
-// not sync transactions any more.
+// disk. It is made as soon as there is space for it, and from the next start on
+// transactions are not synced one by one.
 //
 // Closed: the saved file is as new as the database, unless there was no space for it, and
 // the database is synced, before the state file says so.
@@ -39,9 +39,10 @@
 //
 // # Damage
 //
-// Open checks the files, which can have been damaged while nobody had the store open: cut,
-// changed, emptied, deleted, replaced by a directory. bbolt does not look at a database that
-// is not sound, since it ends the process by a panic or a fault on some.
+// Open checks the files, which can have been damaged while no process had the store open:
+// cut, changed, emptied, deleted, replaced by a directory. A database is opened with bbolt
+// only when its structure was found to be sound: some others end the process by a panic or a
+// fault.
 //
 //	database      saved file          state file            opened with
 //	any           whole, newer        any                   saved file

@@ -15,7 +15,7 @@ import (
 	"github.com/ladle-dev/ladle/durable"
 )
 
-// condition is what became of a file while nobody had the store open.
+// condition of a database before the store is opened.
 type condition string
 
 const (
@@ -39,7 +39,7 @@ func (d database) String() string {
 	return string(d.is)
 }
 
-// inspect finds out what became of a database. An error is not one of the file.
+// inspect checks a database. Damage is in the result, and is no error.
 func (s *Store) inspect(name string) (database, error) {
 	d, err := s.read(name)
 	if err == nil && d.is == whole {

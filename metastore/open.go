@@ -15,9 +15,10 @@ import (
 	"github.com/ladle-dev/ladle/durable"
 )
 
-// Open opens or makes the store in dir. An existing store is opened also if there is no
-// space on the disk. It returns an ErrDamaged, and has changed nothing, if it is not known
-// which snapshots there are, and durable.ErrLaterFormat if only a later version knows. ctx ends the call, not what the store does afterwards.
+// Open opens or creates the store in dir. An existing store is opened also if there is no
+// space on the disk. If the snapshots cannot be known from the files the error is an
+// ErrDamaged, and if only a later version can know them, a durable.ErrLaterFormat; nothing
+// is changed then. ctx ends the call, and not the goroutine of the store.
 func Open(ctx context.Context, dir string, opts Options) (*Store, error) {
 	if opts.BootID == "" {
 		return nil, errors.New("metastore: BootID is needed")
@@ -71,8 +72,8 @@ func (s *Store) open() (err error) {
 	return err
 }
 
-// restore makes the database a copy of the saved file, of which it has size bytes, in the
-// blocks of its standby. If there is no space for a copy it makes it the saved file itself.
+// restore replaces the database by a copy of the first size bytes of the saved file, in the
+// blocks of its standby. If there is no space for a copy it renames the saved file.
 func (s *Store) restore(size int64) error {
 	err := s.copyTo(SavedFile, size)
 	if err == nil {
@@ -110,8 +111,8 @@ func (s *Store) copyTo(name string, size int64) (err error) {
 	return made.End()
 }
 
-// writeInPlace lets the filesystem write the metadata where it is, so that it can
-// be written to on a full disk. Nobody has it open.
+// writeInPlace makes the filesystem overwrite the blocks of the database in place, so that
+// it can be written to on a full disk. No process has it open.
 func (s *Store) writeInPlace() error {
 	f, err := os.OpenFile(s.path(DBFile), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -134,9 +135,9 @@ func (s *Store) writeInPlace() error {
 	return durable.SyncDir(s.dir)
 }
 
-// protect makes the saved file, says that the metadata is in use, and sets space
-// aside. The saved file comes first, unless each transaction is synced: the state
-// file says that there is a saved file to be used after a reset, or none.
+// protect makes the saved file, writes the boot id to the state file, and sets space aside.
+// The saved file comes first, so that it is there whenever the state file has a boot id,
+// unless each transaction is synced.
 func (s *Store) protect(ctx context.Context) error {
 	steps := []func() error{
 		func() error { return s.save(ctx) },
@@ -153,8 +154,8 @@ func (s *Store) protect(ctx context.Context) error {
 	return errors.Join(durable.SetAside(s.path(StateFile), stateSize), s.setAside())
 }
 
-// syncEach goes on with a database of which each transaction is synced, unless
-// the space of the saved file, which that needs not, is enough for all else.
+// syncEach opens the database again with each transaction synced, without a saved file,
+// unless the space that the saved file had is enough for protect.
 func (s *Store) syncEach(ctx context.Context) error {
 	if err := s.db.Close(); err != nil {
 		return err

@@ -14,7 +14,7 @@ import (
 	"github.com/ladle-dev/ladle/durable"
 )
 
-// record is what containerd keeps of a snapshot, as far as others depend on it.
+// record is containerd's record of a snapshot, as far as other records depend on it.
 type record struct {
 	id     uint64
 	kind   snapshots.Kind
@@ -25,9 +25,9 @@ type record struct {
 // that has all others, "v1".
 const format = 1
 
-// checkRecords returns an ErrCorrupt if what containerd keeps of snapshots in the
-// database at path, the structure of which is sound, contradicts itself: bbolt has no
-// checksums of keys and values. It returns an ErrLaterFormat if the format is a later one.
+// checkRecords returns an ErrCorrupt if containerd's records of snapshots in the database at
+// path, which has a sound structure, contradict each other: bbolt has no checksums of keys
+// and values. It returns an ErrLaterFormat if the format is a later one.
 // The format is that of containerd v2.4.2, core/snapshots/storage/bolt.go.
 func checkRecords(path string) error {
 	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: lockTimeout})
@@ -101,9 +101,9 @@ func readRecords(stored *bolt.Bucket) (map[string]record, error) {
 	return all, err
 }
 
-// checkParents checks that parents are committed snapshots, and that links has each
-// parent with each of its children and nothing else: numbers of both, with a zero
-// between, and the child's key.
+// checkParents checks that parents are committed snapshots, and that links has exactly one
+// entry for each snapshot with a parent: the numbers of parent and child with a zero between
+// them, and the child's key as the value.
 func checkParents(all map[string]record, links *bolt.Bucket) error {
 	children := 0
 	for key, r := range all {

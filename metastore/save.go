@@ -27,11 +27,11 @@ const (
 	room = 1 << 20
 )
 
-// setAside returns for how many bytes metadata of size bytes has blocks.
+// setAside returns the bytes for which metadata of size bytes has blocks.
 func setAside(size int64) int64 { return (size/room + 2) * room }
 
-// keepSaving saves the file after transactions, and rests between for a
-// multiple of the time that it took. If it fails it tries again.
+// keepSaving makes the saved file after transactions until Close, and then rests for four
+// times as long as that took. After a failure it repeats it, every saveRetry.
 func (s *Store) keepSaving(ctx context.Context) {
 	defer close(s.ended)
 	failed := false
@@ -135,8 +135,8 @@ func (s *Store) syncDB() error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// turn waits until nobody changes the saved file. The caller calls done when it
-// has.
+// turn waits until no other goroutine changes the saved file. The caller changes it, and
+// then calls done.
 func (s *Store) turn(ctx context.Context) (done func(), err error) {
 	select {
 	case s.saving <- struct{}{}:

@@ -14,8 +14,8 @@ import (
 	"github.com/ladle-dev/ladle/durable"
 )
 
-// The files of a store, in its directory. Closed is what the state file has when the
-// store was closed; else it has the boot id.
+// The files of a store, in its directory. The content of the state file is Closed if the
+// store was closed, else the boot id.
 const (
 	DBFile    = "metadata.db"
 	SavedFile = "metadata.saved"
@@ -33,8 +33,9 @@ type Options struct {
 	// Named are directories with entries that the metadata names. Before the saved
 	// file names an entry, the entry is on disk. They need not exist.
 	Named []string
-	// Orphans reports whether there is on disk what belongs to snapshots. It is called
-	// when none is known: the store is then not opened. Nil: nothing is there.
+	// Orphans reports whether there are directories of snapshots. It is called if the
+	// metadata has no snapshot; if it returns true the store is not opened. Nil: there
+	// are none.
 	Orphans func() (bool, error)
 }
 
@@ -50,17 +51,17 @@ type Store struct {
 	synced bool                                   // each transaction is synced
 	file   *os.File                               // opened by bolt
 	dirty  chan struct{}                          // has room for one; a transaction was written
-	saving chan struct{}                          // full while somebody changes the saved file
-	count  struct{ written, saved atomic.Uint64 } // transactions, and those that the saved file has
+	saving chan struct{}                          // full while a goroutine changes the saved file
+	count  struct{ written, saved atomic.Uint64 } // transactions that ended; that the saved file has
 	ending chan struct{}                          // closed by Close
-	ended  chan struct{}                          // closed when nobody saves any more
+	ended  chan struct{}                          // closed when keepSaving has returned
 }
 
 func (s *Store) path(name string) string { return filepath.Join(s.dir, name) }
 
-// WithTransaction is that of containerd's MetaStore. When it returns after a writable
-// transaction, what was written survives the end of the process, and Sync makes it
-// survive a reset of the machine.
+// WithTransaction is the method of containerd's MetaStore. When it has returned, the writes
+// of the transaction survive the end of the process; after a Sync also a reset of the
+// machine.
 func (s *Store) WithTransaction(ctx context.Context, writable bool, fn storage.TransactionCallback) error {
 	do := fn
 	if s.synced && writable {
@@ -74,7 +75,7 @@ func (s *Store) WithTransaction(ctx context.Context, writable bool, fn storage.T
 	return err
 }
 
-// hasChanged lets the file be saved soon.
+// hasChanged has keepSaving save the metadata soon.
 func (s *Store) hasChanged() {
 	select {
 	case s.dirty <- struct{}{}:
@@ -120,7 +121,7 @@ func (s *Store) Close() error {
 	}
 	err := s.writeState(Closed)
 	if durable.NoSpace(err) {
-		// Without a saved file the state file does not matter, and nobody saves any more.
+		// Without a saved file the state file does not matter; keepSaving has ended.
 		return s.giveUpSaved(context.Background())
 	}
 	return err
