@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
 	"github.com/containerd/errdefs"
 
+	"github.com/ladle-dev/ladle/durable"
 	"github.com/ladle-dev/ladle/merge"
 	"github.com/ladle-dev/ladle/stack"
 )
@@ -74,6 +76,9 @@ func stackOf(info snapshots.Info) (*stack.Stack, error) {
 		return nil, nil
 	}
 	st, err := stack.Decode(value)
+	if errors.Is(err, durable.ErrLaterFormat) {
+		return nil, fmt.Errorf("stack of snapshot %q: %w", info.Name, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("stack of snapshot %q: %w: %w", info.Name, errdefs.ErrDataLoss, err)
 	}

@@ -12,8 +12,10 @@ import (
 	"testing"
 
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
+	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 
+	"github.com/ladle-dev/ladle/durable"
 	"github.com/ladle-dev/ladle/hardlink"
 	"github.com/ladle-dev/ladle/merge"
 	"github.com/ladle-dev/ladle/stack"
@@ -233,8 +235,23 @@ func TestOfEarlierVersion(t *testing.T) {
 	s.copy("copied", "image", "middle", "/more:/again")
 	mustMerge(t, s.Snapshotter, "both", "copied", "image merged")
 	s.noNewLinks("both")
-	if _, err := stack.Decode(`{"Format":2}`); err == nil {
-		t.Error("a stack of a later version is read")
+}
+
+// An endpoint with a merge of a later version is not opened, and the error says that.
+func TestStackOfLaterVersion(t *testing.T) {
+	s := newCopying(t)
+	s.commit("image", "", "bin/sh")
+	s.commit("upper", "image", "x")
+	mustMerge(t, s.Snapshotter, "merged", "", "image upper")
+	s.edit("merged", func(string) string { return `{"Format":2,"Lowers":"of another type"}` })
+	must(t, s.w.Close())
+	must(t, s.Close())
+	again, err := New(t.Context(), s.opts)
+	if err == nil {
+		must(t, again.Close())
+	}
+	if !errors.Is(err, durable.ErrLaterFormat) || errdefs.IsDataLoss(err) || !strings.Contains(err.Error(), `"merged": a later version of ladle wrote it`) {
+		t.Errorf("opened with %v", err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/ladle-dev/ladle/durable"
 	"github.com/ladle-dev/ladle/hardlink"
 	"github.com/ladle-dev/ladle/store"
 )
@@ -59,13 +60,18 @@ func (s *Stack) Encode() (string, error) {
 }
 
 // Decode returns the Stack that Encode of this version or an earlier one wrote as value.
+// The error is a durable.ErrLaterFormat if a later version did.
 func Decode(value string) (*Stack, error) {
+	var version struct{ Format uint64 } // a later version may have other types for the rest
+	if err := json.Unmarshal([]byte(value), &version); err != nil {
+		return nil, err
+	}
+	if version.Format > format {
+		return nil, durable.LaterFormat(version.Format, format)
+	}
 	var in stored
 	if err := json.Unmarshal([]byte(value), &in); err != nil {
 		return nil, err
-	}
-	if in.Format > format {
-		return nil, fmt.Errorf("format %d of a later version", in.Format)
 	}
 	s := &Stack{Bare: in.Bare}
 	for _, l := range in.Lowers {

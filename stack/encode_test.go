@@ -1,6 +1,11 @@
 package stack
 
-import "testing"
+import (
+	"errors"
+	"testing"
+
+	"github.com/ladle-dev/ladle/durable"
+)
 
 // A stack that was stored by this version or an earlier one is read, and written as it
 // was: the numbers of snapshots are strings in it.
@@ -16,9 +21,14 @@ func TestStoredStack(t *testing.T) {
 	if got, err := st.Encode(); err != nil || got != value {
 		t.Errorf("written as %s, %v", got, err)
 	}
-	for _, bad := range []string{`{"Lowers":[{"ID":"x"}]}`, `{"Lowers":[{"ID":"-1"}]}`, `{"Lowers":[{"ID":""}]}`, `{"Format":2}`, `{"Lowers":[{"Over":[1]}]}`} {
-		if st, err := Decode(bad); err == nil {
-			t.Errorf("%s is read as %+v", bad, st)
+	for _, bad := range []string{`{"Lowers":[{"ID":"x"}]}`, `{"Lowers":[{"ID":"-1"}]}`, `{"Lowers":[{"ID":""}]}`, `{"Format":-1}`, `{"Lowers":[{"Over":[1]}]}`} {
+		if st, err := Decode(bad); err == nil || errors.Is(err, durable.ErrLaterFormat) {
+			t.Errorf("%s is read as %+v, %v", bad, st, err)
+		}
+	}
+	for _, later := range []string{`{"Format":2}`, `{"Format":2,"Lowers":7,"Layers":{}}`} {
+		if st, err := Decode(later); !errors.Is(err, durable.ErrLaterFormat) {
+			t.Errorf("%s is read as %+v, %v", later, st, err)
 		}
 	}
 }
