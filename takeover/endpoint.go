@@ -10,10 +10,10 @@ import (
 )
 
 // Endpoint returns a listener at path for the endpoint name, to which users of the
-// socket's owner and group can connect: the one that the predecessor left, or one
-// as of Listen, which is stored for the successor unless it is systemd's own.
-// Clients can connect from then on, and wait until they are accepted. If the socket
-// cannot be stored that is logged. Retain is called before.
+// socket's owner and group can connect: the listener that the predecessor left, or one
+// that Listen returns, which is stored for the successor unless a socket unit made it.
+// Clients can connect from then on, and wait until they are accepted. A failure to store
+// the socket is logged. Retain is called before.
 func (s *Sockets) Endpoint(ctx context.Context, name, path string) (net.Listener, error) {
 	if l := s.inherited[name]; l != nil {
 		return l, nil
@@ -29,9 +29,9 @@ func (s *Sockets) Endpoint(ctx context.Context, name, path string) (net.Listener
 	return l, nil
 }
 
-// Retain closes the sockets that the predecessor left for endpoints other than
-// those of paths, by name, or at other paths, and those whose path is gone, so that
-// no client can find them. It removes them from systemd's store.
+// Retain closes inherited sockets that are not in paths, by name of the endpoint, and
+// inherited sockets with a path that does not exist any more, so that no client can connect.
+// It removes both from systemd's store.
 func (s *Sockets) Retain(paths map[string]string) error {
 	var errs []error
 	for name, l := range s.inherited {
@@ -50,8 +50,8 @@ func (s *Sockets) Retain(paths map[string]string) error {
 // makes one of its own.
 func (s *Sockets) Withdraw(endpoint string) error { return s.store.remove(endpointPrefix + endpoint) }
 
-// Leave leaves the path of l, a listener of Endpoint, to the successor: it is not
-// removed when l is closed.
+// Leave keeps the path of l, a listener of Endpoint, for the successor: closing l does not
+// remove it.
 func Leave(l net.Listener) {
 	if socket, ok := l.(*net.UnixListener); ok {
 		socket.SetUnlinkOnClose(false)

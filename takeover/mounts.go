@@ -10,12 +10,12 @@ import (
 )
 
 // Server serves the trees of this process to the kernel, on one FUSE connection.
-// Mounts.Serve calls TakeOver if there is something to take over, Connect if there
-// is not or that failed, and Connection after Connect.
+// Mounts.Serve calls TakeOver if there is an inherited connection; Connect if there is none,
+// or if TakeOver failed; and Connection after Connect.
 type Server interface {
-	// TakeOver serves c, which the predecessor made, and answers what the
-	// kernel asked meanwhile. c.Device is the Server's from then on; if it
-	// fails, nothing has the descriptor open any more.
+	// TakeOver serves c, a connection of the predecessor, and answers the requests that
+	// the kernel has sent since. The Server owns c.Device; after an error it has closed
+	// the descriptor.
 	TakeOver(ctx context.Context, c Connection) error
 	// Connect makes a new connection and serves it.
 	Connect(ctx context.Context) error
@@ -24,7 +24,7 @@ type Server interface {
 	Connection() (Connection, error)
 }
 
-// Mounts takes the FUSE connection of the predecessor over, and stores that of
+// Mounts takes the FUSE connection of the predecessor over, and stores the connection of
 // this process for the successor. It may be used concurrently.
 type Mounts struct {
 	store descriptorStore
@@ -39,8 +39,8 @@ type Mounts struct {
 	}
 }
 
-// inherit begins with c, which the predecessor left. Its readers wait for timeout
-// at most.
+// inherit makes c, a connection of the predecessor, the inherited one, or refuses it. It
+// expires when its readers have waited for timeout.
 func (m *Mounts) inherit(ctx context.Context, c *connection, timeout time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -53,8 +53,8 @@ func (m *Mounts) inherit(ctx context.Context, c *connection, timeout time.Durati
 	c.refuseTimer = time.AfterFunc(rest, func() { m.expire(ctx, timeout) })
 }
 
-// Inherited reports whether a connection waits that the predecessor left, and so
-// whether trees may be mounted that are going to be served.
+// Inherited reports whether an inherited connection is waiting: there may then be mounts
+// that Serve is going to serve.
 func (m *Mounts) Inherited() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -101,7 +101,7 @@ func (m *Mounts) claim(ctx context.Context, wanted Terms) *connection {
 // takeOver makes s serve c, which was claimed. If that fails it refuses c.
 func (m *Mounts) takeOver(ctx context.Context, c *connection, s Server) (ok bool) {
 	device := c.device
-	c.device = nil // that of s
+	c.device = nil // s owns it
 	err := s.TakeOver(ctx, Connection{device, c.terms.Init, c.terms.Driver})
 	if err != nil {
 		m.refuse(ctx, c, err)
@@ -126,8 +126,7 @@ func (m *Mounts) expire(ctx context.Context, timeout time.Duration) {
 	}
 }
 
-// refuse ends c, which is no longer waiting: nothing but systemd has its
-// descriptor, and is told to close it.
+// refuse closes c, which is no longer waiting, here and in systemd's store.
 func (m *Mounts) refuse(ctx context.Context, c *connection, why error) {
 	c.close()
 	log.G(ctx).WithError(why).
@@ -154,8 +153,8 @@ func (m *Mounts) offer(wanted Terms, s Server) error {
 	return m.store.add(deviceName, c.Device)
 }
 
-// prove asks for a proof that the connection is stored. If err says that it is
-// not, it logs that.
+// prove makes the proof that the connection is stored. err is the error of storing it, which
+// prove logs.
 func (m *Mounts) prove(ctx context.Context, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -167,16 +166,15 @@ func (m *Mounts) prove(ctx context.Context, err error) {
 	}
 }
 
-// Stored reports whether a successor can have a connection: this process's own, or
-// the inherited one, if it still waits.
+// Stored reports whether systemd has a connection for the successor: that of this process, or
+// an inherited one that is waiting.
 func (m *Mounts) Stored() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.mu.inherited != nil || m.mu.proof.holds()
 }
 
-// Withdraw removes the connection from systemd's store: there will be no
-// successor to it.
+// Withdraw removes the connection from systemd's store: the successor gets none.
 func (m *Mounts) Withdraw() error {
 	return m.store.remove(deviceName, termsName, proofName)
 }

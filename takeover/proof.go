@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// proof tells whether systemd has what was put into its store. systemd does not
-// answer: when the store is full (FileDescriptorStoreMax, zero for a unit that
-// does not set it) it closes what it gets. So one end of a pipe is put there
-// last, and this is the other end. The zero value proves nothing.
+// proof tells whether systemd has the descriptors that were sent to its store. systemd does
+// not answer, and closes what it receives if the store is full (FileDescriptorStoreMax, zero
+// for a unit that does not set it). Therefore one end of a pipe is stored last, and proof is
+// the other end. The zero value proves nothing.
 type proof struct{ end *os.File }
 
 func newProof(store descriptorStore) (proof, error) {
@@ -24,8 +24,7 @@ func newProof(store descriptorStore) (proof, error) {
 	return proof{ours}, nil
 }
 
-// holds reports whether systemd has all that was put into the store before the
-// proof.
+// holds reports whether systemd has all descriptors that were stored before the proof.
 func (p proof) holds() bool {
 	if p.end == nil {
 		return false

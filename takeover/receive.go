@@ -18,10 +18,10 @@ type Received struct {
 	Sockets *Sockets
 }
 
-// Receive takes what systemd passed (sd_listen_fds(3)), and the environment
-// variables that say so. It is called once, before all that takes time: readers
-// may be waiting for the connection that is among it. Where systemd did not start
-// the process there is nothing, and nothing is stored. ctx is for the log.
+// Receive returns the descriptors that systemd passed to the process (sd_listen_fds(3)), and
+// unsets the environment variables for them. It is called once, first of all: readers may be
+// waiting for an inherited connection. If systemd did not start the process there are none,
+// and nothing is going to be stored. ctx is for the log.
 func Receive(ctx context.Context) Received {
 	store := descriptorStore{os.Getenv("NOTIFY_SOCKET")}
 	return receive(ctx, store, activation.Files(true), takeoverTimeout)

@@ -11,12 +11,12 @@ import (
 	"syscall"
 )
 
-// Sockets makes listening unix sockets, or has them from systemd. It is used by one
-// goroutine.
+// Sockets creates listening unix sockets, or returns those that systemd passed. It is used
+// by one goroutine.
 type Sockets struct {
 	store     descriptorStore
 	activated map[string]net.Listener      // of socket units (sd_listen_fds(3)), by path
-	inherited map[string]*net.UnixListener // that the predecessor left, by endpoint
+	inherited map[string]*net.UnixListener // of the predecessor, by endpoint
 }
 
 func newSockets(store descriptorStore) *Sockets {

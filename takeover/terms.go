@@ -10,15 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Terms are what a process has to agree to for taking a connection over.
+// Terms are the properties of a connection that a process must agree with to take it over.
 type Terms struct {
 	// Format says what node ids and the settings of the connection mean.
 	Format int `json:"format"`
 	// Root is the directory below which the connection and its trees are
 	// mounted.
 	Root string `json:"root"`
-	// Driver is how trees are mounted that stand on the connection. A process
-	// agrees to any if its own is "auto" or empty.
+	// Driver is the driver of the trees on the connection (package fs). A process with
+	// the driver "auto", or none, agrees with any.
 	Driver string `json:"driver"`
 }
 
@@ -71,8 +71,8 @@ func readTerms(f *os.File) (t terms, err error) {
 	return t, nil
 }
 
-// differ returns an error that names the first of the terms t of a connection
-// that a process does not agree to which wants others.
+// differ returns an error that names the first difference between the terms t of a
+// connection and the terms wanted of this process.
 func (t Terms) differ(wanted Terms) error {
 	switch {
 	case t.Format != wanted.Format:

@@ -9,14 +9,14 @@ import (
 	"github.com/containerd/log"
 )
 
-// stopTimeout bounds a clean stop as a whole; drainTimeout is how much of it
-// calls may take that are under way, so that there is time left to unmount.
+// stopTimeout bounds a clean stop as a whole. drainTimeout bounds the calls in progress, so
+// that time is left to unmount.
 const (
 	stopTimeout  = 30 * time.Second
 	drainTimeout = 10 * time.Second
 )
 
-// closers are the parts of the daemon that were started, in that order.
+// closers are the started parts of the daemon, in the order of their start.
 type closers []closer
 
 type closer struct {
@@ -24,7 +24,7 @@ type closer struct {
 	close func(context.Context) error
 }
 
-// add says how the part name, which was just started, is stopped.
+// add adds the part name, which was just started; close stops it.
 func (c *closers) add(name string, close func(context.Context) error) {
 	*c = append(*c, closer{name, close})
 }
@@ -40,8 +40,8 @@ func (c closers) above(name string) closers {
 	return c
 }
 
-// close stops all parts, the last one first. When ctx ends it waits for no
-// more of them.
+// close stops all parts, the last one first. After ctx has ended it gives each part one
+// second.
 func (c closers) close(ctx context.Context) error {
 	var errs []error
 	for i := len(c) - 1; i >= 0; i-- {
@@ -53,7 +53,7 @@ func (c closers) close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// wait stops a part, and gives up on one that takes longer than ctx allows.
+// wait stops a part. It returns a second after the end of ctx at the latest.
 func (c closer) wait(ctx context.Context) error {
 	done := make(chan error, 1)
 	go func() { done <- c.close(ctx) }()
@@ -62,7 +62,7 @@ func (c closer) wait(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 	}
-	// What is done by now, or is as soon as it sees ctx, counts as done.
+	// The part may be stopped already, or stop because ctx has ended.
 	select {
 	case err := <-done:
 		return err

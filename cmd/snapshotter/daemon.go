@@ -20,22 +20,22 @@ import (
 	"github.com/ladle-dev/ladle/takeover"
 )
 
-// daemon puts the packages together, from the bottom to the top.
+// daemon connects the packages, from the lowest level to the highest.
 type daemon struct {
 	takeover.Received
 	cfg     config.Config
 	counts  *metrics.Metrics
 	store   *store.Store
 	servers map[string]*server // by endpoint
-	open    *closers           // each part is added as soon as it is there
+	open    *closers           // each part is added when it was started
 }
 
-// treesPart is the part on which containers depend. It stands on those that
-// were started before it.
+// treesPart is the name of the part that serves the mounts of containers. It needs all parts
+// that were started before it.
 const treesPart = "trees"
 
-// start opens the store and what stands on it, and returns the snapshotter of
-// each endpoint.
+// start opens the store, the layers, the trees and the endpoints, and returns the
+// snapshotter of each endpoint.
 func (d *daemon) start(ctx context.Context) (map[string]snapshots.Snapshotter, error) {
 	if err := os.MkdirAll(d.cfg.Root, 0o711); err != nil {
 		return nil, err
@@ -92,8 +92,8 @@ func (d *daemon) client(ctx context.Context, offers *auth.Offers) *fetch.Client 
 	})
 }
 
-// endpoints opens all endpoints. They share claims, so that none drops a
-// layer of another.
+// endpoints opens all endpoints. They share their claims, so that no endpoint drops a layer
+// that another one uses.
 func (d *daemon) endpoints(ctx context.Context, layers snapshot.Layers, trees snapshot.Trees) (map[string]snapshots.Snapshotter, error) {
 	claims := snapshot.NewClaims()
 	all := map[string]snapshots.Snapshotter{}
@@ -120,7 +120,7 @@ func (d *daemon) endpoints(ctx context.Context, layers snapshot.Layers, trees sn
 	return all, nil
 }
 
-// drop drops the layers that no endpoint claims.
+// drop removes the layers that no endpoint claims from the store.
 func (d *daemon) drop(ctx context.Context, claimed func(store.ID) bool) error {
 	freed, err := d.store.Remove(ctx, claimed)
 	if freed > 0 {

@@ -10,7 +10,7 @@ import (
 	"github.com/ladle-dev/ladle/config"
 )
 
-// serveConfig returns the configuration that the flags args of serve ask for.
+// serveConfig returns the configuration of serve with the flags args.
 func serveConfig(args []string, stderr io.Writer) (config.Config, error) {
 	flags := flag.NewFlagSet("ladle serve", flag.ContinueOnError)
 	flags.SetOutput(stderr)
@@ -49,7 +49,7 @@ func override(setting *string, flag string) {
 	}
 }
 
-// checkConfig says whether the file that args names is a valid configuration.
+// checkConfig validates the configuration file that args names, or the default one.
 func checkConfig(args []string, stdout io.Writer) error {
 	path := config.DefaultPath
 	if len(args) > 0 {

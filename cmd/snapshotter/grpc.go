@@ -23,7 +23,7 @@ type server struct {
 
 func newServer(l net.Listener, sn snapshots.Snapshotter, calls *metrics.Calls) *server {
 	s := grpc.NewServer(
-		// Labels of layers can be long; containerd's own limits.
+		// Labels of layers can be long. The limits are those of containerd.
 		grpc.MaxRecvMsgSize(defaults.DefaultMaxRecvMsgSize),
 		grpc.MaxSendMsgSize(defaults.DefaultMaxSendMsgSize),
 		grpc.UnaryInterceptor(unaryInterceptor(calls)),
@@ -33,7 +33,7 @@ func newServer(l net.Listener, sn snapshots.Snapshotter, calls *metrics.Calls) *
 	return &server{s, l}
 }
 
-// serve answers calls until drain.
+// serve answers calls until drain is called.
 func (s *server) serve() error {
 	if err := s.grpc.Serve(s.listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 		return fmt.Errorf("endpoint %s: %w", s.listener.Addr(), err)
@@ -41,8 +41,8 @@ func (s *server) serve() error {
 	return nil
 }
 
-// drain takes no more calls and waits until those under way are answered; when
-// ctx ends, or after drainTimeout, it cuts them off.
+// drain accepts no more calls, and waits for the calls in progress. When ctx ends, or after
+// drainTimeout, it aborts them.
 func (s *server) drain(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()

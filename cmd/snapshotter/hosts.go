@@ -7,7 +7,7 @@ import (
 	"github.com/ladle-dev/ladle/metrics"
 )
 
-// hostsOptions says where registries are found and what is known of them.
+// hostsOptions returns the settings for registries: mirrors, lenders and credentials.
 func hostsOptions(cfg config.Config, offers *auth.Offers, counts *metrics.HTTP) fetch.HostsOptions {
 	opts := fetch.HostsOptions{
 		Mirrors:        mirrors(cfg.Registries),

@@ -33,7 +33,7 @@ func streamInterceptor(calls *metrics.Calls) grpc.StreamServerInterceptor {
 	}
 }
 
-// loggedStream is a stream whose context has the method for the log.
+// loggedStream is a stream with the method in the log fields of its context.
 type loggedStream struct {
 	grpc.ServerStream
 	ctx context.Context
@@ -45,8 +45,8 @@ func withMethod(ctx context.Context, full string) context.Context {
 	return log.WithLogger(ctx, log.G(ctx).WithField("method", path.Base(full)))
 }
 
-// called counts a call and logs it. The client has the error, too, but says
-// little of it to its own users: this is where the operator looks.
+// called counts a call and logs its outcome. The error is logged although the client gets it
+// as well: clients show little of it to their users, and operators read this log.
 func called(ctx context.Context, calls *metrics.Calls, full string, start time.Time, err error) {
 	took := time.Since(start)
 	code := status.Code(err)

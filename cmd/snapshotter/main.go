@@ -19,7 +19,7 @@ const usage = `usage:
   ladle version
 `
 
-// reported is the exit code for an error that the user was told of.
+// reported is the exit code for an error that was printed or logged already.
 type reported int
 
 const (
@@ -47,7 +47,7 @@ func exitCode(err error, stderr io.Writer) int {
 	}
 }
 
-// run does what the command line args says.
+// run runs the subcommand in args.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if len(args) == 0 {
 		fmt.Fprint(stderr, usage)

@@ -9,9 +9,8 @@ import (
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 )
 
-// notifyReady tells systemd that the sockets are served, and that the daemon
-// lives, as often as the unit's WatchdogSec asks for, until ctx ends. It does
-// nothing if systemd did not start the process.
+// notifyReady notifies systemd that the sockets are served, and then of each half of the
+// unit's WatchdogSec until ctx ends. It does nothing if systemd did not start the process.
 func notifyReady(ctx context.Context) error {
 	if _, err := systemd.SdNotify(false, systemd.SdNotifyReady); err != nil {
 		return fmt.Errorf("notify systemd: %w", err)
@@ -39,7 +38,7 @@ func feedWatchdog(ctx context.Context, every time.Duration) {
 	}
 }
 
-// notifyStopping tells systemd that the stop is wanted.
+// notifyStopping notifies systemd that the process stops deliberately.
 func notifyStopping(ctx context.Context) { notify(ctx, systemd.SdNotifyStopping) }
 
 func notify(ctx context.Context, state string) {

@@ -18,8 +18,7 @@ import (
 	"github.com/ladle-dev/ladle/takeover"
 )
 
-// newMetrics returns the collectors that the daemon counts with, and where
-// they are registered.
+// newMetrics returns the daemon's collectors, and the registry that they are in.
 func newMetrics() (*metrics.Metrics, *prometheus.Registry) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(),
@@ -27,7 +26,7 @@ func newMetrics() (*metrics.Metrics, *prometheus.Registry) {
 	return metrics.New(registry), registry
 }
 
-// observe serves metrics and profiles where cfg says.
+// observe serves metrics and profiles at the addresses in cfg.
 func observe(ctx context.Context, cfg config.Observation, registry *prometheus.Registry, s *takeover.Sockets, open *closers) error {
 	if cfg.MetricsAddress != "" {
 		l, err := net.Listen("tcp", cfg.MetricsAddress)
@@ -48,8 +47,8 @@ func observe(ctx context.Context, cfg config.Observation, registry *prometheus.R
 	return nil
 }
 
-// profiles serves what net/http/pprof would serve on the default mux, which
-// any package may add to.
+// profiles returns the handlers of net/http/pprof in a mux of their own: any package may
+// add to the default one.
 func profiles() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
@@ -60,8 +59,7 @@ func profiles() http.Handler {
 	return mux
 }
 
-// serveHTTP serves on l in the background. The daemon does without it if that
-// fails.
+// serveHTTP serves on l in the background. A failure is logged, and the daemon runs on.
 func serveHTTP(ctx context.Context, name string, l net.Listener, h http.Handler, open *closers) {
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
 	open.add(name, func(context.Context) error { return srv.Close() })

@@ -13,7 +13,7 @@ import (
 	"github.com/ladle-dev/ladle/takeover"
 )
 
-// serve runs the daemon until ctx ends or a part of it fails, and stops it.
+// serve runs the daemon until ctx ends or a part of it fails, and then stops it.
 func serve(ctx context.Context, cfg config.Config, received takeover.Received) (err error) {
 	if err := setLog(cfg.Log); err != nil {
 		return err
@@ -30,7 +30,7 @@ func serve(ctx context.Context, cfg config.Config, received takeover.Received) (
 	d.counts = counts
 	endpoints, err := d.start(ctx)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		return nil // told to stop before it was ready
+		return nil // a signal came before it was ready
 	}
 	if err != nil {
 		return err
@@ -72,8 +72,8 @@ func (d *daemon) listen(ctx context.Context, endpoints map[string]snapshots.Snap
 	return nil
 }
 
-// listenFor makes the server of an endpoint, on whose socket clients can already
-// connect.
+// listenFor makes the server of an endpoint. Clients can connect to its socket from then on,
+// or before.
 func (d *daemon) listenFor(ctx context.Context, e config.Endpoint, sn snapshots.Snapshotter) error {
 	l, err := d.Sockets.Endpoint(ctx, e.Name, e.Address)
 	if err != nil {
@@ -86,10 +86,10 @@ func (d *daemon) listenFor(ctx context.Context, e config.Endpoint, sn snapshots.
 	return nil
 }
 
-// stop stops what is open, within stopTimeout, after ctx ended or something
-// failed. If the next process can have the mounts (see package takeover), and no
-// clean stop was asked for, it leaves them and the endpoints' sockets. What the mounts
-// stand on is then not stopped, so that the kernel is served until this process ends.
+// stop stops the parts of the daemon within stopTimeout. If the next process can take the
+// mounts over (package takeover), and the end of ctx was not a request for a clean stop
+// (errStop), the mounts and the endpoints' sockets remain. The parts that serve the mounts
+// are not stopped then: they answer the kernel until this process ends.
 func (d *daemon) stop(ctx context.Context) error {
 	notifyStopping(ctx)
 	leave := !errors.Is(context.Cause(ctx), errStop) && d.Mounts.Stored()

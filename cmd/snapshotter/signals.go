@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// errStop is why a context ended that asks for a clean stop, in which nothing
-// is handed over.
+// errStop is the cause of the end of a context after a request for a clean stop, in which
+// nothing remains for the next process.
 var errStop = errors.New("interrupted")
 
 // untilSignal returns a context that ends with the first SIGTERM, or, with

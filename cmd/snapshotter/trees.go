@@ -7,8 +7,8 @@ import (
 	"github.com/ladle-dev/ladle/takeover"
 )
 
-// trees returns the file system of opts, with what is mounted already if the process
-// before has left that.
+// trees returns the file system of opts. It has the mounts that the process before has left,
+// if any.
 func (d *daemon) trees(ctx context.Context, opts fs.Options) (*fs.FileSystem, error) {
 	wanted := takeover.Terms{Format: fs.ConnectionFormat, Root: opts.Root, Driver: opts.Driver}
 	s := &treeServer{opts: opts}

@@ -13,7 +13,7 @@ import (
 // was unmounted, and later still if a file of it is open or another mount namespace
 // has it; prefetches end by themselves. The next Cleanup may never come.
 func (d *daemon) dropUnused(ctx context.Context, claims *snapshot.Claims) {
-	// It lives as long as the daemon, not as the call that starts it.
+	// The goroutine runs until the daemon stops; ctx is that of the start.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})
 	go func() {

@@ -5,8 +5,8 @@ import (
 	"github.com/ladle-dev/ladle/store"
 )
 
-// diskOf returns what is to be watched of the disk of a store. What cannot be
-// found out is zero.
+// diskOf returns a function that measures the disk of a store. Values are zero after an
+// error.
 func diskOf(st *store.Store) func() metrics.Disk {
 	return func() metrics.Disk {
 		space, _ := st.Space()

@@ -8,7 +8,7 @@ import (
 // release is set by the linker: see the Makefile.
 var release string
 
-// version tells which source the program was built from, and by what.
+// version returns the version of the source, of Go, and of the platform.
 func version() string {
 	v := release
 	if v == "" {
