@@ -2,20 +2,20 @@ package settle
 
 import "slices"
 
-// census is which snapshots show the directory of each member, as List said at some time.
-// A chain does not change, and Snapshots that are removed only make members be shown
-// together less: as long as no merge is made, two members that are apart in a census are
-// apart.
+// census has the snapshots that show the directory of each member, by one List. Two members
+// are apart if no snapshot shows both. Chains do not change, and the removal of a snapshot
+// only reduces what is shown together: until the next merge, members that are apart in a
+// census are apart.
 type census struct {
-	merges uint64 // how many were made before, and one; zero: there is no census
-	by     map[uint64][]uint64
-	// of is the member that isApart was last asked for, and shownBy is by[of] as a set:
+	merges uint64              // merges made before the census, plus one; zero: there is no census
+	by     map[uint64][]uint64 // snapshots that show a member, by member
+	// of is the first member of the last isApart, and shownBy is by[of] as a set:
 	// members settle one after the other, and each is compared with many.
 	of      uint64
 	shownBy map[uint64]bool
 }
 
-// newCensus needs all snapshots, of which the parents are among them.
+// newCensus makes a census of all snapshots.
 func newCensus(all []Snapshot, merges uint64) census {
 	stored := map[uint64]Snapshot{}
 	for _, s := range all {

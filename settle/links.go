@@ -7,26 +7,26 @@ import (
 	"github.com/ladle-dev/ladle/hardlink"
 )
 
-// Why Link refuses a copy.
+// Reasons for which Link refuses a copy.
 var (
 	errUnknownSource = errors.New("the source has files of snapshots that are not known")
 	errShownSource   = errors.New("the parent shows the source")
 	errRunningSource = errors.New("programs may run where the source is shown")
 )
 
-// Linking is a copy that is to be made.
+// Linking is a copy that Link is asked to permit.
 type Linking struct {
-	From  hardlink.Sources // the source of the copy has inodes of these, which are pinned
-	Below hardlink.Sources // what the copy is over has inodes of these
-	// Single says that only files with one name may be linked, for a reason that the
-	// caller knows.
+	From  hardlink.Sources // snapshots of which the copied files are; they are pinned
+	Below hardlink.Sources // snapshots of which the parent of the copy shows inodes
+	// Single says that only files with one name may be linked, for a reason of the
+	// caller's.
 	Single bool
 }
 
-// Link lets a copy add names to files of l.From until done is called, or returns why it
-// must not. In the result Single is set if only files with one name may be linked: one
-// with several may be in a snapshot that the copy is over, or that is running. The caller
-// has locked names, and keeps the lock until Make was called for the copy.
+// Link permits a copy to add names to files of l.From until done is called, or returns the
+// reason why it must not. Single is set in the result if only files with one name may be
+// linked: a file with several names may also be in a snapshot below the copy, or in one that
+// is running. The caller holds LockNames until Make has returned for the copy.
 func (s *Sharing) Link(l Linking) (copied Copied, done func(), err error) {
 	if !l.From.Known() {
 		return Copied{}, nil, errUnknownSource
@@ -47,7 +47,6 @@ func (s *Sharing) Link(l Linking) (copied Copied, done func(), err error) {
 	return copied, done, nil
 }
 
-// WaitLinked returns nil when no copy is adding names to files that the View id shows and
-// programs in it may read. A copy that begins later adds none to these. The error is that
-// of ctx.
+// WaitLinked waits until no copy is adding names to files that programs in the View id may
+// read. Link refuses later copies that would. The error is that of ctx.
 func (s *Sharing) WaitLinked(ctx context.Context, id uint64) error { return s.shown.wait(ctx, id) }

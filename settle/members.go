@@ -2,8 +2,8 @@ package settle
 
 import "github.com/ladle-dev/ladle/hardlink"
 
-// members is what the pool of the Worker asks of its members. Only the Worker's goroutine
-// uses it.
+// members implements hardlink.Members for the Worker's pool. Only the Worker's goroutine uses
+// it.
 type members struct {
 	sharing *Sharing
 	list    func() ([]Snapshot, error) // Snapshots.List, with the context of the pass in progress
@@ -29,7 +29,7 @@ func (m *members) Apart(a, b uint64) bool {
 	return m.update() == nil && a != b && m.census.isApart(a, b)
 }
 
-// update takes a census unless no merge was made since the last one.
+// update makes a new census if a merge was made since the last one.
 func (m *members) update() error {
 	merges := m.sharing.merges.Load() + 1
 	if m.census.merges == merges {
@@ -51,8 +51,9 @@ func (m *members) Hold(do func() error) error {
 	})
 }
 
-// stopMaking locks replacing for writing. The census that Apart needs is taken before
-// other calls have to wait, unless merges are made faster than that.
+// stopMaking locks replacing for writing. It brings the census for Apart up to date before it
+// takes the lock, for which other calls wait. After three merges in a row during that it
+// leaves it to Apart.
 func (m *members) stopMaking() {
 	for range 3 {
 		_ = m.update() // Apart repeats it, and reports the error

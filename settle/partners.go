@@ -13,13 +13,13 @@ import (
 	"github.com/ladle-dev/ladle/hardlink"
 )
 
-// partners is which snapshots share inodes, or may.
+// partners records which snapshots share inodes, or may.
 //
-// They are stored as groups: any two snapshots of a group are partners. The snapshots
-// that share one inode are a group, and when another one comes to share the inode that
-// takes one entry more, in memory and on disk. A group is made for a pair that is in no
-// other group, with at most two entries for each such pair, and deleted with the last
-// pair that is in no other.
+// Partners are stored as groups: any two snapshots of a group are partners. The snapshots
+// that share one inode are a group, and one more snapshot that shares the inode takes one
+// entry more, in memory and on disk. A group is created only for pairs that are in no other
+// group, with at most two entries for each such pair, and deleted when all its pairs are in
+// other groups.
 type partners struct {
 	file string
 	mu   struct {
@@ -28,8 +28,8 @@ type partners struct {
 		// assumed are snapshots that count as partners of each other, since what was
 		// stored is gone. They are a group of db when that is made; nil then.
 		assumed []uint64
-		// groups is, by number of a group, its members, sorted; in is, by member,
-		// its groups.
+		// groups has the members of each group, sorted, by its number; in has the
+		// numbers of the groups of each member.
 		//
 		// INVARIANT: both are as in db, or have one group of assumed if db is nil,
 		// but while a method that needs mu runs.
@@ -74,7 +74,7 @@ func putEntries(tx *bolt.Tx, entries []groupEntry) error {
 	return nil
 }
 
-// enterLocked adds an entry that is on disk to what is in memory.
+// enterLocked adds an entry that is on disk to groups, in and exact.
 func (p *partners) enterLocked(e groupEntry) {
 	before := p.mu.groups[e.group]
 	at, found := slices.BinarySearch(before, e.member)
@@ -90,8 +90,8 @@ func (p *partners) enterLocked(e groupEntry) {
 	p.mu.last = max(p.mu.last, e.group)
 }
 
-// newGroupLocked returns the entries of a group that is to be added. Its number is used up
-// even if it is not.
+// newGroupLocked returns the entries of a new group of members. The number of the group is
+// not given again, also if the entries are not added.
 func (p *partners) newGroupLocked(members ...uint64) (entries []groupEntry) {
 	p.mu.last++
 	for _, id := range members {
@@ -113,8 +113,8 @@ func groupKey(members []uint64) string {
 	return string(k)
 }
 
-// addSettled makes a a partner of each of others, all of which have one inode, so that any
-// two of them are partners already. That is on disk when it returns nil.
+// addSettled makes a a partner of each of others, which share one inode and therefore are
+// partners of each other already. The entries are on disk when it returns nil.
 func (p *partners) addSettled(a uint64, others []uint64) error {
 	others = slices.Sorted(slices.Values(others))
 	p.mu.Lock()
@@ -129,9 +129,9 @@ func (p *partners) addSettled(a uint64, others []uint64) error {
 	return p.addLocked(p.newGroupLocked(append(missing, a)...))
 }
 
-// missingLocked returns those of others, which are sorted, that are no partners of a. The
-// group that a was added to last is looked at first: a member settles file by file, and
-// most of its files are equal to files of the same others.
+// missingLocked returns the snapshots in others, which is sorted, that are not partners of a.
+// It begins with the group that a was added to last: a member settles file by file, and most
+// of its files are equal to files of the same snapshots.
 func (p *partners) missingLocked(a uint64, others []uint64) []uint64 {
 	missing := slices.DeleteFunc(slices.Clone(others), func(id uint64) bool { return id == a })
 	for _, group := range slices.Backward(p.mu.in[a]) {
@@ -143,9 +143,8 @@ func (p *partners) missingLocked(a uint64, others []uint64) []uint64 {
 	return missing
 }
 
-// addCopy makes the copy a a partner of the snapshots that it has files of, and of their
-// partners unless it has no file in common with these (Copied.Single). That is on disk
-// when it returns nil.
+// addCopy makes the copy a a partner of the snapshots in c.From, and, unless c.Single is set,
+// of the partners of these. The entries are on disk when it returns nil.
 func (p *partners) addCopy(a uint64, c Copied) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -166,8 +165,7 @@ func (p *partners) addCopy(a uint64, c Copied) error {
 	}))
 }
 
-// of returns the partners of members. If members are not known it returns all snapshots
-// that have partners.
+// of returns the partners of members, or of all snapshots if members are not known.
 func (p *partners) of(members hardlink.Sources) hardlink.Sources {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -209,8 +207,8 @@ func (p *partners) gone(exist hardlink.Sources) hardlink.Sources {
 	return gone
 }
 
-// forget removes snapshots from all groups, and deletes the groups in which all pairs
-// that are left are in other groups, too. After an error nothing is changed.
+// forget removes snapshots from all groups, and deletes the groups of which all remaining
+// pairs are in other groups. After an error nothing is changed.
 func (p *partners) forget(gone hardlink.Sources) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -249,8 +247,8 @@ func (p *partners) forget(gone hardlink.Sources) error {
 	return errors.Join(err, p.loadLocked())
 }
 
-// removeLocked removes members from a group in memory, and returns the entries that are to
-// be deleted on disk for that.
+// removeLocked removes members from a group in memory, and returns the entries to delete on
+// disk.
 func (p *partners) removeLocked(group uint64, members hardlink.Sources) (entries []groupEntry) {
 	var left []uint64
 	for _, id := range p.mu.groups[group] {
@@ -265,8 +263,8 @@ func (p *partners) removeLocked(group uint64, members hardlink.Sources) (entries
 	return entries
 }
 
-// isCoveredLocked reports whether all pairs of members of a group are in other groups, too.
-// In a group of one member there are no pairs.
+// isCoveredLocked reports whether each pair of members of a group is in another group as
+// well. A group of one member has no pairs.
 func (p *partners) isCoveredLocked(group uint64) bool {
 	members := p.mu.groups[group]
 	for i, a := range members {
@@ -284,7 +282,7 @@ func (p *partners) isCoveredLocked(group uint64) bool {
 	return true
 }
 
-// without returns those of some that are not in sorted. It changes some.
+// without returns the elements of some that are not in sorted. It overwrites some.
 func without(some, sorted []uint64) []uint64 {
 	return slices.DeleteFunc(some, func(id uint64) bool {
 		_, found := slices.BinarySearch(sorted, id)

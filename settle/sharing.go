@@ -110,17 +110,18 @@ func (s *Sharing) noteCopy(v View) error {
 	return s.partners.addCopy(v.ID, v.Copied)
 }
 
-// End is called when a snapshot was removed, or was committed, by which it ceases to be a
-// View. It may have been none before.
+// End is called when a snapshot was removed or committed, and is no View any more. It is
+// also called for snapshots that were none.
 func (s *Sharing) End(id uint64) {
 	s.shown.end(id, s.opts.After > 0)
 	select {
 	case s.freed <- struct{}{}:
-	default: // the worker has not seen the last one yet
+	default: // the worker has not received the one before yet
 	}
 }
 
-// free reports whether nothing shows a member, and nothing did for a while.
+// free reports whether a member is free: it is not pinned, no View shows it, and none has for
+// Options.After.
 func (s *Sharing) free(id uint64) bool {
 	if s.opts.Snapshots.Pinned(id) {
 		return false
@@ -132,11 +133,10 @@ func (s *Sharing) free(id uint64) bool {
 	return count == 0 && time.Since(ended) >= s.opts.After
 }
 
-// MustBeApart tells, of diffs that are to be stacked on a parent one over the other,
-// which of them must share no inode with what is below them: a snapshot of which the
-// diff has inodes is a partner of one of which the parent or a lower diff has. parent
-// and diffs, the lowest first, are what these have inodes of. The members of diffs are
-// pinned until the merge is made.
+// MustBeApart returns which diffs of a merge must be made of copies of files. parent has the
+// snapshots of which the merge's parent shows inodes, and diffs those of each diff, the
+// lowest first. A diff must be copied if one of its snapshots is a partner of one of the
+// parent or of a diff below it. The members of diffs are pinned until the merge is made.
 func (s *Sharing) MustBeApart(parent hardlink.Sources, diffs []hardlink.Sources) []bool {
 	s.waitReplaced()
 	apart := make([]bool, len(diffs))
@@ -149,15 +149,15 @@ func (s *Sharing) MustBeApart(parent hardlink.Sources, diffs []hardlink.Sources)
 	return apart
 }
 
-// waitReplaced returns when no file is being replaced of a member that was free before
-// the caller pinned it. Files are replaced for moments only.
+// waitReplaced waits for replacements of files that began before the caller pinned members.
+// They take a moment.
 func (s *Sharing) waitReplaced() {
 	s.replacing.RLock()
 	defer s.replacing.RUnlock()
 }
 
-// LockNames lets the caller decide by the number of names of files: no other caller adds
-// names before unlock is called. The error is that of ctx.
+// LockNames lets the caller rely on the number of names of files: no other caller adds names
+// until unlock is called. The error is that of ctx.
 func (s *Sharing) LockNames(ctx context.Context) (unlock func(), err error) {
 	if err := s.names.Acquire(ctx, 1); err != nil {
 		return nil, err

@@ -8,18 +8,18 @@ import (
 	"github.com/ladle-dev/ladle/hardlink"
 )
 
-// shown is which states members have (see the package comment).
+// shown has the states of members (see the package comment).
 type shown struct {
 	mu struct {
 		sync.Mutex
 		dirs  map[uint64][]uint64  // by View: the members of which it shows the directories
 		count map[uint64]int       // by member: the Views in dirs that show it; none is zero
-		until map[uint64]time.Time // by member: when a View ended that showed it
-		// running is, by View in which programs may run, what it shows inodes of, and
-		// linking is of which members a copy adds names to files.
+		until map[uint64]time.Time // by member: the end of the last View that showed it
+		// running has, by View in which programs may run, the snapshots of which it
+		// shows inodes. linking has the members to whose files a copy adds names.
 		//
-		// INVARIANT: linking meets no entry of running but those of Views that were
-		// begun since: these wait until linked is closed.
+		// INVARIANT: linking meets no entry of running, except of Views that began
+		// after linking was set: their Prepare waits until linked is closed.
 		running map[uint64]hardlink.Sources
 		linking hardlink.Sources
 		linked  chan struct{} // closed when linking becomes empty
@@ -43,7 +43,7 @@ func (s *shown) begin(v View) {
 	}
 }
 
-// end ends the View id, and if remember is set it stores when that was.
+// end ends the View id. If remember is set it stores the time.
 func (s *shown) end(id uint64, remember bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -59,15 +59,15 @@ func (s *shown) end(id uint64, remember bool) {
 	delete(s.mu.running, id)
 }
 
-// of returns how many Views show the directory of a member, and when the last one ended
-// that did; zero: it is not remembered.
+// of returns the number of Views that show the directory of a member, and the end of the
+// last View that did, if it is stored.
 func (s *shown) of(id uint64) (count int, ended time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.mu.count[id], s.mu.until[id]
 }
 
-// forget drops the times of Views that ended longer ago than after.
+// forget drops the stored ends of Views that are older than after.
 func (s *shown) forget(after time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -94,8 +94,8 @@ func (s *shown) runsLocked(members hardlink.Sources) bool {
 	return false
 }
 
-// link makes members linking until done is called, or reports false if one is running.
-// The caller has locked names.
+// link makes members linking until done is called. If one of them is running it does
+// nothing, and ok is false. The caller holds LockNames.
 func (s *shown) link(members hardlink.Sources) (done func(), ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -111,8 +111,7 @@ func (s *shown) link(members hardlink.Sources) (done func(), ok bool) {
 	}, true
 }
 
-// wait returns nil when the View id shows no inode of a member that is linking, or runs
-// no programs.
+// wait waits while the View id runs programs and shows inodes of a member that is linking.
 func (s *shown) wait(ctx context.Context, id uint64) error {
 	for {
 		s.mu.Lock()

@@ -6,8 +6,7 @@ import (
 	"github.com/ladle-dev/ladle/hardlink"
 )
 
-// Snapshots is what there is to know of an endpoint's snapshots. It is used
-// concurrently.
+// Snapshots gives access to the snapshots of an endpoint. It is used concurrently.
 type Snapshots interface {
 	// List returns all snapshots, in one transaction.
 	List(ctx context.Context) ([]Snapshot, error)
@@ -21,16 +20,16 @@ type Snapshots interface {
 	Sync(ctx context.Context) error
 }
 
-// Snapshot is a snapshot as it is stored.
+// Snapshot is a stored snapshot.
 type Snapshot struct {
 	ID, Parent uint64 // Parent is 0 if there is none
 	Member     bool   // it is committed, and has a directory of its own
-	// Dirs are the snapshots of which the directories are mounted, above those of the
-	// parent, where this one is mounted: itself, and what a merge stacks. Those that a
-	// merge stacks may have been removed.
+	// Dirs are the snapshots with directories that a mount of this one shows in addition
+	// to its parent's: itself, and the snapshots that a merge stacks, which may have been
+	// removed.
 	Dirs []uint64
-	// Sources are the snapshots of which inodes are shown then, those of directories of
-	// links included, again above the parent.
+	// Sources are the snapshots with inodes that such a mount shows in addition to its
+	// parent's, also in directories of links.
 	Sources hardlink.Sources
 }
 
@@ -40,7 +39,7 @@ type View struct {
 	Dirs    []uint64         // snapshots of which it shows the directories, itself included
 	Sources hardlink.Sources // snapshots of which it shows inodes
 	Runs    bool             // programs may run in it
-	Merged  bool             // it shows members together that maybe nothing did before
+	Merged  bool             // it may show members together for the first time
 	Copied  Copied           // zero if it is no copy
 }
 
@@ -52,8 +51,8 @@ type Copied struct {
 	Single bool
 }
 
-// existing returns the snapshots that exist, and those of which only stacks of merges
-// still have the directories or inodes.
+// existing returns all snapshots, and the removed ones of which stacks of merges have
+// directories or inodes.
 func existing(all []Snapshot) hardlink.Sources {
 	exist := hardlink.Sources{}
 	for _, snapshot := range all {

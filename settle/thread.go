@@ -9,14 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// thread is the thread of the Worker. In its zero value that is any, with ordinary
-// priority.
+// thread is the priority of the Worker's thread. The zero value is the ordinary one.
 type thread struct {
 	lowered bool // it has the lowest priority
 }
 
-// lower binds the calling goroutine to its thread, which ends with it, and gives that the
-// lowest priority for processor and disk.
+// lower binds the calling goroutine to its thread until both end, and sets the lowest
+// priority for processor and disk.
 func (t *thread) lower() error {
 	runtime.LockOSThread()
 	err := setPriority(lowest)
@@ -24,16 +23,16 @@ func (t *thread) lower() error {
 	return err
 }
 
-// hurry runs do, for which others may wait, not at the lowest priority.
+// hurry runs do at the ordinary priority, because other goroutines may wait for it.
 func (t *thread) hurry(do func() error) error {
-	// Where it may not be raised again (user namespaces) it stays the lowest.
+	// In a user namespace the priority cannot be raised again, and remains the lowest.
 	if t.lowered && setPriority(ordinary) == nil {
 		defer func() { _ = setPriority(lowest) }() // it was possible before
 	}
 	return do()
 }
 
-// priority is that of a thread for processor (setpriority(2), nice) and disk
+// priority of a thread for processor (setpriority(2), nice) and disk
 // (ioprio_set(2): IOPRIO_WHO_PROCESS is 1, IOPRIO_CLASS_IDLE is 3, above 13 bits).
 type priority struct{ nice, io int }
 
@@ -51,9 +50,9 @@ func setPriority(p priority) error {
 	return err
 }
 
-// guarded runs do, and returns as an error what it panics with, a fault in the mapped
-// file of the pool's index included: settling only saves space, and a bug of it must not
-// end the process that serves files.
+// guarded runs do, and returns a panic of it as an error, also a fault in the mapped file of
+// the pool's index: settling only saves space, and its bugs must not end the process that
+// serves files.
 func guarded(do func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {

@@ -14,22 +14,22 @@ import (
 	"github.com/ladle-dev/ladle/hardlink"
 )
 
-// Worker lets members settle: their equal files come to be stored once. It is used by one
-// goroutine at a time; after Start that is its own, and only Close may be called.
+// Worker settles members: it makes their equal files hard links to one inode, or lets them
+// share extents. It is used by one goroutine at a time; after Start only Close may be called.
 type Worker struct {
 	sharing *Sharing
 	members *members
 	pool    *hardlink.Pool
 	stop    func() // ends run, and waits for that; nil: it was not started
-	// blocked are, by member that could not settle in full, the members that were shown
-	// and have files equal to its own; failed are members that this process does not
-	// settle again after an error.
+	// blocked has, by member that did not settle in full, the members with equal files
+	// that were shown then; failed has members that this process does not settle again,
+	// after an error.
 	blocked map[uint64][]uint64
 	failed  map[uint64]bool
 }
 
-// OpenWorker makes up for what an earlier Worker was interrupted in, and returns one. Close
-// must be called at the end.
+// OpenWorker repairs what an interrupted Worker has left (hardlink.OpenPool), and returns a
+// new one. Close must be called at the end.
 func (s *Sharing) OpenWorker() (*Worker, error) {
 	m := &members{sharing: s}
 	pool, err := hardlink.OpenPool(s.opts.Dir, hardlink.PoolOptions{Members: m, Single: WantsOneName, Link: s.opts.Link})
@@ -39,7 +39,7 @@ func (s *Sharing) OpenWorker() (*Worker, error) {
 	return &Worker{sharing: s, members: m, pool: pool, blocked: map[uint64][]uint64{}, failed: map[uint64]bool{}}, nil
 }
 
-// Mend makes up for what an earlier Worker was interrupted in, if there was one.
+// Mend repairs what an interrupted Worker has left, if there ever was a Worker.
 func (s *Sharing) Mend() error {
 	if !hardlink.IsPool(s.opts.Dir) {
 		return nil
@@ -51,14 +51,14 @@ func (s *Sharing) Mend() error {
 	return w.Close()
 }
 
-// WantsOneName reports whether there may be programs that refuse the file at path, which
-// is relative to the root of an image, if it has several names. Debian's cron refuses such
-// tables (cron(8)); other programs do so below the same directories.
+// WantsOneName reports whether programs may refuse the file at path, which is relative to the
+// root of an image, if it has several names. Debian's cron refuses such tables (cron(8)), and
+// other programs such files below the same directories.
 func WantsOneName(path string) bool {
 	return strings.HasPrefix(path, "etc/") || strings.HasPrefix(path, "var/spool/")
 }
 
-// Start lets members settle in the background until Close is called, or ctx ends.
+// Start settles members in the background until Close is called, or ctx ends.
 func (w *Worker) Start(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
@@ -112,9 +112,9 @@ func (w *Worker) run(ctx context.Context) {
 	}
 }
 
-// Pass settles the members that can be settled now, and deletes what is recorded of
-// snapshots that are gone. It reports whether another pass may settle more although no
-// View ends until then.
+// Pass settles the members that can be settled now, and deletes the records of snapshots that
+// do not exist any more. again says that another pass may settle more, also if no View ends
+// until then.
 func (w *Worker) Pass(ctx context.Context) (again bool, err error) {
 	w.members.list = func() ([]Snapshot, error) { return w.sharing.opts.Snapshots.List(ctx) }
 	all, err := w.members.list()
@@ -194,8 +194,8 @@ func (w *Worker) settle(ctx context.Context, id uint64) error {
 	return nil
 }
 
-// forget deletes what is recorded of snapshots that do not exist. exist are those that
-// existed a moment ago.
+// forget deletes the records of snapshots that do not exist. exist has the snapshots that
+// List has just returned.
 func (w *Worker) forget(ctx context.Context, exist hardlink.Sources) error {
 	w.members.census = census{} // snapshots may have been made since it was taken
 	w.sharing.shown.forget(w.sharing.opts.After)
@@ -210,9 +210,9 @@ func (w *Worker) forget(ctx context.Context, exist hardlink.Sources) error {
 	return w.members.thread.hurry(func() error { return w.forgetPartners(ctx, gone) })
 }
 
-// forgetPartners deletes those of gone from partners.db that nothing has come to have
-// inodes of since they were found to be gone. A call that makes such a thing pins them
-// until it is listed.
+// forgetPartners deletes the snapshots in gone from partners.db, except those of which a new
+// snapshot has inodes since gone was computed. A call that makes such a snapshot pins them
+// until List returns it.
 func (w *Worker) forgetPartners(ctx context.Context, gone hardlink.Sources) error {
 	w.sharing.replacing.Lock()
 	defer w.sharing.replacing.Unlock()
