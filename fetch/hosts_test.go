@@ -214,7 +214,7 @@ func TestMirrors(t *testing.T) {
 	opts := HostsOptions{Mirrors: map[string][]Mirror{
 		r.Host(): {
 			{Host: one.Host(), Header: http.Header{"X-One": {"1"}}, RequestTimeout: time.Minute},
-			{Host: two.Host(), Insecure: true, RequestTimeout: time.Second},
+			{Host: two.Host(), Insecure: true, RequestTimeout: time.Minute},
 		},
 	}}
 	b := blobOf(New(Hosts(t.Context(), opts), quick), r, data)

@@ -26,7 +26,7 @@ var quick = Options{
 func under(f ...registrytest.Fault) Options {
 	o := quick
 	if len(f) > 0 && f[0].Stall != nil {
-		o.Timeout = 300 * time.Millisecond
+		o.Timeout = time.Second
 	}
 	return o
 }

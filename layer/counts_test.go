@@ -34,13 +34,14 @@ func sums(t *testing.T, g prometheus.Gatherer) map[string]float64 {
 }
 
 func TestCounts(t *testing.T) {
+	t.Parallel() // it waits for a read timeout
 	r := prometheus.NewRegistry()
 	counts := metrics.New(r)
 	b := newBench(t, registrytest.Options{}, someFiles(60, 10))
 	b.restart(t, layer.Options{
 		NoFill: true, NoPrefetch: true,
 		Counts:      layer.Counts{Layers: counts.Layers, Chunks: counts.Chunks, Reads: counts.Reads},
-		ReadTimeout: 2 * time.Second, // of whom wrong bytes reach
+		ReadTimeout: 5 * time.Second, // of whom wrong bytes reach
 	})
 	plain := b.req
 	plain.Source.Digest = b.AddBlob(tarOf(t, b.files))

@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -20,7 +19,7 @@ func (b *bench) moveTo(t *testing.T, root string) *layer.Layer {
 	t.Helper()
 	b.stop(t)
 	b.root = root
-	b.start(t, layer.Options{NoFill: true, NoPrefetch: true, ReadTimeout: 5 * time.Second}, store.Options{})
+	b.start(t, layer.Options{NoFill: true, NoPrefetch: true, ReadTimeout: patient}, store.Options{})
 	return b.open(t)
 }
 

@@ -19,6 +19,7 @@ import (
 // that has it, by the next process, too. Images are not asked for as long as the first
 // one can be read.
 func TestAnotherImage(t *testing.T) {
+	t.Parallel() // it waits for read timeouts
 	b := newBench(t, registrytest.Options{}, someFiles(20, 10))
 	b.stop(t)
 	other := registrytest.New(t, registrytest.Options{})
@@ -27,7 +28,7 @@ func TestAnotherImage(t *testing.T) {
 	var found []string
 	asked := 0
 	opts := layer.Options{
-		NoFill: true, NoPrefetch: true, ReadTimeout: 2 * time.Second,
+		NoFill: true, NoPrefetch: true, ReadTimeout: 5 * time.Second,
 		Lenders: lenders{images: func(known []string, blob digest.Digest) []string {
 			asked++
 			if !slices.Equal(known, []string{b.req.Source.Ref}) || blob != b.req.Source.Digest {

@@ -8,11 +8,13 @@ import (
 	"math"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/ladle-dev/ladle/index"
 	"github.com/ladle-dev/ladle/internal/registrytest"
+	"github.com/ladle-dev/ladle/layer"
 	"github.com/ladle-dev/ladle/store"
 )
 
@@ -67,6 +69,9 @@ func TestHostileTables(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // who reads wrong bytes waits for right ones
 			b := newBench(t, registrytest.Options{}, someFiles(80, 1)[:1])
+			if test.want == wrong {
+				b.restart(t, layer.Options{NoFill: true, NoPrefetch: true, ReadTimeout: 5 * time.Second})
+			}
 			x := &index.Index{DataSize: 3 * 8192, Compression: index.Gzip, Chunks: good()}
 			test.change(x.Chunks)
 			id := store.ID{Blob: b.AddBlob(blob.Bytes()), TOC: digest.FromString("toc")}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -49,8 +48,8 @@ func TestOfferCountsAtOnce(t *testing.T) {
 		}
 		lent.Store(true)
 	}}
-	b.startWith(t, fetch.New(hosts, quick),
-		layer.Options{NoFill: true, NoPrefetch: true, ReadTimeout: 5 * time.Second, Lenders: offers}, store.Options{})
+	b.startWith(t, fetch.New(hosts, steady),
+		layer.Options{NoFill: true, NoPrefetch: true, ReadTimeout: patient, Lenders: offers}, store.Options{})
 	l := b.open(t)
 	at := extents(t, l)["large"]
 	read := func(off int64) {

@@ -141,6 +141,9 @@ func TestOpenErrors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, registrytest.Options{}, someFiles(52, 5)[:5])
+			if name == "stalled" {
+				b.startQuick(t, layer.Options{NoFill: true, NoPrefetch: true})
+			}
 			test.spoil(t, b)
 			id, err := b.set.Open(t.Context(), b.req)
 			if !errors.Is(err, test.want) || id != (store.ID{}) {

@@ -145,7 +145,7 @@ func TestOutage(t *testing.T) {
 			})
 			b.startWith(t, fetch.New(hosts, quick), layer.Options{NoFill: true, NoPrefetch: true, ReadTimeout: patient}, store.Options{})
 			b.req.Source.Ref = "registry.example/app:1"
-			l := b.open(t)
+			l := b.openInTime(t)
 			d.shut()
 			if way != nil {
 				d.serve(way)
@@ -170,6 +170,6 @@ func TestUnknownHost(t *testing.T) {
 	hosts := fetch.Hosts(context.Background(), fetch.HostsOptions{Mirrors: map[string][]fetch.Mirror{
 		b.Host(): {{Host: "registry.invalid"}},
 	}})
-	b.startWith(t, fetch.New(hosts, quick), layer.Options{NoFill: true, NoPrefetch: true, ReadTimeout: patient}, store.Options{})
+	b.startWith(t, fetch.New(hosts, steady), layer.Options{NoFill: true, NoPrefetch: true, ReadTimeout: patient}, store.Options{})
 	b.checkAll(t, b.open(t))
 }

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/ladle-dev/ladle/internal/memtest"
 	"github.com/ladle-dev/ladle/internal/registrytest"
@@ -217,7 +216,7 @@ func TestHostilePrograms(t *testing.T) {
 		{name: "liba.so", data: good},
 	}
 	b := newBench(t, registrytest.Options{}, files)
-	b.restart(t, layer.Options{NoFill: true, ReadTimeout: 5 * time.Second})
+	b.restart(t, layer.Options{NoFill: true, ReadTimeout: patient})
 	b.checkAll(t, b.open(t))
 	b.stop(t)
 }

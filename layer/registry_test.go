@@ -105,9 +105,8 @@ func newConverted(t *testing.T) (c converted) {
 // skipping.
 func (a answer) opened(t *testing.T, c converted, timeout time.Duration) (b *bench, l *layer.Layer, off int64) {
 	b = benchOf(t, a.options(), c.files, c.blob, c.toc)
-	b.stop(t)
-	b.start(t, layer.Options{NoFill: true, NoPrefetch: true, ReadTimeout: timeout}, store.Options{})
-	l = b.open(t)
+	b.startQuick(t, layer.Options{NoFill: true, NoPrefetch: true, ReadTimeout: timeout})
+	l = b.openInTime(t)
 	if a.kind == registrytest.Token {
 		b.Expire()
 	}
@@ -201,7 +200,7 @@ func TestAnswerOfOneOfTwo(t *testing.T) {
 				b.Host(): {{Host: mirror.Host(), Insecure: true}},
 			}})
 			b.startWith(t, fetch.New(hosts, quick), layer.Options{NoFill: true, NoPrefetch: true, ReadTimeout: patient}, store.Options{})
-			l := b.open(t)
+			l := b.openInTime(t)
 			mirror.Expire()
 			mirror.SetFault(registrytest.Always(a.kind, a.fault))
 			if err := b.readFar(l, extents(t, l)["large"]+2<<20); err != nil {
