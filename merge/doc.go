@@ -1,8 +1,9 @@
-// Package merge computes what a merge or a copy of snapshots consists of, and makes
-// the directories that it needs.
+// Package merge computes the diffs between directories, and the copies of directories,
+// that merges and copies of snapshots consist of, and makes them of hard links.
 //
 // A client requests both with labels on Prepare: docs/protocol.md. ParseLabels and
-// ParseCopy read these labels; package snapshot serves the requests.
+// ParseCopy read these labels; package snapshot serves the requests; package stack finds
+// out which directories are needed.
 //
 // # Merges
 //
@@ -15,8 +16,7 @@
 // A clean diff is one of:
 //
 //   - A tree, if both sides consist of lazily read layers only. It is made from their
-//     indexes: a tree of kind store.Diff. Diffs between successive layers of one image
-//     are joined into one tree of kind store.Stack.
+//     indexes (store.Diff), without this package.
 //   - A layer as it is, if the sides are adjacent (upper is lower and one layer above
 //     it) and that layer is clean, which Scan finds out.
 //   - Else a directory that is made by package hardlink: directories and whiteouts are

@@ -50,7 +50,8 @@
 //
 // They are taken in this order:
 //
-//  1. the lock of a snapshot's key, and that of a clean diff's name (package snapshot)
+//  1. the lock of a snapshot's key (package snapshot), and that of a clean diff (package
+//     stack)
 //  2. LockNames, from before a copy is looked for until its partners are on disk
 //  3. Sharing.replacing: for reading from before the transaction that makes a snapshot
 //     until its View is noted; for writing while files are replaced, and while partners

@@ -9,25 +9,24 @@ import (
 	"github.com/ladle-dev/ladle/store"
 )
 
-// Claims is who needs which layer, over all endpoints of a daemon. NewClaims
-// makes one.
+// Claims count the uses of each layer by all endpoints of a daemon. NewClaims makes one.
 //
-// A Prepare claims the blob before it opens the layer, and the layer before it
-// ends. A collection asks for each layer whether it is claimed; a layer of
-// which it heard that it is not is condemned until the collection ends, and a
-// Prepare of its blob waits until then. So no layer is dropped between being
-// found by a Prepare and being claimed.
+// A Prepare claims the blob before it opens the layer, and the layer before it ends. A
+// collection finds out of each layer whether it is claimed. One that is not is condemned
+// until the collection ends, and a Prepare of its blob waits until then. So no layer is
+// dropped between being found by a Prepare and being claimed.
 type Claims struct {
-	turn chan struct{} // full while somebody collects
+	turn chan struct{} // full during a collection
 
 	mu struct {
 		sync.Mutex
-		// layers counts remote snapshots, and Prepares that have opened a
-		// layer; blobs counts Prepares that are opening one. No count is zero.
+		// layers counts claims; blobs counts Prepares that are opening a layer.
+		//
+		// INVARIANT: no count is zero, and no blob is in blobs and condemned.
 		layers map[store.ID]int
 		blobs  map[digest.Digest]int
-		// condemned are blobs of layers that are being dropped, none of
-		// them in blobs; ended is closed when there are none any more.
+		// condemned are blobs of layers that are being dropped; ended is closed
+		// when there are none any more.
 		condemned map[digest.Digest]bool
 		ended     chan struct{}
 	}

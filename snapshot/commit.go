@@ -13,12 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Commit makes the active snapshot key a committed one, called name. It takes
-// the same time whatever was written to the snapshot, since containerd calls
-// it within a write transaction of its own: its size is found out when somebody
-// asks for it. A parent that it cannot be put over is ErrFailedPrecondition.
+// Commit makes the active snapshot key a committed one with the key name. It takes the same
+// time whatever was written to the snapshot, since containerd calls it within a write
+// transaction of its own: the size is computed when a client asks for it (Usage). The error
+// is ErrFailedPrecondition if the snapshot cannot have the parent that opts name.
 func (s *Snapshotter) Commit(ctx context.Context, name, key string, opts ...snapshots.Opt) (err error) {
-	defer tellFull(&err)
+	defer classifyFull(&err)
 	info, err := infoOf(opts)
 	if err != nil {
 		return err
@@ -40,22 +40,22 @@ func (s *Snapshotter) Commit(ctx context.Context, name, key string, opts ...snap
 			return fmt.Errorf("commit snapshot %q: %w", key, err)
 		}
 		id = numberOf(stored)
-		s.known.add(name)
+		s.clientKeys.add(name)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	s.passing.replace(key, nil)
+	s.transient.replace(key, nil)
 	s.release(ctx, id)
 	s.sharing.End(uint64(id))
 	return nil
 }
 
-// commitLabels returns the labels of what key becomes when it is committed: a
-// merge keeps its stack.
+// commitLabels returns the labels with which key is committed. Those of a merge have its
+// stack.
 func (s *Snapshotter) commitLabels(ctx context.Context, key string, client map[string]string) (map[string]string, error) {
-	labels := kept(client)
+	labels := storedLabels(client)
 	var u usable
 	err := s.meta.WithTransaction(ctx, false, func(ctx context.Context) error {
 		_, info, _, err := storage.GetInfo(ctx, key)
@@ -66,7 +66,7 @@ func (s *Snapshotter) commitLabels(ctx context.Context, key string, client map[s
 		return err
 	})
 	if errdefs.IsNotFound(err) || errdefs.IsFailedPrecondition(err) {
-		return labels, nil // what is wrong is for the commit to say
+		return labels, nil // CommitActive returns a better error
 	}
 	if err != nil || u.stack == nil {
 		return labels, err
@@ -77,8 +77,8 @@ func (s *Snapshotter) commitLabels(ctx context.Context, key string, client map[s
 	return own, err
 }
 
-// isBare reports whether a merge looks the same without its upper directory:
-// nothing is in that, and its root is like that of the topmost lower.
+// isBare reports whether a merge looks the same without its upper directory: that is empty,
+// and its root has mode and owner of the topmost lower's.
 func (s *Snapshotter) isBare(ctx context.Context, u usable) bool {
 	if len(u.stack.Lowers) == 0 || u.kind != snapshots.KindActive {
 		return false
@@ -87,7 +87,7 @@ func (s *Snapshotter) isBare(ctx context.Context, u usable) bool {
 	if err != nil || len(entries) > 0 {
 		return false
 	}
-	lowerdirs, err := s.mountLowers(ctx, u)
+	lowerdirs, err := s.mountLowers(ctx, u, s.mountTree)
 	if err != nil {
 		return false
 	}
@@ -98,14 +98,14 @@ func (s *Snapshotter) isBare(ctx context.Context, u usable) bool {
 	return ours.Mode == top.Mode && ours.Uid == top.Uid && ours.Gid == top.Gid
 }
 
-// release gives back the trees of a snapshot that is no longer usable. That
-// cannot be undone, so an error is only logged. The caller has locked the key.
+// release releases the trees of a snapshot that was committed or removed, of which the key
+// is locked. That cannot be undone: an error is logged.
 func (s *Snapshotter) release(ctx context.Context, id number) {
 	s.releaseTrees(ctx, s.ownerOf(id))
 }
 
 func (s *Snapshotter) releaseTrees(ctx context.Context, owner string) {
 	if err := s.opts.Trees.Release(context.WithoutCancel(ctx), owner); err != nil {
-		log.G(ctx).WithError(err).WithField("owner", owner).Warn("trees are not released")
+		log.G(ctx).WithError(err).WithField("owner", owner).Warn("cannot release the trees of a snapshot")
 	}
 }

@@ -28,11 +28,11 @@ func (s *Snapshotter) show(info *snapshots.Info) {
 	maps.DeleteFunc(info.Labels, func(key, _ string) bool {
 		return key == stackLabel || strings.HasPrefix(key, spaceLabel)
 	})
-	s.passing.addTo(info)
+	s.transient.addTo(info)
 }
 
 // Walk calls visit for the snapshots that filters select, outside of any
-// transaction. Filters do not see passing labels.
+// transaction. Filters do not see transient labels.
 func (s *Snapshotter) Walk(ctx context.Context, visit snapshots.WalkFunc, filters ...string) error {
 	infos, err := s.list(ctx, filters...)
 	if err != nil {
@@ -47,7 +47,7 @@ func (s *Snapshotter) Walk(ctx context.Context, visit snapshots.WalkFunc, filter
 	return nil
 }
 
-// list returns the snapshots that filters select, without passing labels.
+// list returns the snapshots that filters select, without transient labels.
 func (s *Snapshotter) list(ctx context.Context, filters ...string) ([]snapshots.Info, error) {
 	var infos []snapshots.Info
 	err := s.meta.WithTransaction(ctx, false, func(ctx context.Context) error {

@@ -24,12 +24,12 @@ const (
 	imageLabel  = ownPrefix + "image" // reference of an image that has the layer
 )
 
-// credentialsLabel is of a Prepare, and is kept with the remote snapshot that it
-// makes: the socket of a lender (package auth).
+// credentialsLabel is of a Prepare, and is stored with the remote snapshot that it makes:
+// the socket of a lender (package auth).
 const credentialsLabel = ownPrefix + "credentials"
 
-// ownPrefix begins the labels that only this package sets, and those that are
-// requests and are not stored.
+// ownPrefix begins the labels that only this package sets, and the labels of requests,
+// which are not stored.
 const ownPrefix = "containerd.io/snapshot/ladle."
 
 // tocRequestLabel is the annotation of the layer's descriptor that names its
@@ -63,7 +63,7 @@ var errTwoLayers = errors.New("the labels name two layers: some are annotations 
 // whether it is the topmost of its image. The layers that a client lists
 // begin with the one asked for.
 func parseRequest(labels map[string]string) (req layer.Request, top bool, err error) {
-	d, suffix, err := spoken(labels)
+	d, suffix, err := dialectOf(labels)
 	if err != nil {
 		return req, false, err
 	}
@@ -93,14 +93,14 @@ func parseRequest(labels map[string]string) (req layer.Request, top bool, err er
 	return req, len(listed) > 0 && len(req.Siblings) == 0, nil
 }
 
-// spoken finds the dialect of labels, and the suffix that all its labels have. A
-// client that speaks one does not overwrite annotations of the image in another:
-// if two name different layers, one of them is the image's own word, which could
-// be a layer of a repository that whoever runs the image may not read.
-func spoken(labels map[string]string) (d dialect, suffix string, err error) {
+// dialectOf returns the dialect of labels, and the suffix that all its labels have. An
+// image's annotations arrive as labels, too, and a client that uses one dialect does not
+// overwrite annotations in another. If two dialects name different layers, one is the
+// image's, and following it could read a repository that the client may not read.
+func dialectOf(labels map[string]string) (d dialect, suffix string, err error) {
 	suffixes := []string{""}
 	for key := range labels {
-		if _, s, ok := cutPassing(key); ok && !slices.Contains(suffixes, s) {
+		if _, s, ok := cutTransient(key); ok && !slices.Contains(suffixes, s) {
 			suffixes = append(suffixes, s)
 		}
 	}
@@ -132,12 +132,11 @@ func parseDigests(list string) []digest.Digest {
 	return digests
 }
 
-// cutPassing splits a passing label: one whose key ends in a dot and 25
-// characters of a random identity. BuildKit sets such labels before a call and
-// takes them away after it, six updates for each layer and step of a build
-// (its cache/refs.go, makeTmpLabelsStargzMode; the identity is its
-// identity.NewID).
-func cutPassing(key string) (name, suffix string, ok bool) {
+// cutTransient splits the key of a transient label, which ends in a dot and 25 characters
+// of a random identity. BuildKit sets such labels before a call and removes them after it,
+// six updates for each layer and step of a build (BuildKit v0.34, cache/refs.go,
+// makeTmpLabelsStargzMode; identity.NewID).
+func cutTransient(key string) (name, suffix string, ok bool) {
 	const size = 1 + 25
 	n := len(key) - size
 	if n < len(labelPrefix) || !strings.HasPrefix(key, labelPrefix) || key[n] != '.' {
@@ -151,18 +150,18 @@ func cutPassing(key string) (name, suffix string, ok bool) {
 	return key[:n], key[n:], true
 }
 
-// isOwn reports whether only this package may set a label. Image annotations
-// reach snapshots as labels, so a client's are not to be believed.
+// isOwn reports whether only this package may set a label. It ignores those of clients,
+// among which are annotations of images.
 func isOwn(key string) bool {
 	return key == remoteLabel || strings.HasPrefix(key, ownPrefix)
 }
 
-// kept returns the labels of a client that are stored.
-func kept(labels map[string]string) map[string]string {
+// storedLabels returns the labels of a client that are stored.
+func storedLabels(labels map[string]string) map[string]string {
 	labels = maps.Clone(labels)
 	maps.DeleteFunc(labels, func(key, _ string) bool {
-		_, _, passing := cutPassing(key)
-		return passing || isOwn(key)
+		_, _, isTransient := cutTransient(key)
+		return isTransient || isOwn(key)
 	})
 	return labels
 }
@@ -170,7 +169,7 @@ func kept(labels map[string]string) map[string]string {
 // remoteLabels returns the labels of the remote snapshot of a layer, which the
 // Prepare key asked for.
 func remoteLabels(id store.ID, key string, client map[string]string) map[string]string {
-	labels := kept(client)
+	labels := storedLabels(client)
 	if space, _, ok := cutKey(key); ok {
 		labels[spaceLabel+space] = "true"
 	}

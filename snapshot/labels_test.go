@@ -13,7 +13,7 @@ import (
 	"github.com/ladle-dev/ladle/layer"
 )
 
-const passingID = "0a1b2c3d4e5f6g7h8i9j0klmn"
+const transientID = "0a1b2c3d4e5f6g7h8i9j0klmn"
 
 // buildkitLabels are what BuildKit sends in its mode for lazy layers.
 func buildkitLabels(target string, blob, toc digest.Digest, layers ...digest.Digest) map[string]string {
@@ -34,13 +34,13 @@ func buildkitLabels(target string, blob, toc digest.Digest, layers ...digest.Dig
 // suffixed returns labels with a random identity behind each key.
 func suffixed(labels map[string]string) map[string]string {
 	with := map[string]string{
-		"containerd.io/snapshot/remote/stargz.session.0." + passingID: "session",
+		"containerd.io/snapshot/remote/stargz.session.0." + transientID: "session",
 	}
 	for key, value := range labels {
 		if key == "containerd.io/snapshot.ref" {
 			with[key] = value
 		} else {
-			with[key+"."+passingID] = value
+			with[key+"."+transientID] = value
 		}
 	}
 	return with
@@ -127,22 +127,22 @@ func TestParseRequest(t *testing.T) {
 	}
 }
 
-func TestCutPassing(t *testing.T) {
+func TestCutTransient(t *testing.T) {
 	for key, want := range map[string]bool{
-		"containerd.io/snapshot/remote/stargz.digest." + passingID:           true,
-		"containerd.io/snapshot/remote/stargz.session.0." + passingID:        true,
+		"containerd.io/snapshot/remote/stargz.digest." + transientID:         true,
+		"containerd.io/snapshot/remote/stargz.session.0." + transientID:      true,
 		"containerd.io/snapshot/remote/stargz.digest":                        false,
-		"containerd.io/snapshot/x." + passingID[1:]:                          false,
-		"containerd.io/snapshot/x." + passingID + "0":                        false,
-		"containerd.io/snapshot/x." + strings.ToUpper(passingID):             false,
-		"example.com/x." + passingID:                                         false,
-		"." + passingID:                                                      false,
+		"containerd.io/snapshot/x." + transientID[1:]:                        false,
+		"containerd.io/snapshot/x." + transientID + "0":                      false,
+		"containerd.io/snapshot/x." + strings.ToUpper(transientID):           false,
+		"example.com/x." + transientID:                                       false,
+		"." + transientID:                                                    false,
 		"containerd.io/snapshot/.0123456789012345678901234":                  true,
 		"containerd.io/snapshot.0123456789012345678901234":                   false,
 		"containerd.io/snapshot/remote/stargz.reference":                     false,
 		"containerd.io/snapshot/cri.manifest-digest-of-the-image-that-it-is": false,
 	} {
-		name, suffix, got := cutPassing(key)
+		name, suffix, got := cutTransient(key)
 		if got != want || name+suffix != key {
 			t.Errorf("%s: %t (%q, %q), want %t", key, got, name, suffix, want)
 		}
@@ -150,7 +150,7 @@ func TestCutPassing(t *testing.T) {
 }
 
 func FuzzParseRequest(f *testing.F) {
-	f.Add("registry.test/i", "sha256:00", "sha256:00,sha256:01", "", "."+passingID)
+	f.Add("registry.test/i", "sha256:00", "sha256:00,sha256:01", "", "."+transientID)
 	f.Fuzz(func(t *testing.T, ref, blob, layers, toc, suffix string) {
 		labels := map[string]string{
 			"containerd.io/snapshot/remote/stargz.reference" + suffix: ref,

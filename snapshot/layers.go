@@ -10,14 +10,14 @@ import (
 // Layers opens layers, as *layer.Set does. It is used concurrently.
 type Layers interface {
 	// Open makes the layer that req asks for readable and returns its
-	// identity. An error, layer.ErrNotLazy among them, leaves the layer to
-	// the ordinary pull. Without network it succeeds for layers it has.
+	// identity. After an error, layer.ErrNotLazy among them, the layer is left to
+	// the ordinary pull. For layers in the store it needs no network.
 	Open(ctx context.Context, req layer.Request) (store.ID, error)
-	// Offer says that who serves socket lends credentials for the repository
+	// Offer says that the server of socket lends credentials for the repository
 	// of the image ref (package auth).
 	Offer(ref, socket string)
-	// Starting says that something is about to run over layers. It waits for
-	// nothing.
+	// Starting says that a process is likely to be started over layers. It does not
+	// wait.
 	Starting(layers []store.ID)
 	// Usage returns the bytes and inodes that a layer takes on disk, or
 	// store.ErrNotFound.

@@ -13,8 +13,8 @@ import (
 	"github.com/ladle-dev/ladle/store"
 )
 
-// mountTree is Mount of the Trees. Layers that the store has no more, as their files
-// were found damaged, are fetched again for it.
+// mountTree is Trees.Mount. Layers that the store has lost, because their files were found
+// damaged, are fetched again for it.
 func (s *Snapshotter) mountTree(ctx context.Context, owner string, spec store.Spec) (string, error) {
 	path, err := s.opts.Trees.Mount(ctx, owner, spec)
 	// One layer after the other may turn out to be damaged.
@@ -30,7 +30,7 @@ func (s *Snapshotter) mountTree(ctx context.Context, owner string, spec store.Sp
 	return path, err
 }
 
-// fetchAgain has the store get those of layers that it has not. Snapshots claim them.
+// fetchAgain opens layers, which snapshots claim, so that they are in the store again.
 func (s *Snapshotter) fetchAgain(ctx context.Context, layers []store.ID) error {
 	images, err := s.imagesOf(ctx)
 	if err != nil {
@@ -47,9 +47,9 @@ func (s *Snapshotter) fetchAgain(ctx context.Context, layers []store.ID) error {
 	return group.Wait()
 }
 
-// openAgain opens a layer as one of images has it.
+// openAgain opens a layer from one of images.
 func (s *Snapshotter) openAgain(ctx context.Context, id store.ID, images []string) error {
-	err := errors.New("it is not known which image has it")
+	err := errors.New("no snapshot says of which image it is")
 	for _, ref := range images {
 		var got store.ID
 		got, err = s.opts.Layers.Open(ctx, layer.Request{Source: fetch.Source{Ref: ref, Digest: id.Blob}, TOC: id.TOC})

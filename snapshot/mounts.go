@@ -26,7 +26,7 @@ const parallelMounts = 8
 // View returned them. If its layers cannot be mounted, the error is
 // ErrUnavailable.
 func (s *Snapshotter) Mounts(ctx context.Context, key string) (_ []mount.Mount, err error) {
-	defer tellFull(&err)
+	defer classifyFull(&err)
 	defer s.lock(key)()
 	var u usable
 	err = s.meta.WithTransaction(ctx, false, func(ctx context.Context) (err error) {
@@ -36,7 +36,7 @@ func (s *Snapshotter) Mounts(ctx context.Context, key string) (_ []mount.Mount, 
 	if err != nil {
 		return nil, err
 	}
-	lowerdirs, err := s.mountLowers(ctx, u)
+	lowerdirs, err := s.mountLowers(ctx, u, s.mountTree)
 	if err != nil {
 		return nil, err
 	}
@@ -52,8 +52,8 @@ type usable struct {
 	// first.
 	lowers []stack.Lower
 	bare   bool // it has no directory: a view of a parent
-	// copied is not nil if it was prepared as a copy: it is mounted read-only, since its
-	// files are also files of other snapshots.
+	// copied is nil unless the snapshot was prepared as a copy. A copy is mounted
+	// read-only, since its files are also files of other snapshots.
 	copied *settle.Copied
 	orphan bool // its parent is named when it is committed
 }
@@ -96,15 +96,10 @@ func readUsable(ctx context.Context, key string) (usable, error) {
 	return u, err
 }
 
-// mountLowers mounts the trees that u needs and returns its lowerdirs, the
-// topmost first. They are u's until they are released. The caller has locked
-// u's key.
-func (s *Snapshotter) mountLowers(ctx context.Context, u usable) ([]string, error) {
-	return s.mountLowersBy(ctx, u, s.mountTree)
-}
-
-// mountLowersBy is mountLowers, with the given way to mount a tree.
-func (s *Snapshotter) mountLowersBy(ctx context.Context, u usable, mount func(context.Context, string, store.Spec) (string, error)) ([]string, error) {
+// mountLowers returns the lowerdirs of u, the topmost first. It mounts trees by mount, which
+// is mountTree, or Trees.Mount if lost layers are not to be fetched. The trees are u's
+// until they are released. u's key is locked.
+func (s *Snapshotter) mountLowers(ctx context.Context, u usable, mount func(context.Context, string, store.Spec) (string, error)) ([]string, error) {
 	if err := s.checkDirs(u); err != nil {
 		return nil, err
 	}
@@ -119,7 +114,7 @@ func (s *Snapshotter) mountLowersBy(ctx context.Context, u usable, mount func(co
 		group.Go(func() error {
 			tree, err := mount(mountCtx, s.ownerOf(u.id), l.Tree)
 			if err == nil {
-				dirs[i], err = s.beside(mountCtx, tree)
+				dirs[i], err = s.throughLink(mountCtx, tree)
 			}
 			return err
 		})
@@ -130,16 +125,16 @@ func (s *Snapshotter) mountLowersBy(ctx context.Context, u usable, mount func(co
 	return dirs, nil
 }
 
-// beside returns the path of a mounted tree that begins as those of upper
-// directories do. The options of mount(2) must fit into one page, and what all
-// lowerdirs begin with need not be in it: clients change to that directory
-// (containerd core/mount, compactLowerdirOption). With two places for lowerdirs
-// a chain of 130 local snapshots would be too long. The link is no part of the
-// last element, since walks of a differ do not follow that.
-func (s *Snapshotter) beside(ctx context.Context, tree string) (string, error) {
+// throughLink returns the path of a mounted tree through a link below the directory of
+// upper directories. The options of mount(2) must fit into one page. Clients leave out the
+// path that all lowerdirs begin with: they change to that directory (containerd core/mount,
+// compactLowerdirOption). If trees had another one, a chain of 130 local snapshots would be
+// too long. The link is not the last element of the path, since walks of a differ do not
+// follow that.
+func (s *Snapshotter) throughLink(ctx context.Context, tree string) (string, error) {
 	link, trees := filepath.Join(string(s.dirs), stack.TreesName), filepath.Dir(tree)
 	if to, err := os.Readlink(link); err != nil || to != trees {
-		// Not while somebody sweeps.
+		// Within a transaction, since a sweep could delete a link that is being made.
 		err := s.meta.WithTransaction(ctx, true, func(context.Context) error { return replaceLink(link, trees) })
 		if err != nil {
 			return "", fmt.Errorf("link to trees: %w", err)
@@ -148,7 +143,7 @@ func (s *Snapshotter) beside(ctx context.Context, tree string) (string, error) {
 	return filepath.Join(link, filepath.Base(tree)), nil
 }
 
-// replaceLink makes a link point to target, whatever it was before.
+// replaceLink makes the symbolic link link, and replaces one that is there.
 func replaceLink(link, target string) error {
 	dir, err := os.MkdirTemp(filepath.Dir(link), "new-")
 	if err != nil {
@@ -162,12 +157,11 @@ func replaceLink(link, target string) error {
 	return os.Rename(made, link)
 }
 
-// mounts returns one mount, of type overlay or bind, with the options that
-// containerd's overlayfs snapshotter uses, and xino where it is taken: BuildKit and
-// the unpacker of containerd read them. The mount of an active snapshot is never
-// read-only, or the unpacker would take an empty layer for a complete one
-// (containerd 2.4, core/unpack, isStaged), unless it is a copy. A read-only overlay mount is one
-// without upperdir; it has no option ro.
+// mounts returns one mount, of type overlay or bind, with the options that containerd's
+// overlayfs snapshotter uses, which BuildKit and the unpacker of containerd read, and with
+// xino (xino.of). The mount of an active snapshot is not read-only, or the unpacker would
+// take an empty layer for a complete one (containerd 2.4, core/unpack, isStaged), except for
+// that of a copy. A read-only overlay mount has no upperdir, and no option ro.
 func (s *Snapshotter) mounts(key string, u usable, lowerdirs []string) []mount.Mount {
 	if u.copied != nil {
 		lowerdirs, u.kind = append([]string{s.upper(u.id)}, lowerdirs...), snapshots.KindView

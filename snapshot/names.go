@@ -13,7 +13,7 @@ import (
 	"github.com/ladle-dev/ladle/stack"
 )
 
-// spaceLabel and a namespace make a label of a remote snapshot that a client of
+// spaceLabel, followed by a namespace, is a label of a remote snapshot that a client of
 // that namespace has asked for.
 const spaceLabel = ownPrefix + "namespace."
 
@@ -43,7 +43,7 @@ func (s *Snapshotter) find(ctx context.Context, read chains, caller, name string
 	}
 	var id number
 	var newest snapshots.Info
-	for _, key := range s.known.of(name) {
+	for _, key := range s.clientKeys.of(name) {
 		stored, info, _, err := storage.GetInfo(ctx, key)
 		if errdefs.IsNotFound(err) {
 			continue
@@ -66,9 +66,8 @@ func (s *Snapshotter) find(ctx context.Context, read chains, caller, name string
 	return chain, err
 }
 
-// isCalled reports whether name is what clients of the caller's namespace call a
-// snapshot. The keys of remote snapshots are what images claim, and can look like
-// those of any namespace.
+// isCalled reports whether clients of the caller's namespace call a snapshot name. The keys
+// of remote snapshots come from images, and can look like keys of any namespace.
 func isCalled(info snapshots.Info, caller, name string) bool {
 	space, _, spaced := cutKey(caller)
 	if !spaced {

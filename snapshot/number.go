@@ -15,18 +15,15 @@ import (
 // them out from 1 on, each once, and has them as strings in decimal. 0 stands for none.
 type number uint64
 
-// anySnapshot is pinned for directories of which it is not known which snapshots'
-// inodes they have.
-const anySnapshot number = hardlink.Unknown
-
-// String returns what the storage has a snapshot as, and the directory of one is called.
+// String returns the number as the storage has it, which is the name of the snapshot's
+// directory, too.
 func (n number) String() string { return strconv.FormatUint(uint64(n), 10) }
 
-// numberOf returns the number of a snapshot from what the storage has it as.
+// numberOf returns the number of a snapshot from its id in the storage.
 func numberOf(id string) number {
 	n, err := parseNumber(id)
 	if err != nil { // which no version of the storage gives
-		return anySnapshot
+		return hardlink.Unknown
 	}
 	return n
 }

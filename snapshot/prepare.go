@@ -25,26 +25,25 @@ import (
 // the remote snapshot of it instead and returns ErrAlreadyExists. Otherwise,
 // and whatever the reason, the client gets an active snapshot to unpack into.
 //
-// If the client asks for a merge or a copy (package merge), the snapshot shows it
-// above parent. What can be wrong with that is an error: ErrInvalidArgument for
-// labels that make no sense, ErrNotFound for a snapshot that the client has
-// not, ErrFailedPrecondition for one that is not committed, ErrNotImplemented
-// for layers that cannot be merged and for what cannot be copied so, and
-// ErrUnavailable for all else. On a full disk it is ErrResourceExhausted, and nothing
-// was made.
+// If the client asks for a merge or a copy (package merge), the snapshot shows it above
+// parent. The errors are ErrInvalidArgument for malformed labels, ErrNotFound for a
+// snapshot that the client does not have, ErrFailedPrecondition for one that is not
+// committed, ErrNotImplemented for layers that cannot be merged and for a copy that cannot
+// be made of links, and else ErrUnavailable. On a full disk the error is
+// ErrResourceExhausted, and nothing was made.
 //
-// What takes a capability that ladle has not is ErrFailedPrecondition.
+// A request that needs a capability that ladle does not have is ErrFailedPrecondition.
 func (s *Snapshotter) Prepare(ctx context.Context, key, parent string, opts ...snapshots.Opt) (_ []mount.Mount, err error) {
-	defer tellFull(&err)
+	defer classifyFull(&err)
 	info, err := infoOf(opts)
 	if err != nil {
 		return nil, err
 	}
 	defer s.lock(key)()
-	m := making{kind: snapshots.KindActive, key: key, parent: parent, labels: kept(info.Labels)}
+	m := making{kind: snapshots.KindActive, key: key, parent: parent, labels: storedLabels(info.Labels)}
 	if info.Labels[snapshots.LabelSnapshotRef] != "" {
-		// The labels of a layer are in part the annotations of its image,
-		// which must not name what its containers are to see.
+		// Some labels of a layer are annotations of its image, which must not
+		// request a merge or a copy.
 		if m.orphan = isOrphan(parent, info.Labels); m.orphan {
 			m.labels[orphanLabel] = "true"
 		}
@@ -75,10 +74,10 @@ func (s *Snapshotter) Prepare(ctx context.Context, key, parent string, opts ...s
 	return s.create(ctx, m)
 }
 
-// View makes a read-only snapshot of parent and returns its mounts. What takes a
-// capability that ladle has not is ErrFailedPrecondition.
+// View makes a read-only snapshot of parent and returns its mounts. A request that needs a
+// capability that ladle does not have is ErrFailedPrecondition.
 func (s *Snapshotter) View(ctx context.Context, key, parent string, opts ...snapshots.Opt) (_ []mount.Mount, err error) {
-	defer tellFull(&err)
+	defer classifyFull(&err)
 	info, err := infoOf(opts)
 	if err != nil {
 		return nil, err
@@ -87,7 +86,7 @@ func (s *Snapshotter) View(ctx context.Context, key, parent string, opts ...snap
 	if err := s.refuseMapping(ctx, parent, info.Labels); err != nil {
 		return nil, fmt.Errorf("view %q: %w", key, err)
 	}
-	return s.create(ctx, making{kind: snapshots.KindView, key: key, parent: parent, labels: kept(info.Labels)})
+	return s.create(ctx, making{kind: snapshots.KindView, key: key, parent: parent, labels: storedLabels(info.Labels)})
 }
 
 // making is a snapshot that is to be made.
@@ -111,7 +110,7 @@ func (s *Snapshotter) create(ctx context.Context, m making) ([]mount.Mount, erro
 	if m.runs {
 		s.opts.Layers.Starting(stack.Layers(u.lowers))
 	}
-	lowerdirs, err := s.mountLowers(ctx, u)
+	lowerdirs, err := s.mountLowers(ctx, u, s.mountTree)
 	if err == nil && m.kind == snapshots.KindActive {
 		err = errors.Join(s.setOwner(u, lowerdirs), s.sharing.WaitLinked(ctx, uint64(u.id)))
 	}
@@ -122,9 +121,9 @@ func (s *Snapshotter) create(ctx context.Context, m making) ([]mount.Mount, erro
 	return s.mounts(m.key, u, lowerdirs), nil
 }
 
-// setOwner gives the upper directory of u the owner of its parent's root: the
-// root of what an overlay mount shows is the upper directory. What a merge has
-// above its parent has no say.
+// setOwner gives the upper directory of u the owner of its parent's root: the root of an
+// overlay mount is the upper directory. The lowers that a merge has above its parent are
+// not considered.
 func (s *Snapshotter) setOwner(u usable, lowerdirs []string) error {
 	if u.stack != nil {
 		lowerdirs = lowerdirs[len(u.stack.Lowers):]
@@ -162,7 +161,7 @@ func (s *Snapshotter) storeMade(ctx context.Context, m making) (u usable, err er
 		if err != nil {
 			return fmt.Errorf("make snapshot %q: %w", m.key, err)
 		}
-		s.known.add(m.key)
+		s.clientKeys.add(m.key)
 		chain, err := m.parentChain(ctx, made)
 		if err != nil {
 			return err
@@ -196,10 +195,9 @@ func (m making) parentChain(ctx context.Context, made storage.Snapshot) (stack.C
 	return m.chain, nil
 }
 
-// makeDir makes the directory of a snapshot as a whole or not at all. Within
-// the write transaction that gave the snapshot its number, nobody else makes or
-// sweeps directories; what has its name was left by a transaction that was
-// rolled back.
+// makeDir makes the directory of a snapshot as a whole or not at all. It is called in the
+// transaction that gave the snapshot its number, while no other call makes or sweeps
+// directories. A directory of that name was left by a transaction that was rolled back.
 func (s *Snapshotter) makeDir(u usable, upper *stack.Upper) error {
 	dir, err := os.MkdirTemp(string(s.dirs), "new-")
 	if err != nil {
@@ -229,8 +227,7 @@ func (s *Snapshotter) makeDir(u usable, upper *stack.Upper) error {
 	return nil
 }
 
-// copyOwner gives dir the owner of from: the root of what an overlay mount
-// shows is the upper directory.
+// copyOwner gives dir the owner of from.
 func copyOwner(dir, from string) error {
 	info, err := os.Stat(from)
 	if err != nil {

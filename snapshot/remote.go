@@ -129,7 +129,7 @@ func (s *Snapshotter) commitRemote(ctx context.Context, key, parent string, labe
 			if _, err := storage.CommitActive(ctx, key, name, snapshots.Usage{}, stored); err != nil {
 				return err
 			}
-			s.known.add(name)
+			s.clientKeys.add(name)
 		} else if err := addSpace(ctx, name, key); err != nil {
 			return err
 		}

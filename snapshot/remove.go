@@ -16,15 +16,15 @@ import (
 	"github.com/ladle-dev/ladle/store"
 )
 
-// Remove takes a snapshot away. Its directory stays until Cleanup, since
-// containerd removes many snapshots under one lock.
+// Remove removes a snapshot. Its directory remains until Cleanup, since containerd removes
+// many snapshots under one lock.
 func (s *Snapshotter) Remove(ctx context.Context, key string) (err error) {
-	defer tellFull(&err)
+	defer classifyFull(&err)
 	defer s.lock(key)()
 	return s.remove(ctx, key)
 }
 
-// remove is Remove by a caller who has locked key.
+// remove is Remove of a key that is locked.
 func (s *Snapshotter) remove(ctx context.Context, key string) error {
 	var id number
 	var info snapshots.Info
@@ -42,9 +42,9 @@ func (s *Snapshotter) remove(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	s.passing.replace(key, nil)
+	s.transient.replace(key, nil)
 	s.sharing.End(uint64(id))
-	s.pins.Exclude()() // calls that have found the snapshot claim its layers before
+	s.pins.Exclude()() // by then, calls that have found the snapshot claim its layers, too
 	for _, layer := range claimedBy(ctx, info) {
 		s.opts.Claims.Unclaim(layer)
 	}
@@ -61,7 +61,7 @@ func claimedBy(ctx context.Context, info snapshots.Info) []store.ID {
 	}
 	st, err := stackOf(info)
 	if err != nil {
-		log.G(ctx).WithError(err).Warn("layers of a merge are not known")
+		log.G(ctx).WithError(err).Warn("the layers of a merge cannot be read: they are not claimed")
 	}
 	if st == nil {
 		return nil
@@ -72,7 +72,7 @@ func claimedBy(ctx context.Context, info snapshots.Info) []store.ID {
 // Cleanup deletes the directories of removed snapshots, and has layers dropped
 // that no endpoint claims.
 func (s *Snapshotter) Cleanup(ctx context.Context) (err error) {
-	defer tellFull(&err)
+	defer classifyFull(&err)
 	err = s.sweep(ctx)
 	if s.opts.Drop == nil {
 		return err
@@ -83,13 +83,12 @@ func (s *Snapshotter) Cleanup(ctx context.Context) (err error) {
 	return err
 }
 
-// sweep deletes the directories that belong to no snapshot: of removed ones,
-// and those that an interrupted process left. They are listed within a write
-// transaction, while no Prepare has a directory half made; no number is used
-// twice.
+// sweep deletes the directories that belong to no snapshot: of removed snapshots, and of
+// interrupted processes. It lists them in a writable transaction: no Prepare makes a
+// directory meanwhile. Since no number is given to two snapshots, none that is listed is
+// made anew.
 //
-// One sweep runs after the other: what two of them had found, each would delete under
-// the other's hands.
+// There is one sweep at a time: two would delete the same directories.
 func (s *Snapshotter) sweep(ctx context.Context) error {
 	select {
 	case s.sweeping <- struct{}{}:
@@ -108,10 +107,10 @@ func (s *Snapshotter) sweep(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := s.known.reset(ctx); err != nil {
+		if err := s.clientKeys.reset(ctx); err != nil {
 			return err
 		}
-		s.forget(keys)
+		s.dropTransient(keys)
 		stray, err = s.strays(keys, used)
 		return err
 	})
@@ -120,7 +119,7 @@ func (s *Snapshotter) sweep(ctx context.Context) error {
 		return fmt.Errorf("sweep %s: %w", string(s.dirs), err)
 	}
 	if err := s.meta.Sync(ctx); err != nil {
-		// On a full disk what is deleted must not wait for it.
+		// On a full disk, directories must be deleted nevertheless.
 		log.G(ctx).WithError(err).Warn("metadata of snapshots is not saved")
 	}
 	for _, dir := range stray {
@@ -132,9 +131,9 @@ func (s *Snapshotter) sweep(ctx context.Context) error {
 	return err
 }
 
-// removeStray deletes a directory. Settling may give a file of it another inode in
-// that moment, so that there is a name again in a directory that was emptied: it stops
-// as soon as it finds a file gone.
+// removeStray deletes a directory. The worker of package settle may replace files in it at
+// the same time, so that a directory that was emptied has an entry again; the worker stops
+// at the first file that is gone.
 func removeStray(dir string) (err error) {
 	for range 10 {
 		if err = os.RemoveAll(dir); !errors.Is(err, unix.ENOTEMPTY) {
@@ -168,12 +167,12 @@ func (s *Snapshotter) strays(keys map[string]string, used uses) ([]string, error
 	return stray, nil
 }
 
-// forget drops passing labels that an Update left behind when it ran beside
-// the removal of its snapshot.
-func (s *Snapshotter) forget(keys map[string]string) {
-	there := map[string]bool{}
+// dropTransient removes the transient labels of snapshots that do not exist: those of an
+// Update that ran at the same time as Remove.
+func (s *Snapshotter) dropTransient(keys map[string]string) {
+	exists := map[string]bool{}
 	for _, key := range keys {
-		there[key] = true
+		exists[key] = true
 	}
-	s.passing.keep(func(name string) bool { return there[name] })
+	s.transient.drop(func(name string) bool { return exists[name] })
 }

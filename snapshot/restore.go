@@ -11,10 +11,9 @@ import (
 // parallelRestores bounds the snapshots whose trees are mounted at once.
 const parallelRestores = 8
 
-// restore claims the layers of all remote snapshots, passes on the offers that
-// came with them, and mounts the trees of
-// all snapshots that a client may have mounted, or be about to mount from an
-// answer of an earlier process.
+// restore claims the layers of all snapshots, passes on the offers of credentials that are
+// stored with remote snapshots, and mounts the trees of all active snapshots and views: a
+// client may have mounted them, or be about to, after an answer of an earlier process.
 func (s *Snapshotter) restore(ctx context.Context) error {
 	infos, err := s.list(ctx)
 	if err != nil {
@@ -54,6 +53,6 @@ func (s *Snapshotter) remount(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.mountLowersBy(ctx, u, s.opts.Trees.Mount) // without network
+	_, err = s.mountLowers(ctx, u, s.opts.Trees.Mount) // without network
 	return err
 }

@@ -42,7 +42,7 @@ func (s *Snapshotter) openSharing(ctx context.Context) (err error) {
 	}
 	if !s.opts.Settle {
 		if err := s.sharing.Mend(); err != nil {
-			log.G(ctx).WithError(err).Warn("what settling was interrupted in is not mended")
+			log.G(ctx).WithError(err).Warn("cannot restore the times of directories in which settling was interrupted")
 		}
 		return nil
 	}

@@ -64,21 +64,21 @@ type Settling struct {
 // Snapshotter is one endpoint. It implements snapshots.Snapshotter and
 // snapshots.Cleaner and may be used concurrently.
 //
-// Calls that name the same key run one after the other, so that a tree is
-// never mounted for a snapshot that was removed meanwhile. No call holds a
-// transaction while it mounts, opens a layer or deletes a directory.
+// Calls that name the same key run one after the other, so that no tree is mounted for a
+// snapshot that was removed meanwhile. No tree is mounted, no layer opened and no directory
+// deleted within a transaction. The order of locks is in the package comment.
 type Snapshotter struct {
 	opts Options
 	dirs stack.Dirs
 	meta *metastore.Store
 	overlay
-	keys    *locker.Locker
-	known   known
-	passing passing
-	pins    *stack.Pins
-	planner *stack.Planner
+	keys       *locker.Locker
+	clientKeys clientKeys
+	transient  transient
+	pins       *stack.Pins
+	planner    *stack.Planner
 
-	sweeping chan struct{} // full while a sweep runs
+	sweeping chan struct{} // full during a sweep
 
 	sharing *settle.Sharing
 	worker  *settle.Worker // nil if nothing settles
@@ -146,7 +146,7 @@ func (s *Snapshotter) start(ctx context.Context) error {
 		return err
 	}
 	if err := s.sweep(ctx); err != nil {
-		log.G(ctx).WithError(err).Warn("leftovers are not deleted")
+		log.G(ctx).WithError(err).Warn("cannot delete directories of removed snapshots")
 	}
 	return ctx.Err()
 }
@@ -247,7 +247,7 @@ func (s *Snapshotter) initMetadata(ctx context.Context) error {
 		if _, err := storage.IDMap(ctx); err != nil {
 			return err
 		}
-		return s.known.reset(ctx) // nobody writes yet
+		return s.clientKeys.reset(ctx) // nobody writes yet
 	})
 	if !errdefs.IsNotFound(err) {
 		return err
@@ -259,7 +259,7 @@ func (s *Snapshotter) initMetadata(ctx context.Context) error {
 		if _, _, err := storage.Remove(ctx, "first"); err != nil {
 			return err
 		}
-		return s.known.reset(ctx)
+		return s.clientKeys.reset(ctx)
 	})
 }
 

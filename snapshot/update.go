@@ -11,11 +11,11 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// Update changes labels: those that fields name as labels.KEY, or all. Passing
+// Update changes labels: those that fields name as labels.KEY, or all. Transient
 // labels are not stored and do not change the time of the last update; labels
 // by which a remote snapshot is known stay as they are.
 func (s *Snapshotter) Update(ctx context.Context, info snapshots.Info, fields ...string) (_ snapshots.Info, err error) {
-	defer tellFull(&err)
+	defer classifyFull(&err)
 	c, err := changeOf(info, fields)
 	if err != nil {
 		return snapshots.Info{}, err
@@ -26,9 +26,9 @@ func (s *Snapshotter) Update(ctx context.Context, info snapshots.Info, fields ..
 	}
 	switch {
 	case c.all:
-		s.passing.replace(info.Name, c.passing)
-	case len(c.passing) > 0:
-		s.passing.set(info.Name, c.passing)
+		s.transient.replace(info.Name, c.transient)
+	case len(c.transient) > 0:
+		s.transient.set(info.Name, c.transient)
 	}
 	s.show(&updated)
 	return updated, nil
@@ -36,13 +36,13 @@ func (s *Snapshotter) Update(ctx context.Context, info snapshots.Info, fields ..
 
 // change is what an Update asks for. An empty value takes a label away.
 type change struct {
-	stored  map[string]string
-	passing map[string]string
-	all     bool // labels that are not named are taken away
+	stored    map[string]string
+	transient map[string]string
+	all       bool // labels that are not named are taken away
 }
 
 func changeOf(info snapshots.Info, fields []string) (change, error) {
-	c := change{stored: map[string]string{}, passing: map[string]string{}, all: len(fields) == 0}
+	c := change{stored: map[string]string{}, transient: map[string]string{}, all: len(fields) == 0}
 	for _, field := range fields {
 		key, isLabel := strings.CutPrefix(field, "labels.")
 		switch {
@@ -63,8 +63,8 @@ func changeOf(info snapshots.Info, fields []string) (change, error) {
 }
 
 func (c *change) add(key, value string) {
-	if _, _, passing := cutPassing(key); passing {
-		c.passing[key] = value
+	if _, _, isTransient := cutTransient(key); isTransient {
+		c.transient[key] = value
 	} else if !isOwn(key) {
 		c.stored[key] = value
 	}

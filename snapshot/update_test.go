@@ -11,9 +11,9 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-const passingKey = "containerd.io/snapshot/remote/stargz.digest." + passingID
+const transientKey = "containerd.io/snapshot/remote/stargz.digest." + transientID
 
-func TestPassingLabels(t *testing.T) {
+func TestTransientLabels(t *testing.T) {
 	d := newDisk(t)
 	s := newEndpoint(t, d)
 	commitLocal(t, s, "local", "")
@@ -35,15 +35,15 @@ func TestPassingLabels(t *testing.T) {
 			t.Errorf("labels %s, want %s", got, want)
 		}
 	}
-	is(update(map[string]string{passingKey: "p", "k": "v"}, "labels."+passingKey, "labels.k"), "["+passingKey+":p k:v]")
-	is(update(nil, "labels.k"), "["+passingKey+":p]")
-	is(update(nil, "labels."+passingKey), "[]")
-	is(update(map[string]string{passingKey: "p", "k": "v"}), "["+passingKey+":p k:v]")
+	is(update(map[string]string{transientKey: "p", "k": "v"}, "labels."+transientKey, "labels.k"), "["+transientKey+":p k:v]")
+	is(update(nil, "labels.k"), "["+transientKey+":p]")
+	is(update(nil, "labels."+transientKey), "[]")
+	is(update(map[string]string{transientKey: "p", "k": "v"}), "["+transientKey+":p k:v]")
 	is(update(map[string]string{"k": "v"}, "labels"), "[k:v]")
-	update(map[string]string{passingKey: "p"}, "labels."+passingKey)
+	update(map[string]string{transientKey: "p"}, "labels."+transientKey)
 
 	err := s.Walk(t.Context(), func(_ context.Context, info snapshots.Info) error {
-		is(info, "["+passingKey+":p k:v]")
+		is(info, "["+transientKey+":p k:v]")
 		return nil
 	})
 	if err != nil {
@@ -59,12 +59,12 @@ func TestPassingLabels(t *testing.T) {
 	if _, err := s.Update(t.Context(), info, "parent"); !errdefs.IsInvalidArgument(err) {
 		t.Errorf("update of the parent: %v", err)
 	}
-	if _, err := s.Update(t.Context(), snapshots.Info{Name: "nothing"}, "labels."+passingKey); !errdefs.IsNotFound(err) {
+	if _, err := s.Update(t.Context(), snapshots.Info{Name: "nothing"}, "labels."+transientKey); !errdefs.IsNotFound(err) {
 		t.Errorf("update of nothing: %v", err)
 	}
 }
 
-func TestPassingLabelsAreNotKeptOfPrepare(t *testing.T) {
+func TestTransientLabelsAreNotKeptOfPrepare(t *testing.T) {
 	d := newDisk(t)
 	s := newEndpoint(t, d)
 	id := d.addLayer(t, "layer", map[string]string{"f": "f"})
@@ -77,7 +77,7 @@ func TestPassingLabelsAreNotKeptOfPrepare(t *testing.T) {
 		t.Fatal(err)
 	}
 	for key := range info.Labels {
-		if strings.HasSuffix(key, passingID) {
+		if strings.HasSuffix(key, transientID) {
 			t.Errorf("label %s is kept", key)
 		}
 	}
@@ -93,7 +93,7 @@ func TestConcurrentUpdates(t *testing.T) {
 				if _, err := s.Prepare(t.Context(), name, ""); err != nil {
 					t.Error(err)
 				}
-				for _, label := range []string{passingKey, "k"} {
+				for _, label := range []string{transientKey, "k"} {
 					if _, err := s.Update(t.Context(), snapshots.Info{Name: name, Labels: map[string]string{label: "v"}}, "labels."+label); err != nil {
 						t.Error(err)
 					}
@@ -108,7 +108,7 @@ func TestConcurrentUpdates(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n := len(s.passing.mu.labels); n != 0 {
+	if n := len(s.transient.mu.labels); n != 0 {
 		t.Errorf("%d removed snapshots have labels", n)
 	}
 }
@@ -121,13 +121,13 @@ func BenchmarkLabelStorm(b *testing.B) {
 	s := newEndpoint(b, d)
 	id := d.addLayer(b, "layer", map[string]string{"f": "f"})
 	prepareRemote(b, s, "target", "", id)
-	fields := []string{"labels." + passingKey}
+	fields := []string{"labels." + transientKey}
 	for b.Loop() {
 		for _, value := range []string{"v", ""} {
 			if _, err := s.Stat(b.Context(), "target"); err != nil {
 				b.Fatal(err)
 			}
-			info := snapshots.Info{Name: "target", Labels: map[string]string{passingKey: value}}
+			info := snapshots.Info{Name: "target", Labels: map[string]string{transientKey: value}}
 			if _, err := s.Update(b.Context(), info, fields...); err != nil {
 				b.Fatal(err)
 			}

@@ -17,10 +17,10 @@ import (
 	"github.com/ladle-dev/ladle/store"
 )
 
-// Usage returns what a snapshot itself takes on disk: a remote one what is
-// there of its layer, a local one its upper directory, a view nothing. A merge
-// also takes what was made for its stack, and what only stacks still have of
-// snapshots that are removed; of several merges the oldest takes it.
+// Usage returns what a snapshot itself occupies on disk: a remote one the part of its layer
+// that was fetched, a local one its upper directory, a view nothing. A merge also occupies
+// the directories that were made for its stack, and directories of removed snapshots that
+// only stacks have; if several merges have one, it counts for the oldest merge.
 func (s *Snapshotter) Usage(ctx context.Context, key string) (snapshots.Usage, error) {
 	var id number
 	var info snapshots.Info
@@ -51,7 +51,7 @@ func (s *Snapshotter) Usage(ctx context.Context, key string) (snapshots.Usage, e
 	return usage, nil
 }
 
-// takenBy returns the directories of its stack that a merge takes. It needs a
+// takenBy returns the directories of a merge's stack that count for it. It needs a
 // transaction.
 func (s *Snapshotter) takenBy(ctx context.Context, id number, info snapshots.Info) ([]string, error) {
 	st, err := stackOf(info)
@@ -106,8 +106,8 @@ func (s *Snapshotter) layerUsage(id store.ID) (snapshots.Usage, error) {
 	return snapshots.Usage{Size: bytes, Inodes: inodes}, nil
 }
 
-// committedUsage walks an upper directory once: what is committed does not
-// change any more.
+// committedUsage is the usage of a committed snapshot, which does not change: it is stored
+// after the first walk.
 func (s *Snapshotter) committedUsage(ctx context.Context, id number) (snapshots.Usage, error) {
 	var usage snapshots.Usage
 	if b, err := os.ReadFile(s.usageFile(id)); err == nil && json.Unmarshal(b, &usage) == nil {
@@ -117,11 +117,11 @@ func (s *Snapshotter) committedUsage(ctx context.Context, id number) (snapshots.
 	if err != nil {
 		return snapshots.Usage{}, err
 	}
-	// It is written in place and without a sync: what is empty or torn is no
-	// valid JSON, and found out again.
+	// It is written in place and without a sync: an incomplete file is no valid JSON,
+	// and ignored.
 	if b, err := json.Marshal(usage); err == nil {
 		if err := os.WriteFile(s.usageFile(id), b, 0o600); err != nil {
-			log.G(ctx).WithError(err).Debug("usage is not kept")
+			log.G(ctx).WithError(err).Debug("cannot store the usage of a snapshot")
 		}
 	}
 	return usage, nil

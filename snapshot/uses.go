@@ -7,9 +7,9 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
 )
 
-// uses is what the merges there are have in their stacks: directories of
-// snapshots, by number, which may be removed, and clean diffs. The value is the
-// number of the oldest merge that has it.
+// uses are the directories in the stacks of all merges: of snapshots, by number, which may
+// have been removed, and clean diffs, by name. The value is the number of the oldest merge
+// with the directory.
 type uses struct {
 	ids   map[number]number
 	diffs map[string]number
@@ -52,7 +52,7 @@ func readUses(ctx context.Context) (uses, error) {
 // hasDiff reports whether a merge has a clean diff in its stack.
 func (u uses) hasDiff(name string) bool { return u.diffs[name] != 0 }
 
-// noteUse notes that the merge by has a directory in its stack.
+// noteUse adds the directory dir in the stack of the merge by.
 func noteUse[K comparable](users map[K]number, dir K, by number) {
 	if oldest := users[dir]; oldest == 0 || oldest > by {
 		users[dir] = by

@@ -11,28 +11,27 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// known is where the snapshots there are can be looked up by the names that
-// clients may call them, so that a merge does not wait for a look at all of
-// them.
+// clientKeys are the keys by which snapshots are stored, by the names that clients may use
+// for them, so that a merge need not look at all snapshots.
 //
-// INVARIANT: it has every snapshot that is stored. It may have others: they are
-// added within the write transaction that stores them, which can still fail, and
-// are taken away by sweeps alone, each within a write transaction of its own.
-type known struct {
+// INVARIANT: it has every snapshot that is stored. It may have others: a snapshot is added
+// in the transaction that stores it, which can still fail, and only sweeps remove
+// snapshots, each in a writable transaction.
+type clientKeys struct {
 	mu struct {
 		sync.Mutex
 		keys map[string]map[string]struct{} // by name; no inner map is empty
 	}
 }
 
-// add adds a snapshot. It needs the write transaction that stores it.
-func (k *known) add(key string) {
+// add adds a snapshot. It needs the transaction that stores it.
+func (k *clientKeys) add(key string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.addLocked(key)
 }
 
-func (k *known) addLocked(key string) {
+func (k *clientKeys) addLocked(key string) {
 	for _, name := range namesOf(key) {
 		if k.mu.keys[name] == nil {
 			k.mu.keys[name] = map[string]struct{}{}
@@ -41,8 +40,8 @@ func (k *known) addLocked(key string) {
 	}
 }
 
-// reset makes it what is stored. It needs a write transaction.
-func (k *known) reset(ctx context.Context) error {
+// reset sets k to what is stored. It needs a writable transaction.
+func (k *clientKeys) reset(ctx context.Context) error {
 	stored, err := storage.IDMap(ctx)
 	if err != nil && !errdefs.IsNotFound(err) {
 		return err
@@ -57,15 +56,15 @@ func (k *known) reset(ctx context.Context) error {
 }
 
 // of returns the keys of snapshots that may have a name.
-func (k *known) of(name string) []string {
+func (k *clientKeys) of(name string) []string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return slices.Collect(maps.Keys(k.mu.keys[name]))
 }
 
-// namesOf returns the names by which clients may know the snapshot that is
-// stored by key: the key, the client's part of it, and the target of a remote
-// snapshot (remoteName).
+// namesOf returns the names that clients may use for the snapshot that is stored by key:
+// the key, the client's own key in it (cutKey), and the target of a remote snapshot
+// (remoteName).
 func namesOf(key string) []string {
 	_, name, _ := cutKey(key)
 	target, _, _ := strings.Cut(key, "@")

@@ -23,7 +23,7 @@ func TestAllSnapshotsAreKnown(t *testing.T) {
 				return err
 			}
 			for _, key := range stored {
-				if !slices.Contains(s.known.of(key), key) {
+				if !slices.Contains(s.clientKeys.of(key), key) {
 					t.Errorf("%s: %q is not known", when, key)
 				}
 			}
