@@ -45,6 +45,9 @@ func (c chains) read(ctx context.Context, key string) (stack.Chain, error) {
 
 // add returns the chain of a committed snapshot.
 func (c chains) add(ctx context.Context, id number, info snapshots.Info) (stack.Chain, error) {
+	if chain, ok := c.byKey[info.Name]; ok {
+		return chain, nil
+	}
 	last, err := inChain(id, info)
 	if err != nil {
 		return nil, err

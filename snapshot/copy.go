@@ -23,9 +23,9 @@ func (s *Snapshotter) prepareCopy(ctx context.Context, m making, r merge.CopyReq
 	if !s.opts.Settle {
 		return nil, fmt.Errorf("copy %q: equal files are not to be stored once: %w", m.key, errdefs.ErrNotImplemented)
 	}
-	request := stack.Copy{Request: r}
-	call, err := s.planner.Begin(func(call *stack.Call) error {
-		err := s.readCopy(ctx, m, &request)
+	var request stack.Copy
+	call, err := s.planner.Begin(func(call *stack.Call) (err error) {
+		request, err = s.readCopy(ctx, m, r)
 		call.Pin(request.Parent)
 		call.Pin(request.Source)
 		return err
@@ -46,15 +46,17 @@ func (s *Snapshotter) prepareCopy(ctx context.Context, m making, r merge.CopyReq
 }
 
 // readCopy finds the snapshots of a copy, in one transaction.
-func (s *Snapshotter) readCopy(ctx context.Context, m making, request *stack.Copy) error {
-	return s.meta.WithTransaction(ctx, false, func(ctx context.Context) (err error) {
-		read := newChains()
-		if request.Source, err = s.find(ctx, read, m.key, request.Request.From); err != nil {
+func (s *Snapshotter) readCopy(ctx context.Context, m making, r merge.CopyRequest) (stack.Copy, error) {
+	request := stack.Copy{Request: r}
+	err := s.meta.WithTransaction(ctx, false, func(ctx context.Context) (err error) {
+		all := newChains()
+		if request.Source, err = s.find(ctx, all, m.key, r.From); err != nil {
 			return err
 		}
-		request.Parent, err = read.read(ctx, m.parent)
+		request.Parent, err = all.read(ctx, m.parent)
 		return err
 	})
+	return request, err
 }
 
 // The first word in the value of the label of a copy. The numbers of the snapshots follow

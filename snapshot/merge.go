@@ -42,16 +42,16 @@ func (s *Snapshotter) prepareMerge(ctx context.Context, m making, keys []merge.K
 // readMerge finds the snapshots of a merge, in one transaction.
 func (s *Snapshotter) readMerge(ctx context.Context, m making, keys []merge.Keys) (request stack.Merge, err error) {
 	err = s.meta.WithTransaction(ctx, false, func(ctx context.Context) (err error) {
-		read := newChains()
-		if request.Parent, err = read.read(ctx, m.parent); err != nil {
+		all := newChains()
+		if request.Parent, err = all.read(ctx, m.parent); err != nil {
 			return err
 		}
 		for _, k := range keys {
-			lower, err := s.find(ctx, read, m.key, k.Lower)
+			lower, err := s.find(ctx, all, m.key, k.Lower)
 			if err != nil {
 				return err
 			}
-			upper, err := s.find(ctx, read, m.key, k.Upper)
+			upper, err := s.find(ctx, all, m.key, k.Upper)
 			if err != nil {
 				return err
 			}

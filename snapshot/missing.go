@@ -16,7 +16,7 @@ import (
 // mounted without it would be another tree.
 func (s *Snapshotter) checkDirs(u usable) error {
 	var dirs []string
-	if !u.bare {
+	if u.hasDir {
 		dirs = append(dirs, s.upper(u.id))
 	}
 	for _, l := range u.lowers {

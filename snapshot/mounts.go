@@ -51,7 +51,7 @@ type usable struct {
 	// lowers are what is below the upper directory, or what a view shows, the topmost
 	// first.
 	lowers []stack.Lower
-	bare   bool // it has no directory: a view of a parent
+	hasDir bool // it has an upper directory: it is not a view of a parent
 	// copied is nil unless the snapshot was prepared as a copy. A copy is mounted
 	// read-only, since its files are also files of other snapshots.
 	copied *settle.Copied
@@ -60,7 +60,7 @@ type usable struct {
 
 // setLowers sets what follows from the chain of u's parent.
 func (u *usable) setLowers(chain stack.Chain) {
-	u.bare = u.kind == snapshots.KindView && len(chain) > 0
+	u.hasDir = u.kind == snapshots.KindActive || len(chain) == 0
 	if u.stack != nil {
 		own := stack.Snapshot{ID: uint64(u.id), Stack: &stack.Stack{Lowers: u.stack.Lowers, Bare: true}}
 		chain = append(slices.Clip(chain), own)

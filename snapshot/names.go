@@ -36,9 +36,9 @@ func cutKey(key string) (space, name string, ok bool) {
 // which passes on keys of its own, it is the newest snapshot of the same namespace: older
 // ones are about to be collected. Snapshots of other namespaces are not found, except for
 // remote snapshots that a client of the namespace has asked for, too. It needs the
-// transaction of read.
-func (s *Snapshotter) find(ctx context.Context, read chains, caller, name string) (stack.Chain, error) {
-	if chain, ok := read.byName[name]; ok || name == "" {
+// transaction of all.
+func (s *Snapshotter) find(ctx context.Context, all chains, caller, name string) (stack.Chain, error) {
+	if chain, ok := all.byName[name]; ok || name == "" {
 		return chain, nil
 	}
 	var id number
@@ -61,8 +61,8 @@ func (s *Snapshotter) find(ctx context.Context, read chains, caller, name string
 	case newest.Kind != snapshots.KindCommitted:
 		return nil, fmt.Errorf("snapshot %q, which the labels name, is not committed: %w", name, errdefs.ErrFailedPrecondition)
 	}
-	chain, err := read.add(ctx, id, newest)
-	read.byName[name] = chain
+	chain, err := all.add(ctx, id, newest)
+	all.byName[name] = chain
 	return chain, err
 }
 

@@ -170,10 +170,10 @@ func (s *Snapshotter) storeMade(ctx context.Context, m making) (u usable, err er
 		if m.upper != nil {
 			u.copied = &m.upper.Copied
 		}
-		if u.setLowers(chain); u.bare {
-			return nil
+		if u.setLowers(chain); u.hasDir {
+			err = s.makeDir(u, m.upper)
 		}
-		return s.makeDir(u, m.upper)
+		return err
 	})
 	if err == nil && m.stack != nil {
 		for _, layer := range m.stack.Layers() {
