@@ -1,6 +1,8 @@
 package stack
 
 import (
+	"errors"
+	"os"
 	"path/filepath"
 	"strconv"
 )
@@ -18,7 +20,7 @@ const (
 const Empty = "0"
 
 // Prefixes of the names of directories among the clean diffs that were made for one call;
-// a number follows (Diffs). Those that are made for a merge become its Parts.
+// a number follows (diffs.next). Those that are made for a merge become its parts.
 const (
 	copyPrefix     = "c" // becomes the upper directory of a copy
 	squashPrefix   = "s" // of links
@@ -46,6 +48,21 @@ func (d Dirs) Lower(l Lower) string {
 	default:
 		return d.Upper(l.Snapshot)
 	}
+}
+
+// Adopt moves the directories that were made for the merge with the stack s into the
+// directory dir of its snapshot. It is called in the transaction that makes the snapshot.
+func (d Dirs) Adopt(s *Stack, dir string) error {
+	if s == nil {
+		return nil
+	}
+	var errs []error
+	for _, l := range s.Lowers {
+		if l.Part != "" && l.Snapshot == 0 {
+			errs = append(errs, os.Rename(d.Diff(l.Part), filepath.Join(dir, l.Part)))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // lengthOf returns how many bytes of mount options lowers have, at most, with paths that

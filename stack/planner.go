@@ -2,10 +2,8 @@ package stack
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/containerd/log"
@@ -107,31 +105,6 @@ func (p *Planner) inspect(ctx context.Context, name string, stacked func(diff st
 	return nil
 }
 
-// Strays returns the directories among the clean diffs that are to be deleted: those of
-// pairs of which a snapshot is gone, and those that were made for one call, unless they
-// are pinned or stacked. It is called in a writable transaction of the metadata, with
-// Pins.Exclude: so nothing that it returns is found by a call or made again.
-func (p *Planner) Strays(exists func(id uint64) bool, stacked func(diff string) bool) ([]string, error) {
-	entries, err := os.ReadDir(p.opts.Dirs.Diff(""))
-	if err != nil {
-		return nil, err
-	}
-	needed := func(name string) bool { return name == Empty || stacked(name) || p.opts.Pins.hasDiff(name) }
-	isStray := func(name diffName) bool {
-		gone := func(id uint64) bool { return id != 0 && !exists(id) }
-		return (gone(name.lower) || gone(name.upper)) && !needed(name.String())
-	}
-	p.diffs.drop(isStray)
-	var stray []string
-	for _, e := range entries {
-		name, ok := parseDiffName(e.Name())
-		if ok && isStray(name) || !ok && !needed(e.Name()) && !strings.HasPrefix(e.Name(), hardlink.Prefix) {
-			stray = append(stray, p.opts.Dirs.Diff(e.Name()))
-		}
-	}
-	return stray, nil
-}
-
 // sourcesOf returns the snapshots of which the directory of a clean diff has inodes. If an
 // earlier version made it, they are unknown.
 func (e *endpoint) sourcesOf(name string) (hardlink.Sources, error) {
@@ -143,18 +116,3 @@ func (e *endpoint) sourcesOf(name string) (hardlink.Sources, error) {
 }
 
 func (e *endpoint) mergeOptions() merge.Options { return merge.Options{UserXattr: e.opts.UserXattr} }
-
-// Adopt moves the directories that were made for the merge with the stack s into the
-// directory dir of its snapshot. It is called in the transaction that makes the snapshot.
-func (d Dirs) Adopt(s *Stack, dir string) error {
-	if s == nil {
-		return nil
-	}
-	var errs []error
-	for _, l := range s.Lowers {
-		if l.Part != "" && l.Snapshot == 0 {
-			errs = append(errs, os.Rename(d.Diff(l.Part), filepath.Join(dir, l.Part)))
-		}
-	}
-	return errors.Join(errs...)
-}
