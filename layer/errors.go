@@ -16,7 +16,8 @@ var (
 	// image has no digest for the layer's TOC, or another one.
 	ErrUnverified = errors.New("not verified")
 
-	// ErrInvalid: the index breaks the rules of its format.
+	// ErrInvalid: the index breaks the rules of its format; or a layer that was to be
+	// imported is no tar, or not the blob that was asked for.
 	ErrInvalid = errors.New("invalid index")
 )
 

@@ -1,6 +1,10 @@
 package layer
 
 import (
+	"slices"
+	"strconv"
+	"strings"
+
 	"golang.org/x/sync/semaphore"
 
 	"github.com/ladle-dev/ladle/fetch"
@@ -47,3 +51,43 @@ func IsOpening(s *Set, src fetch.Source) bool {
 
 // IsPresent reports whether all chunks with bytes in [off, off+n) are present.
 func (l *Layer) IsPresent(off, n int64) bool { return l.present(l.overlap(off, n), nil) }
+
+// ImportsMade returns how many imports have ended whose layers nobody asked for yet.
+func ImportsMade(s *Set) (n int) {
+	s.imports.mu.Lock()
+	defer s.imports.mu.Unlock()
+	for _, i := range s.imports.mu.all {
+		select {
+		case <-i.done:
+			n++
+		default:
+		}
+	}
+	return n
+}
+
+// SlotOrder returns the order in which imports get the one slot that there is. They came in
+// the order of waiters, the number of Opens that wait for each.
+func SlotOrder(waiters []int) string {
+	s := newSlots(1)
+	s.mu.free = 0
+	for _, n := range waiters {
+		q := &queued{&importing{}, make(chan struct{})}
+		q.i.waiters.Store(int32(n))
+		s.mu.queue = append(s.mu.queue, q)
+	}
+	all := slices.Clone(s.mu.queue)
+	var order []string
+	for range all {
+		s.release()
+		for n, q := range all {
+			select {
+			case <-q.granted:
+				order = append(order, strconv.Itoa(n))
+				q.granted = nil
+			default:
+			}
+		}
+	}
+	return strings.Join(order, " ")
+}

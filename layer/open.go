@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/containerd/log"
@@ -22,10 +23,18 @@ type Request struct {
 	Manifest digest.Digest   // of the image's manifest; empty if unknown
 	Siblings []digest.Digest // blobs of the same image that are likely to be opened next
 	DiffID   digest.Digest   // as claimed by the image; empty if unknown
+
+	// Proves reports whether a layer with this diffID is the one that is asked for. Only
+	// such a layer is imported. Nil: that cannot be told.
+	Proves func(diffID digest.Digest) bool
+	// Importing is called before Open waits for an import, which takes as long as the
+	// blob takes to fetch. May be nil.
+	Importing func()
 }
 
 // Open stores the verified index of a layer, so that it can be read, and returns the
-// layer's identity. It opens the siblings in the background. It needs no network if the
+// layer's identity. A layer without an index, whose diffID req can tell to be right, is
+// imported whole. Open opens the siblings in the background. It needs no network if the
 // store has the layer.
 //
 // An error matches one of ErrNotLazy, ErrUnverified and ErrInvalid, or is one of package
@@ -40,11 +49,15 @@ func (s *Set) Open(ctx context.Context, req Request) (store.ID, error) {
 }
 
 func (s *Set) open(ctx context.Context, req Request) (store.ID, metrics.Opened, error) {
+	leave := s.imports.enter(req.Source.Ref)
+	defer func() { leave(ctx) }()
 	s.openAhead(req)
-	if req.TOC != "" {
-		if l, err := s.stored(store.ID{Blob: req.Source.Digest, TOC: req.TOC}); err == nil {
-			return l.ID(), metrics.OpenedStored, errors.Join(s.opened(l, req), l.Close())
-		}
+	id, err := s.openStored(req)
+	if !errors.Is(err, store.ErrNotFound) {
+		return id, metrics.OpenedStored, err
+	}
+	if wanted := (store.ID{TOC: req.TOC}).Imported(); wanted != "" {
+		req.TOC, req.Proves = "", func(diffID digest.Digest) bool { return diffID == wanted }
 	}
 	o := s.opening(req.Source, false)
 	claim, unclaimed := s.expect(ctx, req)
@@ -56,13 +69,16 @@ func (s *Set) open(ctx context.Context, req Request) (store.ID, metrics.Opened, 
 		o = s.opening(req.Source, false)
 		idx, err = o.wait(ctx)
 	}
+	if errors.Is(err, ErrNotLazy) && s.imports.takes(req) {
+		id, err := s.imports.open(ctx, req, o.size)
+		return id, metrics.OpenedImported, err
+	}
 	if err == nil {
 		err = unclaimed // an error of the blob takes precedence
 	}
 	if err == nil {
 		err = check(claim, idx)
 	}
-	var id store.ID
 	if err == nil {
 		id, err = s.add(req, idx)
 	}
@@ -70,6 +86,31 @@ func (s *Set) open(ctx context.Context, req Request) (store.ID, metrics.Opened, 
 		s.consumed(req.Source, o, err)
 	}
 	return id, metrics.OpenedFetched, err
+}
+
+// openStored is open for a layer that the store has, and else store.ErrNotFound.
+func (s *Set) openStored(req Request) (store.ID, error) {
+	for _, id := range s.candidates(req) {
+		l, err := s.stored(id)
+		if err == nil {
+			return id, errors.Join(s.opened(l, req), l.Close())
+		}
+	}
+	return store.ID{}, store.ErrNotFound
+}
+
+// candidates are the layers that are what req asks for, if the store has them.
+func (s *Set) candidates(req Request) []store.ID {
+	if req.TOC != "" {
+		return []store.ID{{Blob: req.Source.Digest, TOC: req.TOC}}
+	}
+	if req.Proves == nil {
+		return nil
+	}
+	return slices.DeleteFunc(s.store.Layers(), func(id store.ID) bool {
+		diffID := id.Imported()
+		return id.Blob != req.Source.Digest || diffID == "" || !req.Proves(diffID)
+	})
 }
 
 // stored is Layer for a layer that is not damaged.
@@ -91,9 +132,22 @@ func (s *Set) openAhead(req Request) {
 		have[id.Blob] = true
 	}
 	for _, blob := range req.Siblings {
-		if !have[blob] {
-			s.opening(fetch.Source{Ref: req.Source.Ref, Digest: blob}, true)
+		if have[blob] {
+			continue
 		}
+		src := fetch.Source{Ref: req.Source.Ref, Digest: blob}
+		o := s.opening(src, true)
+		if s.imports.takes(req) {
+			s.run(func() { s.importAhead(src, o) })
+		}
+	}
+}
+
+// importAhead starts to import src if o finds that it has no index, and the disk takes
+// what nobody requested yet.
+func (s *Set) importAhead(src fetch.Source, o *opening) {
+	if _, err := o.wait(s.ctx); errors.Is(err, ErrNotLazy) && s.disk.state().takesAhead() {
+		s.imports.start(src, o.size)
 	}
 }
 
@@ -148,6 +202,7 @@ type opening struct {
 	ahead bool          // started by openAhead
 	done  chan struct{} // closed when the fields below are set
 	idx   *encoded
+	size  int64 // of the blob, in bytes; 0 if err is one of the registry
 	err   error
 }
 
@@ -169,7 +224,7 @@ func (s *Set) opening(src fetch.Source, ahead bool) *opening {
 	started := s.goLocked(func() {
 		ctx, cancel := context.WithTimeout(s.ctx, s.opts.OpenTimeout)
 		defer cancel()
-		o.idx, o.err = s.readIndex(ctx, src)
+		o.idx, o.size, o.err = s.readIndex(ctx, src)
 		if o.err != nil && !errors.Is(o.err, ErrNotLazy) {
 			s.forget(src, o)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ladle-dev/ladle/index"
 	"github.com/ladle-dev/ladle/store"
 )
 
@@ -35,6 +36,9 @@ func (l *Layer) fetch(r *run) error {
 // fetchOnce tries each source, and if these may not be read, further images: see
 // fetchElsewhere.
 func (l *Layer) fetchOnce(r *run) error {
+	if l.table.Compression() == index.Whole {
+		return errors.Join(errWhole, l.data.Damaged(errWhole))
+	}
 	err := l.fetchFrom(l.sources.blobs(), r)
 	if err != nil {
 		err = l.fetchElsewhere(r, err)
@@ -44,8 +48,12 @@ func (l *Layer) fetchOnce(r *run) error {
 
 // isTransient reports whether the error of a run can be resolved by a registry.
 func isTransient(err error) bool {
-	return !errors.Is(err, errNoRoom) && !errors.Is(err, errNoSource) && !errors.Is(err, store.ErrLost)
+	return !errors.Is(err, errWhole) && !errors.Is(err, errNoRoom) && !errors.Is(err, errNoSource) && !errors.Is(err, store.ErrLost)
 }
+
+// errWhole is the error of a run in a layer whose chunks cannot be fetched one by one. The
+// store drops the layer: it is imported again for the next mount.
+var errWhole = errors.New("a chunk is lost that cannot be fetched by itself")
 
 // errAbandoned is the error of await for an abandoned run.
 var errAbandoned = errors.New("run abandoned")

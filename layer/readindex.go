@@ -35,13 +35,18 @@ func encode(idx *index.Index) *encoded {
 
 // readIndex fetches and parses the index of src: with one request, with two if the TOC is
 // large, with more if it is external. It adds the tree to s.trees under the digest of the
-// TOC, whether or not an image refers to that.
-func (s *Set) readIndex(ctx context.Context, src fetch.Source) (*encoded, error) {
+// TOC, whether or not an image refers to that. It returns the size of the blob in bytes,
+// too, also if the blob is not lazily readable.
+func (s *Set) readIndex(ctx context.Context, src fetch.Source) (idx *encoded, size int64, err error) {
 	end := blobEnd{blob: s.fetch.Blob(src)}
-	var err error
 	if end.tail, end.size, err = end.blob.Tail(ctx, firstTail); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
+	idx, err = s.readTOC(ctx, src, end)
+	return idx, end.size, err
+}
+
+func (s *Set) readTOC(ctx context.Context, src fetch.Source, end blobEnd) (*encoded, error) {
 	footer, err := index.ParseFooter(end.tail, end.size)
 	if err != nil {
 		return nil, invalid(err)

@@ -37,14 +37,17 @@ type Options struct {
 	// Lenders lend what it takes to read images. Nil: nothing is lent.
 	Lenders Lenders
 
+	Importing Importing
+
 	Counts
 }
 
 // Counts are the metrics of a set. What is nil is not counted.
 type Counts struct {
-	Layers *metrics.Layers // opened layers
-	Chunks *metrics.Chunks // verified chunks
-	Reads  *metrics.Reads  // reads of layers
+	Layers  *metrics.Layers  // opened layers
+	Imports *metrics.Imports // imported layers
+	Chunks  *metrics.Chunks  // verified chunks
+	Reads   *metrics.Reads   // reads of layers
 }
 
 func (o Options) withDefaults() Options {
@@ -69,17 +72,18 @@ func (o Options) withDefaults() Options {
 
 // Set is all layers of a daemon. It may be used concurrently.
 type Set struct {
-	store  *store.Store
-	fetch  *fetch.Client
-	opts   Options
-	disk   *disk
-	caches caches
-	budget *budget
-	once   flights
+	store   *store.Store
+	fetch   *fetch.Client
+	opts    Options
+	disk    *disk
+	caches  caches
+	budget  *budget
+	once    flights
+	imports *imports
 
 	ctx    context.Context // from NewSet to Close
 	cancel context.CancelFunc
-	wg     sync.WaitGroup // openings, prefetches and the filler
+	wg     sync.WaitGroup // openings, imports, prefetches and the filler
 
 	mu struct {
 		sync.Mutex
@@ -98,6 +102,7 @@ func NewSet(st *store.Store, client *fetch.Client, opts Options) *Set {
 	// The set is the root of the lifetimes of all background work.
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.disk = &disk{ctx: s.ctx, store: st}
+	s.imports = newImports(s)
 	s.mu.layers = map[store.ID]*Layer{}
 	s.mu.openings = map[fetch.Source]*opening{}
 	s.disk.state() // logs if the disk is low already
@@ -215,6 +220,13 @@ func (s *Set) close(l *Layer) error {
 // Usage returns the bytes and inodes of a layer on disk. The error wraps
 // store.ErrNotFound.
 func (s *Set) Usage(id store.ID) (bytes, inodes int64, err error) { return s.store.Usage(id) }
+
+// run is goLocked for a caller that does not hold the mutex.
+func (s *Set) run(work func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.goLocked(work)
+}
 
 // goLocked runs work in the background; it returns false if the set was closed.
 func (s *Set) goLocked(work func()) bool {

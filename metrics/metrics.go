@@ -7,6 +7,7 @@ const namespace = "ladle"
 // Metrics is every collector of a daemon. The zero value counts nothing.
 type Metrics struct {
 	Layers   *Layers   // layers that were opened
+	Imports  *Imports  // layers that are imported
 	Prepares *Prepares // snapshots that were prepared
 	HTTP     *HTTP     // requests to registries
 	Chunks   *Chunks   // chunks that were fetched
@@ -22,6 +23,7 @@ type Metrics struct {
 func New(r prometheus.Registerer) *Metrics {
 	return &Metrics{
 		Layers:   newLayers(r),
+		Imports:  newImports(r),
 		Prepares: newPrepares(r),
 		HTTP:     newHTTP(r),
 		Chunks:   newChunks(r),
