@@ -16,6 +16,7 @@ type Config struct {
 	Observation
 
 	Log        Log        `toml:"log"`
+	Import     Import     `toml:"import"`
 	Store      Store      `toml:"store"`
 	Blob       Blob       `toml:"blob"`
 	Registries Registries `toml:"resolver"`
@@ -57,6 +58,12 @@ type Observation struct {
 type Log struct {
 	Level  string `toml:"level"`  // one of Levels
 	Format string `toml:"format"` // one of Formats
+}
+
+// Import configures how layers without an index are imported.
+type Import struct {
+	Enable        bool `toml:"enable"`
+	MaxConcurrent int  `toml:"max_concurrent"` // 0: one for each CPU
 }
 
 // Store configures how layers are stored on disk.
@@ -118,6 +125,7 @@ func Default() Config {
 			ReadTimeout:  60,
 		},
 		Log:        Log{Level: "info", Format: "text"},
+		Import:     Import{Enable: true},
 		Store:      Store{Reserve: "auto"},
 		Blob:       Blob{FetchingTimeout: 30, MaxRetries: 5, MinWait: 30, MaxWait: 5000},
 		Registries: Registries{RequestTimeout: 30},

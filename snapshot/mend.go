@@ -36,23 +36,24 @@ func (s *Snapshotter) fetchAgain(ctx context.Context, layers []store.ID) error {
 	if err != nil {
 		return err
 	}
-	late := fmt.Errorf("not opened within %v: %w", s.opts.OpenTimeout, context.DeadlineExceeded)
-	ctx, cancel := context.WithTimeoutCause(ctx, s.opts.OpenTimeout, late)
+	ctx, importing, cancel := s.openContext(ctx)
 	defer cancel()
 	var group errgroup.Group
 	group.SetLimit(parallelMounts)
 	for _, id := range layers {
-		group.Go(func() error { return s.openAgain(ctx, id, images[id]) })
+		group.Go(func() error { return s.openAgain(ctx, id, images[id], importing) })
 	}
 	return group.Wait()
 }
 
 // openAgain opens a layer from one of images.
-func (s *Snapshotter) openAgain(ctx context.Context, id store.ID, images []string) error {
+func (s *Snapshotter) openAgain(ctx context.Context, id store.ID, images []string, importing func()) error {
 	err := errors.New("no snapshot says of which image it is")
 	for _, ref := range images {
 		var got store.ID
-		got, err = s.opts.Layers.Open(ctx, layer.Request{Source: fetch.Source{Ref: ref, Digest: id.Blob}, TOC: id.TOC})
+		got, err = s.opts.Layers.Open(ctx, layer.Request{
+			Source: fetch.Source{Ref: ref, Digest: id.Blob}, TOC: id.TOC, Importing: importing,
+		})
 		if err == nil && got == id {
 			return nil
 		}

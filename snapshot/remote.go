@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
@@ -50,11 +51,19 @@ func (s *Snapshotter) prepareRemote(ctx context.Context, key, parent string, lab
 		return nil
 	}
 	s.opts.Prepares.Remote()
-	logger.WithField(preparedField, "true").Info("layer is read lazily")
+	logger.WithField(preparedField, "true").Info(how(chain))
 	if merged := chain.Bottom(); top && len(merged) > 0 {
 		s.opts.Trees.Warm(store.Spec{Kind: store.Lowest, Layers: merged})
 	}
 	return fmt.Errorf("remote snapshot %q: %w", target, errdefs.ErrAlreadyExists)
+}
+
+// how says how the topmost layer of a chain is there.
+func how(chain stack.Chain) string {
+	if len(chain) > 0 && chain[len(chain)-1].Layer.Imported() != "" {
+		return "layer is imported"
+	}
+	return "layer is read lazily"
 }
 
 // preparedField is "true" or "false" in the log line of a layer, strings as in the
@@ -82,9 +91,13 @@ func (s *Snapshotter) offer(labels map[string]string, req layer.Request) {
 // openRemote opens the layer and makes its snapshot, or finds it made already.
 // It returns the chain that ends in it.
 func (s *Snapshotter) openRemote(ctx context.Context, key, parent string, labels map[string]string, req layer.Request) (stack.Chain, error) {
-	late := fmt.Errorf("not opened within %v: %w", s.opts.OpenTimeout, context.DeadlineExceeded)
-	openCtx, cancel := context.WithTimeoutCause(ctx, s.opts.OpenTimeout, late)
+	openCtx, importing, cancel := s.openContext(ctx)
 	defer cancel()
+	req.Importing = importing
+	var err error
+	if req.Proves, err = s.proof(ctx, labels[snapshots.LabelSnapshotRef], parent); err != nil {
+		return nil, err
+	}
 	done, err := s.opts.Claims.open(openCtx, req.Source.Digest)
 	if err != nil {
 		return nil, causeOf(openCtx, err)
@@ -103,9 +116,21 @@ func (s *Snapshotter) openRemote(ctx context.Context, key, parent string, labels
 	return chain, err
 }
 
+// openContext returns the context of Layers.Open: it ends after OpenTimeout, unless
+// importing is called before, since an import takes as long as the layer takes to fetch.
+func (s *Snapshotter) openContext(ctx context.Context) (openCtx context.Context, importing func(), cancel func()) {
+	openCtx, end := context.WithCancelCause(ctx)
+	late := fmt.Errorf("not opened within %v: %w", s.opts.OpenTimeout, context.DeadlineExceeded)
+	timer := time.AfterFunc(s.opts.OpenTimeout, func() { end(late) })
+	return openCtx, func() { timer.Stop() }, func() {
+		timer.Stop()
+		end(context.Canceled)
+	}
+}
+
 // causeOf returns why ctx ended if that is what err says.
 func causeOf(ctx context.Context, err error) error {
-	if errors.Is(err, ctx.Err()) {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return context.Cause(ctx)
 	}
 	return err

@@ -78,7 +78,10 @@ func (d *daemon) layerOptions(offers *auth.Offers) layer.Options {
 		NoPrefetch:   d.cfg.NoPrefetch,
 		NoFill:       d.cfg.NoBackgroundFetch,
 		Lenders:      offers,
-		Counts:       layer.Counts{Layers: d.counts.Layers, Chunks: d.counts.Chunks, Reads: d.counts.Reads},
+		Importing:    layer.Importing{Enable: d.cfg.Import.Enable, Concurrent: d.cfg.Import.MaxConcurrent},
+		Counts: layer.Counts{
+			Layers: d.counts.Layers, Imports: d.counts.Imports, Chunks: d.counts.Chunks, Reads: d.counts.Reads,
+		},
 	}
 }
 

@@ -22,13 +22,13 @@ import (
 	"github.com/ladle-dev/ladle/test/stack"
 )
 
-// Plain gzip layers between lazy ones, and on top of them, are unpacked as on
-// overlayfs, and what is above a plain layer is still lazy.
+// Where nothing is imported, plain gzip layers between lazy ones, and on top of them, are
+// unpacked as on overlayfs, and what is above a plain layer is still lazy.
 func TestMixedImageEqualsOverlayfs(t *testing.T) {
 	var want sametree.Listing
 	began := time.Now()
 	onDrivers(t, func(t *testing.T, c stack.Containerd, driver string) {
-		l := newLabOn(t, c, stack.Ladle("ladle", fmt.Sprintf("driver = %q\n", driver)))
+		l := newLabOn(t, c, stack.Ladle("ladle", fmt.Sprintf("driver = %q\n[import]\nenable = false\n", driver)))
 		ref := l.push(l.mixed("debian-python"))
 		if want == nil {
 			l.Pull("overlayfs", ref)

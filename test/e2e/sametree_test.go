@@ -39,7 +39,7 @@ func TestSameTreeAsOverlayfs(t *testing.T) {
 		recipes: []string{"debian-python", "hostile-parents", "twice"},
 		ways: []way{
 			{"erofs", image.EStargz}, {"erofs", image.EStargzPrefetch}, {"erofs", image.EStargzExternalTOC}, {"erofs", image.ZstdChunked},
-			{"loop", image.EStargz}, {"fuse", image.EStargz},
+			{"loop", image.EStargz}, {"fuse", image.EStargz}, {"erofs", image.Gzip},
 		},
 	}.run(t)
 }
@@ -50,7 +50,7 @@ func TestSameTreeOfHostileImage(t *testing.T) {
 	}
 	comparison{
 		recipes: []string{"hostile"},
-		ways:    []way{{"erofs", image.EStargz}, {"loop", image.ZstdChunked}, {"fuse", image.EStargz}},
+		ways:    []way{{"erofs", image.EStargz}, {"loop", image.ZstdChunked}, {"fuse", image.EStargz}, {"erofs", image.Gzip}},
 	}.run(t)
 	for _, name := range []string{"/tmp/ladle-escaped", "/escape-up", "/escape-absolute", "/escape-dots"} {
 		if _, err := os.Lstat(name); err == nil {
@@ -73,6 +73,9 @@ func (c comparison) run(t *testing.T) {
 				ref := l.Push(recipe, w.format)
 				l.Pull(w.String(), ref)
 				l.same(began, want, l.list(w.String(), ref))
+				if w.format == image.Gzip {
+					return // containerd has fetched it for overlayfs
+				}
 				if fetched := l.fetched(l.image(recipe, w.format)); len(fetched) > 0 {
 					t.Errorf("containerd fetched the layers %q", fetched)
 				}
