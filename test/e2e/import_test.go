@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"archive/tar"
 	"bytes"
 	"compress/gzip"
 	"errors"
@@ -176,4 +177,19 @@ func (l lab) sparse() []byte {
 		l.Fatal(err)
 	}
 	return tarball
+}
+
+// tarOf is a tar of one file.
+func (l lab) tarOf(name, content string) []byte {
+	l.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Size: int64(len(content)), Mode: 0o644, ModTime: time.Unix(1e9, 0)})
+	if err == nil {
+		_, err = w.Write([]byte(content))
+	}
+	if err := errors.Join(err, w.Close()); err != nil {
+		l.Fatal(err)
+	}
+	return b.Bytes()
 }
