@@ -21,6 +21,7 @@ import (
 
 	"github.com/ladle-dev/ladle/durable"
 	"github.com/ladle-dev/ladle/internal/disktest"
+	"github.com/ladle-dev/ladle/internal/logtest"
 )
 
 // kept is the files of a store that no process has open.
@@ -123,7 +124,7 @@ func (k kept) without(name string) kept {
 // openLogged opens a store, and returns what was logged with it.
 func openLogged(t testing.TB, dir string, opts Options) (*Store, string, error) {
 	t.Helper()
-	var out bytes.Buffer
+	var out logtest.Buffer
 	logger := logrus.New()
 	logger.SetOutput(&out)
 	opts.BootID = thisBoot
