@@ -150,7 +150,10 @@ func reopened(t testing.TB, dir string, files kept) (map[string]string, string) 
 // those that were saved if only the database had the others. The log says so once, and the
 // damaged file is kept.
 func TestOneFileDamaged(t *testing.T) {
-	page := os.Getpagesize()
+	step := os.Getpagesize()
+	if testing.Short() {
+		step *= 16
+	}
 	for name, was := range situations(t) {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(disktest.Tmpfs(t, 64<<20), "e")
@@ -163,7 +166,7 @@ func TestOneFileDamaged(t *testing.T) {
 					"text": was.files.with(file, []byte("text\n")),
 				}
 				b := was.files[file]
-				for size := page; size < len(b); size += page {
+				for size := step; size < len(b); size += step {
 					damages[fmt.Sprint("cut after ", size)] = was.files.with(file, b[:size])
 				}
 				damages["cut by one"] = was.files.with(file, b[:len(b)-1])
@@ -188,12 +191,16 @@ func TestOneFileDamaged(t *testing.T) {
 // the database has transactions that the saved file has not, changed bits within
 // keys and values may go unnoticed.
 func TestOneBitChanged(t *testing.T) {
+	bits := 150
+	if testing.Short() {
+		bits = 21
+	}
 	for name, was := range situations(t) {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(disktest.Tmpfs(t, 64<<20), "e")
 			r := rand.New(rand.NewPCG(1, 9))
 			unnoticed := 0
-			for i := range 150 {
+			for i := range bits {
 				file := []string{DBFile, SavedFile, StateFile}[i%3]
 				b := bytes.Clone(was.files[file])
 				at := r.IntN(len(b))
@@ -207,7 +214,7 @@ func TestOneBitChanged(t *testing.T) {
 					t.Errorf("bit of byte %d of %s: %d snapshots\n%s", at, file, len(got), logged)
 				}
 			}
-			t.Logf("%d of 150 changed bits were not noticed", unnoticed)
+			t.Logf("%d of %d changed bits were not noticed", unnoticed, bits)
 		})
 	}
 }
