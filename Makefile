@@ -57,7 +57,7 @@ race: build ## Every test (root, a C compiler) with the race detector
 
 .PHONY: race-short
 race-short: ## Short tests of what has most goroutines, with the race detector (root, a C compiler)
-	CGO_ENABLED=1 go test -race -short -count=1 -p=1 ./layer ./fs ./store ./snapshot ./metastore ./takeover
+	script/race-short.sh
 
 .PHONY: fuzz
 fuzz: ## Each fuzz target for FUZZTIME (30s)

@@ -1,7 +1,9 @@
 # shellcheck shell=bash
 # Sourced by the other scripts: goes to the root of the repository and lists
-# the directories of its Go modules.
+# the directories of its Go modules, and the packages that have most goroutines.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 # shellcheck disable=SC2034 # for the script that sources this
 mapfile -t modules < <(find . -name go.mod -not -path './.cache/*' -printf '%h\n' | sort)
+# shellcheck disable=SC2034
+race_packages=(./fs ./layer ./metastore ./settle ./snapshot ./store ./takeover)

@@ -4,7 +4,8 @@
 # The tests mount filesystems and run containers, so root and FUSE must be
 # there: without them this fails, it does not skip. A test that skips is listed
 # at the end with its reason. With CI in the environment, a test that skips for
-# want of root, FUSE, a kernel feature or a component has failed.
+# want of root, FUSE, a kernel feature or a component has failed, and before all the
+# short tests of the packages with most goroutines run with the race detector.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/modules.sh"
 
@@ -14,9 +15,9 @@ die() { echo "error: $*" >&2; exit 1; }
 [[ -c /dev/fuse ]] || die "there is no /dev/fuse"
 
 script/components.sh
-noskip=()
+options=()
 if [[ -n ${CI:-} ]]; then
-  noskip=(-noskip '(?i)root|fuse|erofs|loop|overlay|mount|kernel|containerd|runc|registry|systemd|component|not installed|not found')
+  options=(-race "${race_packages[*]}" -noskip '(?i)root|fuse|erofs|loop|overlay|mount|kernel|containerd|runc|registry|systemd|component|not installed|not found')
 fi
 mkdir -p .cache/bin
 go build -o .cache/bin/testsum ./internal/testsum
@@ -32,4 +33,4 @@ for module in "${modules[@]}"; do
   esac
 done
 # One package of a module at a time: they share two cores and loop devices.
-exec .cache/bin/testsum "${noskip[@]}" "${steps[@]}" "$(IFS=+ && echo "${beside[*]}")" -- -p=1 -timeout=40m "$@"
+exec .cache/bin/testsum "${options[@]}" "${steps[@]}" "$(IFS=+ && echo "${beside[*]}")" -- -p=1 -timeout=40m "$@"

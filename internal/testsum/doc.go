@@ -6,9 +6,11 @@
 //
 // Usage:
 //
-//	testsum [-noskip REGEXP] MODULE-DIR[+MODULE-DIR...]... [-- FLAGS-OF-GO-TEST...]
+//	testsum [-noskip REGEXP] [-race PACKAGES] MODULE-DIR[+MODULE-DIR...]... [-- FLAGS-OF-GO-TEST...]
 //
-// Modules that are joined by + run side by side, all others one after the other.
+// Modules that are joined by + run side by side, all others one after the other. Before
+// them the short tests of PACKAGES, separated by spaces, of the first module run with the
+// race detector.
 //
 // It exits with 1 if a test or package failed, if no test ran, or if a test
 // was skipped for a reason that matches REGEXP.

@@ -35,7 +35,7 @@ func TestFailuresAreExplained(t *testing.T) {
 		"by itself":      {"func TestFail(t *testing.T) { t.Fail() }\n", []string{"  example.test TestFail\n"}, nil},
 	} {
 		t.Run(title, func(t *testing.T) {
-			out, ok := run(t, "", testFile(test.body))
+			out, ok := summarize(t, "", testFile(test.body))
 			_, end, found := strings.Cut(out, "\nfailed:\n")
 			end, _, _ = strings.Cut(end, "\nslowest:\n")
 			if ok || !found {
@@ -62,7 +62,7 @@ func TestManyFailuresAreShort(t *testing.T) {
 	for i := range tests {
 		fmt.Fprintf(&body, "func TestFail%d(t *testing.T) { for range 20 { t.Log(\"before\") }; t.Fatal(\"why %d.\") }\n", i, i)
 	}
-	out, _ := run(t, "", testFile(body.String()))
+	out, _ := summarize(t, "", testFile(body.String()))
 	_, end, _ := strings.Cut(out, "\nfailed:\n")
 	for i := range tests {
 		if !strings.Contains(end, fmt.Sprintf("why %d.\n", i)) {

@@ -17,6 +17,7 @@ import (
 
 func main() {
 	noskip := flag.String("noskip", "", "a skip whose reason matches this `REGEXP` is a failure")
+	race := flag.String("race", "", "before all, run the short tests of these `PACKAGES` of the first module with the race detector")
 	flag.Parse()
 	steps, flags := flag.Args(), []string(nil)
 	if i := slices.Index(steps, "--"); i >= 0 {
@@ -26,20 +27,44 @@ func main() {
 	if *noskip != "" {
 		s.noskip = regexp.MustCompile(*noskip)
 	}
+	if *race != "" {
+		dir, _, _ := strings.Cut(steps[0], "+")
+		runStep(s, raceRun(dir, flags, strings.Fields(*race)))
+	}
 	for _, step := range steps {
-		runStep(s, strings.Split(step, "+"), flags)
+		runStep(s, moduleRuns(strings.Split(step, "+"), flags)...)
 	}
 	if !s.finish() {
 		os.Exit(1)
 	}
 }
 
-// runStep runs the tests of the modules in dirs, side by side.
-func runStep(s *summary, dirs, flags []string) {
+// run is one run of go test.
+type run struct {
+	dir  string   // of the module
+	args []string // of go test
+	mark string   // added to the names of the module and of its packages
+}
+
+// moduleRuns are the runs of all tests of the modules in dirs.
+func moduleRuns(dirs, flags []string) (all []run) {
+	for _, dir := range dirs {
+		all = append(all, run{dir: dir, args: slices.Concat(flags, []string{"./..."})})
+	}
+	return all
+}
+
+// raceRun is the run of the short tests of some packages with the race detector.
+func raceRun(dir string, flags, packages []string) run {
+	return run{dir: dir, args: slices.Concat(flags, []string{"-race", "-short"}, packages), mark: " (race detector)"}
+}
+
+// runStep does runs side by side.
+func runStep(s *summary, runs ...run) {
 	events := make(chan event)
 	var running sync.WaitGroup
-	for _, dir := range dirs {
-		running.Go(func() { runModule(dir, flags, func(e event) { events <- e }) })
+	for _, r := range runs {
+		running.Go(func() { r.tests(func(e event) { events <- e }) })
 	}
 	go func() {
 		running.Wait()
@@ -50,24 +75,30 @@ func runStep(s *summary, dirs, flags []string) {
 	}
 }
 
-// runModule runs the tests of the module in dir. What it adds last is how it ended.
-func runModule(dir string, flags []string, add func(event)) {
+// tests runs the tests. What it adds last is how the run ended.
+func (r run) tests(add func(event)) {
 	began := time.Now()
 	failed := false
-	err := runGo(dir, flags, func(e event) {
+	err := r.goTest(func(e event) {
 		failed = failed || e.Action == "fail"
+		if e.Package != "" {
+			e.Package += r.mark
+		}
 		add(e)
 	})
-	end := event{Action: moduleEnded, Module: dir, Elapsed: time.Since(began).Seconds()}
+	end := event{Action: moduleEnded, Module: r.dir + r.mark, Elapsed: time.Since(began).Seconds()}
 	if err != nil && !failed {
 		end.Output = err.Error()
 	}
 	add(end)
 }
 
-func runGo(dir string, flags []string, add func(event)) error {
-	cmd := exec.Command("go", slices.Concat([]string{"test", "-json", "-count=1"}, flags, []string{"./..."})...)
-	cmd.Dir = dir
+func (r run) goTest(add func(event)) error {
+	cmd := exec.Command("go", slices.Concat([]string{"test", "-json", "-count=1"}, r.args)...)
+	cmd.Dir = r.dir
+	if slices.Contains(r.args, "-race") {
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=1") // the detector needs C
+	}
 	cmd.Stderr = os.Stderr
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {

@@ -28,6 +28,10 @@ type event struct {
 // tests could not be run.
 const moduleEnded = "module ended"
 
+// leftOut is in the reason of a test that -short skips, which is no skip: whoever sets
+// the flag asks for that.
+const leftOut = "left out by -short"
+
 // name is a test, or a package if test is empty.
 type name struct{ pkg, test string }
 
@@ -88,7 +92,9 @@ func (s *summary) end(n name, e event) {
 	case e.Action == "pass":
 		s.passed++
 	case e.Action == "skip":
-		s.skips = append(s.skips, skip{n, reason(lines)})
+		if why := reason(lines); !strings.Contains(why, leftOut) {
+			s.skips = append(s.skips, skip{n, why})
+		}
 	default:
 		s.fail(n, lines)
 		fmt.Fprint(s.out, strings.Join(lines, ""))

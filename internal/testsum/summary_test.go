@@ -4,14 +4,15 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 )
 
-// run runs the tests of a module made of files and returns what is said.
-func run(t *testing.T, noskip string, files map[string]string) (string, bool) {
+// summarize runs the tests of a module made of files and returns what is said.
+func summarize(t *testing.T, noskip string, files map[string]string) (string, bool) {
 	t.Helper()
 	dir := t.TempDir()
 	files["go.mod"] = "module example.test\n\ngo 1.26\n"
@@ -25,7 +26,7 @@ func run(t *testing.T, noskip string, files map[string]string) (string, bool) {
 	if noskip != "" {
 		s.noskip = regexp.MustCompile(noskip)
 	}
-	runStep(s, []string{dir}, nil)
+	runStep(s, moduleRuns([]string{dir}, nil)...)
 	ok := s.finish()
 	return out.String(), ok
 }
@@ -55,7 +56,7 @@ func TestSummary(t *testing.T) {
 		"nothing ran":        {"", "", []string{"0 passed, "}, "", false},
 	} {
 		t.Run(title, func(t *testing.T) {
-			out, ok := run(t, test.noskip, testFile(test.body))
+			out, ok := summarize(t, test.noskip, testFile(test.body))
 			if ok != test.ok {
 				t.Errorf("ok is %v", ok)
 			}
@@ -107,7 +108,7 @@ func TestMeet(t *testing.T) {
 	}
 	var out bytes.Buffer
 	s := &summary{out: &out}
-	runStep(s, dirs, nil)
+	runStep(s, moduleRuns(dirs, nil)...)
 	if !s.finish() {
 		t.Errorf("the modules did not meet:\n%s", out.String())
 	}
@@ -118,10 +119,55 @@ func TestMeet(t *testing.T) {
 	}
 }
 
+// A race is found, explained, and told apart from the run without the detector. What
+// -short leaves out is no skip.
+func TestRaceRun(t *testing.T) {
+	if _, err := exec.LookPath("gcc"); err != nil {
+		t.Skip("gcc is not found")
+	}
+	dir := t.TempDir()
+	body := `package x
+
+import "testing"
+
+func TestRace(t *testing.T) {
+	n, done := 0, make(chan bool)
+	go func() { n++; done <- true }()
+	n++
+	<-done
+}
+
+func TestLong(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long, and is left out by -short")
+	}
+}
+`
+	for name, text := range map[string]string{"go.mod": "module example.test\n\ngo 1.26\n", "x_test.go": body} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("CGO_ENABLED", "0") // as in CI
+	var out bytes.Buffer
+	s := &summary{out: &out}
+	runStep(s, raceRun(dir, nil, []string{"."}))
+	if s.finish() {
+		t.Error("all is well")
+	}
+	for _, want := range []string{
+		"\nfailed:\n  example.test (race detector) TestRace\n      WARNING: DATA RACE\n", "x_test.go:8 ", dir + " (race detector)\n", "0 passed, 1 failed, 0 skipped\n",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in:\n%s", want, out.String())
+		}
+	}
+}
+
 func TestNoModule(t *testing.T) {
 	var out bytes.Buffer
 	s := &summary{out: &out}
-	runStep(s, []string{t.TempDir()}, nil)
+	runStep(s, moduleRuns([]string{t.TempDir()}, nil)...)
 	if s.finish() {
 		t.Errorf("all is well without a module:\n%s", out.String())
 	}
