@@ -64,7 +64,7 @@ func TestBuildsAtOnce(t *testing.T) {
 // A build that a fault meets ends with success or an error, the next one
 // works, and in the end nothing is left.
 func TestFaults(t *testing.T) {
-	l := newLab(t, labOptions{kinds: onLadle, config: "read_timeout_sec = 2\n"})
+	l := newLab(t, labOptions{kinds: onLadle, config: "read_timeout_sec = 5\n"})
 	daemon := l.Node.Daemon(plugin)
 	kill := func(lab, string) { daemon.Kill() }
 	start := func(l lab, _ string) { l.restartLadle() }

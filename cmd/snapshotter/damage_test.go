@@ -98,7 +98,7 @@ func TestDamagedStore(t *testing.T) {
 }
 
 // quiet is the configuration of a daemon that fetches nothing ahead.
-const quiet = "no_background_fetch = true\nnoprefetch = true\nmount_timeout_sec = 5\n"
+const quiet = "no_background_fetch = true\nnoprefetch = true\n"
 
 func damageFiles(t *testing.T, dir, file string, damage func(string) error) {
 	t.Helper()
@@ -133,7 +133,7 @@ func TestDamagedStoreOffline(t *testing.T) {
 	i.SetFault(func(registrytest.Request) registrytest.Fault {
 		return registrytest.Fault{Status: http.StatusServiceUnavailable}
 	})
-	d = startDaemon(t, daemonOptions{root: d.root, address: d.address, config: quiet})
+	d = startDaemon(t, daemonOptions{root: d.root, address: d.address, config: quiet + "mount_timeout_sec = 5\n"})
 	client = connect(t, d.address)
 	blob := i.labels["containerd.io/snapshot/cri.layer-digest"]
 	for call, err := range map[string]error{

@@ -84,9 +84,10 @@ func (l lab) shell(id, script string) string {
 
 // gone is how containers get on while the registry does not.
 func gone(t *testing.T, away func(l lab) (back func())) {
-	const quick = "read_timeout_sec = 2\n[blob]\nmax_retries = 1\nfetching_timeout_sec = 1\n[resolver]\nrequest_timeout_sec = 1\n"
+	const quick = "read_timeout_sec = 8\n[blob]\nmax_retries = 1\nfetching_timeout_sec = 5\n[resolver]\nrequest_timeout_sec = 5\n"
 	for _, driver := range drivers {
 		t.Run(driver, func(t *testing.T) {
+			t.Parallel() // each has daemons of its own, and waits for the registry
 			l := newLab(t, stack.Ladle("ladle", fmt.Sprintf("driver = %q\n%s%s", driver, onlyDemand, quick)))
 			ref := l.Push("debian-python", image.EStargz)
 			l.Pull("ladle", ref)
