@@ -29,6 +29,9 @@
 //	GET blob, 307      once for a blob; or 206 without a redirection
 //	GET elsewhere, 206
 //
+// Each mutex is held alone, and for operations in memory only, except that configured.mu and
+// lentHosts.mu are held while the configuration of a registry and its certificates are read.
+//
 // Servers to which a host redirects receive neither the host's credentials nor its headers,
 // only a Referer header with the address at the host. Errors contain neither credentials nor
 // the query of a URL.

@@ -47,7 +47,15 @@
 //
 // # Locks
 //
-// A tree is mounted and unmounted in its turn, one call at a time for each tree, with no
-// mutex held. A mutex is held for map operations only. The order is: turn of a tree,
-// FileSystem.mu, mu of the export or of the loop driver.
+// They are taken in this order:
+//
+//  1. FileSystem.warmers, by background work that builds tree images
+//  2. mounted.turn, the turn of a tree: while it is mounted or unmounted. A call that
+//     unmounts a tree hands its turn to the goroutine that ends the unmount
+//  3. readahead.mu, by the erofs driver: while one tree is mounted, to find its block
+//     device information
+//  4. one of FileSystem.mu, export.mu, loopDriver.mu, late.mu: for operations on maps and
+//     counters only, and never two of them
+//
+// Requests of the kernel take locks of 4 only: a mount waits for the answers to them.
 package fs

@@ -24,6 +24,19 @@
 // A set is all open layers of a daemon. The siblings of a layer in its image are opened ahead,
 // concurrently.
 //
+// # Locks
+//
+// Mutexes are held for operations in memory only, and are taken in this order:
+//
+//  1. Set.mu
+//  2. Layer.mu
+//  3. one of run.mu, disk.mu, sources.mu, and what is locked below them: the store's mutex
+//     (package store), and the estimates and failures of hosts (package fetch)
+//
+// Semaphores are acquired, and chunks are waited for, without a mutex. A run without a waiting
+// reader acquires budget.runs, and then memory for each of its streams. Libraries are fetched
+// with Layer.linkedSem acquired before.
+//
 // # Disk errors
 //
 // While the disk refuses chunks, or loses them, the newest ones are cached in memory: reads

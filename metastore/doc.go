@@ -37,6 +37,12 @@
 // Space is set aside so that snapshots can be removed, and looked at, on a full disk: the
 // database has blocks behind its end, and the other two files have standbys.
 //
+// # Locks
+//
+// The turn of the saved file (Store.saving) is taken before a transaction of the database. It
+// is never taken within one. A save copies the database in a writable transaction: other
+// writable transactions wait for the copy, but not for the disk.
+//
 // # Damage
 //
 // Open checks the files, which can have been damaged while no process had the store open:

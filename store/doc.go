@@ -45,6 +45,18 @@
 // A store that a later version of this code wrote is left as it is: Open fails with
 // ErrLaterFormat, also if only one layer or tree image is of a later version.
 //
+// # Locks
+//
+// They are taken in this order:
+//
+//  1. the lock of a tree image (Store.treeLocks): while it is checked or made
+//  2. the lock of a layer (Store.layerLocks): while it is added, opened, closed or removed,
+//     which includes I/O on local files and nothing else
+//  3. one of count, low, Layer.mu, marks.mu, numbers.mu: with I/O on local files
+//  4. Store.mu, or passing.mu: without I/O
+//
+// # Presence marks
+//
 // Presence marks are believed within one boot of the machine: a mark is set
 // after its bytes were written, and the page cache keeps that order for as long
 // as the machine runs, also if the daemon is killed. Marks of an earlier boot

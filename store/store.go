@@ -72,10 +72,8 @@ type Store struct {
 	count    count
 	unused   chan struct{} // has room for one
 
-	// These serialise what is done to one layer or one tree image as a whole:
-	// adding, opening, closing, removing. The lock of a tree is taken before that
-	// of a layer, and both before mu. That of a layer is held while local files
-	// are read, written or synced, and for nothing else.
+	// These serialise adding, opening, closing and removing of one layer or tree image:
+	// see the package comment for the order.
 	layerLocks keylock.Locks[ID]
 	treeLocks  keylock.Locks[SpecKey]
 
