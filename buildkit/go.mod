@@ -2,10 +2,7 @@ module github.com/ladle-dev/ladle/buildkit
 
 go 1.26.6
 
-replace (
-	github.com/ladle-dev/ladle => ../
-	github.com/ladle-dev/ladle/test => ../test
-)
+replace github.com/ladle-dev/ladle/test => ../test
 
 require (
 	github.com/containerd/stargz-snapshotter/estargz v0.19.1

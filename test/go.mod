@@ -2,8 +2,6 @@ module github.com/ladle-dev/ladle/test
 
 go 1.26.6
 
-replace github.com/ladle-dev/ladle => ../
-
 require (
 	github.com/containerd/containerd/api v1.12.0
 	github.com/containerd/containerd/v2 v2.4.2
