@@ -17,8 +17,8 @@ func cutBlock(entries []entry) (count, size int) {
 	return count, size
 }
 
-// dirSize returns the size in bytes of a directory's content, whose last
-// block counts as far as it is used. The names have been checked.
+// dirSize returns the size in bytes of a directory's content. Of the last block only the
+// used bytes count. The names have been checked.
 func dirSize(entries []entry) int64 {
 	var whole int64
 	for {

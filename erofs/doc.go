@@ -28,9 +28,9 @@
 //
 //	1024   superblock, 128 bytes
 //	1152   device table, 128 bytes per device
-//	       record of the root directory, whose nid has but 16 bits
+//	       record of the root directory; its nid has only 16 bits
 //	       content blocks
 //	       a hole, if Options.FirstNID asks for one
-//	       all other records: of each directory in turn, depth first, those
-//	       of its entries side by side
+//	       all other records: the records of a directory's entries side by
+//	       side, one directory after the other, depth first
 package erofs

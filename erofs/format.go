@@ -114,8 +114,8 @@ func putIndex(b []byte, layer int, block int64) {
 	le.PutUint32(b[4:], uint32(block))
 }
 
-// putDirent fills a directory entry whose name stands nameOffset bytes from
-// the start of the block.
+// putDirent encodes a directory entry. Its name is nameOffset bytes from the start of the
+// block.
 func putDirent(b []byte, nid uint64, nameOffset int, mode uint32) {
 	le.PutUint64(b[0:], nid)
 	le.PutUint16(b[8:], uint16(nameOffset))

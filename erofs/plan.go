@@ -82,7 +82,7 @@ func (n *node) chunks() int64 {
 	return (n.size + chunk - 1) / chunk
 }
 
-// union returns the field i_u, whose meaning depends on the type.
+// union returns the field i_u. Its meaning depends on the type of the inode.
 func (n *node) union() uint32 {
 	switch {
 	case n.inode.Type() == unix.S_IFCHR || n.inode.Type() == unix.S_IFBLK:

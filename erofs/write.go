@@ -10,14 +10,14 @@ import (
 	"github.com/ladle-dev/ladle/tree"
 )
 
-// Options say what a tree does not.
+// Options are the parameters of an image that are not in its tree.
 type Options struct {
 	// Devices are the sizes in bytes of the layers' data files, the lowest
 	// layer first: device n+1 of the image is what Data.Layer n names. The
 	// kernel wants as many device= options, in this order.
 	Devices []int64
-	// FirstNID is where inode numbers start, rounded up to whole blocks (128
-	// numbers), but for the root directory whose number must be small. Trees
+	// FirstNID is the first inode number, rounded up to whole blocks (128 numbers); only
+	// the root directory has a smaller one (erofs_super_block has 16 bits for it). Trees
 	// that are stacked get ranges of their own, so that no two files of a stack
 	// have the same st_ino. An image of size bytes uses numbers below size/32;
 	// it has a hole below FirstNID*32. Zero packs the image tightly.
@@ -56,8 +56,8 @@ func Plan(root *tree.Inode, devices []int64) (*Image, error) {
 	return im, nil
 }
 
-// Numbers returns how many inode numbers the image uses from Options.FirstNID
-// on, if that is above those that a tightly packed image uses.
+// Numbers returns the number of inode numbers from Options.FirstNID on that the image uses,
+// if FirstNID is above the numbers of a tightly packed image.
 func (im *Image) Numbers() uint64 {
 	return uint64(max(im.plan.size-im.plan.records, 0)) / slotSize
 }

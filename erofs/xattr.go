@@ -14,8 +14,8 @@ const (
 	xattrEntrySize  = 4  // struct erofs_xattr_entry, before name and value
 )
 
-// xattrPrefixes are the name indexes. Those of the access control lists stand
-// for whole names: what follows them is empty.
+// xattrPrefixes are the name indexes. The indexes of access control lists stand for whole
+// names: the rest of the name is empty.
 var xattrPrefixes = []struct {
 	prefix string
 	index  byte

@@ -1,13 +1,12 @@
-// Package metrics declares what the daemon counts. Base units are seconds and
-// bytes, label values come from closed sets, and nothing is global: whoever
-// wires the daemon makes one Metrics and hands it down.
+// Package metrics declares the daemon's metrics. Base units are seconds and bytes, label
+// values come from closed sets, and nothing is global: cmd/snapshotter makes one Metrics and
+// passes its collectors on.
 //
-// A collector is one topic that is counted: a pointer to a struct whose
-// methods say what happened. All methods may be called concurrently, and on a
-// nil collector, where they do nothing: packages take collectors in their
-// options, and a zero option is a package that is not counted.
+// A collector has the metrics of one topic: a pointer to a struct with a method for each
+// event. All methods may be called concurrently, and do nothing on a nil collector: packages
+// have collectors in their options, and with a nil one they count nothing.
 //
-// A label's values are constants of a type of its own. None is a name that
-// comes from outside (digests, hosts, images): a registry of ten thousand
-// images has as many series as one of ten.
+// The values of a label are constants of a type of their own. No value is a name from outside
+// (digest, host, image), so that the number of series does not depend on the number of
+// images.
 package metrics

@@ -26,7 +26,7 @@ func newChunks(r prometheus.Registerer) *Chunks {
 	}
 }
 
-// Verified counts a chunk of n bytes, uncompressed, whose digest was right.
+// Verified counts a chunk of n bytes, uncompressed, that had the right digest.
 func (c *Chunks) Verified(n int64) {
 	if c != nil {
 		c.verified.Inc()
@@ -34,7 +34,7 @@ func (c *Chunks) Verified(n int64) {
 	}
 }
 
-// Mismatched counts a chunk whose digest was wrong.
+// Mismatched counts a chunk that had a wrong digest.
 func (c *Chunks) Mismatched() {
 	if c != nil {
 		c.mismatched.Inc()

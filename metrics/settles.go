@@ -2,14 +2,13 @@ package metrics
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// How a file came to be stored once.
+// Ways in which a file is stored once.
 const (
-	howLinked = "linked" // its names are of one inode
-	howShared = "shared" // its extents are those of another file
+	howLinked = "linked" // it is a hard link to an equal file
+	howShared = "shared" // it shares extents with an equal file
 )
 
-// Settles counts files of committed snapshots that were found to be stored
-// already.
+// Settles counts files of committed snapshots that share storage with an equal file.
 type Settles struct{ files, bytes *prometheus.CounterVec }
 
 func newSettles(r prometheus.Registerer) *Settles {

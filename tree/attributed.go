@@ -2,10 +2,10 @@ package tree
 
 import "strings"
 
-// AttributedXattr is an extended attribute of the root of a tree that is a
-// difference: which of its directories have extended attributes, marks of
-// overlayfs aside. Who stacks such trees need not walk them for that. It is
-// none of overlayfs's, but has a name of those that overlay mounts do not show.
+// AttributedXattr is an extended attribute of the root of a difference (Diff). Its value
+// lists the directories of the tree with extended attributes other than marks of overlayfs,
+// so that a merge need not walk the tree to find them. The attribute is Ladle's own;
+// overlayfs does not show names with its prefix.
 const AttributedXattr = "trusted.overlay.ladle.attributed"
 
 // maxAttributed is in bytes. Linux takes 64 KiB.

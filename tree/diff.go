@@ -25,13 +25,15 @@ const capabilities = "security.capability"
 //     capabilities and, but for directories, size and modification time are
 //     equal, and, where that time is in whole seconds, the content or target.
 //     Other extended attributes and link groups are not compared.
-//   - Directories on the way to what differs are there, with upper's attributes.
-//   - What is gone has a whiteout, a whole directory just one.
-//   - No directory is opaque: what was not in lower stays where it is.
-//   - The attributes of the root are not compared: nobody applies them. They
-//     are 0755, owned by root, of the year 1970; who stacks trees takes those
-//     of the lowest.
-//   - What is left of a link group is one, but not of pipes and sockets.
+//   - The parent directories of entries that differ are in the diff, with upper's
+//     attributes.
+//   - For an entry that is only in lower there is a whiteout; for a directory just one.
+//   - No directory is opaque: entries of the tree below that lower has not remain.
+//   - The attributes of the root are not compared, since BuildKit does not apply
+//     them. They are 0755, owned by root, of the year 1970; a stack has the root
+//     attributes of its lowest tree.
+//   - The remaining names of a link group are a link group, except of pipes and
+//     sockets.
 //
 // same says whether two regular files of the same size, which is not zero,
 // have the same content, as far as that is known. Of files that may be the
@@ -101,7 +103,7 @@ func (d *differ) copy(file *Inode) *Inode {
 		return c
 	}
 	c := *file
-	c.Nlink = 0 // Add counts those that are left
+	c.Nlink = 0 // Add counts the names that are in the diff
 	c.Xattrs = maps.Clone(file.Xattrs)
 	if t := file.Type(); t != unix.S_IFIFO && t != unix.S_IFSOCK {
 		d.copies[file] = &c

@@ -15,8 +15,8 @@ type FileID struct{ Dev, Ino uint64 }
 // FileIDOf returns the FileID in st.
 func FileIDOf(st *unix.Stat_t) FileID { return FileID{st.Dev, st.Ino} }
 
-// DiskBytes returns how many bytes the file of st takes on disk: its blocks have 512
-// each, whatever those of the filesystem have (stat(2), st_blocks).
+// DiskBytes returns the bytes that the file of st takes on disk. st_blocks counts units of 512
+// bytes, whatever the block size of the filesystem (stat(2)).
 func DiskBytes(st *unix.Stat_t) int64 { return st.Blocks * 512 }
 
 // Lstat returns what lstat(2) says of path. The error is an *os.PathError.

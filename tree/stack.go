@@ -5,14 +5,14 @@ import (
 	"maps"
 )
 
-// Stack makes one tree of several that are differences, as Diff returns them,
-// the lowest first: over any tree, overlayfs shows for it what BuildKit makes of
-// that tree when it applies one after the other. Whiteouts stay, and a directory
-// that stands where a lower one has something else is opaque.
+// Stack merges several differences, as Diff returns them, the lowest first, into one: over
+// any tree, overlayfs shows the result of BuildKit's applying the differences to that tree
+// one after the other. Whiteouts remain, and a directory over an entry of another type in a
+// lower difference is opaque.
 //
-// The attributes of a directory that several differences have are those of the
-// topmost; extended ones that it has not are as the others have them. Those are
-// not seen in a stack of the differences themselves.
+// A directory in several differences has the attributes of the topmost one, and extended
+// attributes of the others that the topmost one has not. A stack of the differences
+// themselves would not show the latter.
 //
 // Data.Layer is as in diffs. The result shares no inode with them.
 func Stack(diffs ...*Inode) *Inode {
