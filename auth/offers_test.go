@@ -17,7 +17,7 @@ const repository = "registry.example:5000/group/name"
 // own are credentials of ladle's own.
 func own(host string) (user, secret string, err error) { return "own", host, nil }
 
-// wants fails unless the credentials of one repository are those.
+// wants fails unless user and secret are the credentials of one repository.
 func wants(t *testing.T, o *Offers, user, secret string) {
 	t.Helper()
 	l, err := o.Credentials(t.Context(), basic)
@@ -133,8 +133,8 @@ func TestLendersInTurn(t *testing.T) {
 	}
 }
 
-// One who asks waits for no longer than he wants, and nobody waits again and
-// again for a lender that does not answer.
+// A call waits for a lender until its own context ends. Later calls do not wait for a lender
+// that did not answer.
 func TestLenderThatDoesNotAnswer(t *testing.T) {
 	asked, end := make(chan bool, 10), make(chan struct{})
 	defer close(end)
@@ -223,8 +223,8 @@ func TestImages(t *testing.T) {
 	}
 }
 
-// An offer that is made while others are asked counts at once: whoever makes it
-// waits for nobody else, and what they answer is not used instead.
+// An offer that is made while other lenders are asked counts at once: the new lender is asked
+// without waiting for their answers, and its answer is used.
 func TestOfferWhileOthersAreAsked(t *testing.T) {
 	asked, answer := make(chan struct{}, 2), make(chan struct{})
 	slow := lend(t, func(w http.ResponseWriter, r *http.Request) {

@@ -12,8 +12,8 @@ import (
 	"github.com/ladle-dev/ladle/internal/memtest"
 )
 
-// Where there is a token server, a lender is asked for a token and told all of
-// the challenge. Tokens are not kept: who wanted one does that.
+// If the registry has a token server, a lender is asked for a token, with the whole challenge.
+// Offers does not store tokens: the caller does.
 func TestTokenIsLent(t *testing.T) {
 	asked := 0
 	o := NewOffers(own)
@@ -37,7 +37,7 @@ func TestTokenIsLent(t *testing.T) {
 	}
 }
 
-// What a lender may answer who is asked for a token, and what is used then.
+// The answers that a lender may give to a request for a token, and the resulting logins.
 func TestAnswersForToken(t *testing.T) {
 	const long = 365 * 24 * time.Hour
 	for name, c := range map[string]struct {

@@ -146,9 +146,9 @@ func reopened(t testing.TB, dir string, files kept) (map[string]string, string) 
 	return all, logged
 }
 
-// Whatever one of the files is cut to, or becomes, the snapshots are those of before, or
-// those that were saved if only the database had the others. The log says so once, and the
-// damaged file is kept.
+// Wherever one of the files is cut, and whatever else it becomes, the store has all snapshots,
+// or the saved ones if only the database had the others. The log says so once, and the damaged
+// file is moved aside.
 func TestOneFileDamaged(t *testing.T) {
 	step := os.Getpagesize()
 	if testing.Short() {
@@ -187,9 +187,9 @@ func TestOneFileDamaged(t *testing.T) {
 	}
 }
 
-// Whatever bit of one of the files is changed, the snapshots are those of before. Only if
-// the database has transactions that the saved file has not, changed bits within
-// keys and values may go unnoticed.
+// Whichever bit of one of the files is changed, the store has all snapshots. Only if the
+// database has transactions that the saved file has not, changed bits within keys and values
+// may go unnoticed.
 func TestOneBitChanged(t *testing.T) {
 	bits := 150
 	if testing.Short() {

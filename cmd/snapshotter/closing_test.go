@@ -30,8 +30,8 @@ func TestCloseIsInReverse(t *testing.T) {
 	}
 }
 
-// TestCloseIsBounded has a part that never stops; those below it are stopped
-// all the same.
+// TestCloseIsBounded has a part that never stops; the parts that were started before it are
+// stopped all the same.
 func TestCloseIsBounded(t *testing.T) {
 	var open closers
 	stopped := false

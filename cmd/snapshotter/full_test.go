@@ -16,8 +16,9 @@ import (
 	"github.com/ladle-dev/ladle/internal/disktest"
 )
 
-// A daemon that is killed or stopped on a full disk starts again, serves all that
-// there was, says so to who wants more, and works when there is space again.
+// A daemon that is killed or stopped on a full disk starts again, serves the snapshots of
+// before, answers ResourceExhausted to calls that need space, and works when there is space
+// again.
 func TestRestartOnAFullDisk(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long, and is left out by -short")

@@ -151,8 +151,8 @@ func TestWatchdogIsFed(t *testing.T) {
 	d.stop(t.Context())
 }
 
-// freeAddress returns a TCP address that nobody listens on, and nobody takes but who
-// names it.
+// freeAddress returns a TCP address on which no process listens, and which the kernel gives
+// to no other socket.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	address, port, err := porttest.Keep()

@@ -138,8 +138,8 @@ func (u *unit) run(key, dir string) {
 	})
 }
 
-// inFlight begins a read whose bytes the registry keeps, and returns when it
-// was asked for them.
+// inFlight begins a read, and returns when the registry has its request, which it does not
+// answer.
 func (u *unit) inFlight(r *reader, what string) {
 	u.t.Helper()
 	u.hold.Store(true)

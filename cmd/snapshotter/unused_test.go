@@ -10,9 +10,8 @@ import (
 	"github.com/ladle-dev/ladle/internal/waittest"
 )
 
-// TestUnusedLayerIsDropped: a layer that is still read when its last snapshot is
-// removed stays for who reads it, and is dropped when nobody does, without another
-// Cleanup.
+// TestUnusedLayerIsDropped: a layer that is read while its last snapshot is removed remains
+// until the reader has closed its file, and is then dropped without another Cleanup.
 func TestUnusedLayerIsDropped(t *testing.T) {
 	for _, driver := range []string{"erofs", "loop", "fuse"} {
 		t.Run(driver, func(t *testing.T) {
