@@ -133,7 +133,7 @@ func (l *Lender) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// errQuestion is the error of a request that the lender does not know.
+// errUnknown is the error of a request that the lender does not know.
 var errUnknown = errors.New("unknown request")
 
 // answer returns the value of the JSON answer.
