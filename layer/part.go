@@ -22,7 +22,7 @@ const (
 	// the budget allows.
 	partBlocks = 64
 
-	// reservedBlocks is the number of blocks that a part has in any case.
+	// reservedBlocks is the number of blocks that each part has outside of the budget.
 	reservedBlocks = 2
 )
 

@@ -110,8 +110,8 @@ func (s *Sharing) noteCopy(v View) error {
 	return s.partners.addCopy(v.ID, v.Copied)
 }
 
-// End is called when a snapshot was removed or committed, and is no View any more. It is
-// also called for snapshots that were none.
+// End is called when a snapshot was removed or committed, and is no View any more. It may be
+// called for a snapshot that was never a View.
 func (s *Sharing) End(id uint64) {
 	s.shown.end(id, s.opts.After > 0)
 	select {

@@ -23,7 +23,7 @@ import (
 )
 
 const (
-	// storedKey is the key of a stored in the external metadata of BuildKit's
+	// storedKey is the key of a value of type stored in the metadata of BuildKit's
 	// record of a layer.
 	storedKey = "ladle.layer"
 
