@@ -153,7 +153,7 @@ func (o *Offers) ask(ctx context.Context, sockets []string, c Challenge) Login {
 		l, err := askLender(ctx, socket, c)
 		if err == nil && l != (Login{}) {
 			if l.Token == "" {
-				o.keep(c, sockets, loan{l, o.now().Add(answerTTL)})
+				o.storeLoan(c, sockets, loan{l, o.now().Add(answerTTL)})
 			}
 			return l
 		}
@@ -163,7 +163,7 @@ func (o *Offers) ask(ctx context.Context, sockets []string, c Challenge) Login {
 	}
 	_, before := o.known(c.Host, c.Repository)
 	if ctx.Err() != nil {
-		o.keep(c, sockets, loan{before.Login, o.now().Add(deafFor)})
+		o.storeLoan(c, sockets, loan{before.Login, o.now().Add(deafFor)})
 	}
 	logFailed(ctx, c, errs, before.Login != (Login{}))
 	return before.Login
@@ -187,8 +187,8 @@ func logFailed(ctx context.Context, c Challenge, errs []error, known bool) {
 	}
 }
 
-// keep stores the outcome of asking the lenders at sockets.
-func (o *Offers) keep(c Challenge, sockets []string, l loan) {
+// storeLoan stores the outcome of asking the lenders at sockets.
+func (o *Offers) storeLoan(c Challenge, sockets []string, l loan) {
 	o.answered(c.Repository, sockets, func(r *offered, others bool) {
 		if others {
 			l.until = time.Time{}

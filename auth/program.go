@@ -82,14 +82,14 @@ func (p *programs) get(name, key string) (types.AuthConfig, error) {
 	v, err, _ := p.flight.Do(fmt.Sprint(q, epoch), func() (any, error) {
 		c, err := run(q)
 		if err == nil {
-			p.keep(q, c, epoch)
+			p.store(q, c, epoch)
 		}
 		return c, err
 	})
 	return v.(types.AuthConfig), err
 }
 
-func (p *programs) keep(q question, c types.AuthConfig, epoch int) {
+func (p *programs) store(q question, c types.AuthConfig, epoch int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if epoch == p.mu.epoch {

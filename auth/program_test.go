@@ -105,7 +105,7 @@ func TestAnswersAreKept(t *testing.T) {
 func TestAnswersAreBounded(t *testing.T) {
 	p := newPrograms(time.Now)
 	for i := range 2 * maxAnswers {
-		p.keep(question{"docker-credential-test", strconv.Itoa(i)}, types.AuthConfig{Username: "u"}, 0)
+		p.store(question{"docker-credential-test", strconv.Itoa(i)}, types.AuthConfig{Username: "u"}, 0)
 	}
 	if n := p.mu.answers.Len(); n != maxAnswers {
 		t.Errorf("%d answers are kept, want %d", n, maxAnswers)

@@ -68,7 +68,7 @@ func (f *FileSystem) stacked(spec store.Spec) (*tree.Inode, error) {
 // difference returns the tree of a store.Diff over layers that w has.
 func (f *FileSystem) difference(w *sides, spec store.Spec) (*tree.Inode, error) {
 	c := newComparison(f.opts.Images, spec)
-	root := tree.Diff(w.over(spec.Lower), w.over(spec.Layers), c.same)
+	root := tree.Diff(w.merge(spec.Lower), w.merge(spec.Layers), c.same)
 	if err := c.end(); err != nil {
 		return nil, err
 	}
@@ -108,8 +108,8 @@ func (f *FileSystem) sides(of []store.ID) (_ *sides, err error) {
 	return w, nil
 }
 
-// over returns the merged tree of layers.
-func (w *sides) over(layers []store.ID) *tree.Inode {
+// merge returns the merged tree of layers.
+func (w *sides) merge(layers []store.ID) *tree.Inode {
 	if w.merged != nil && slices.Equal(layers, w.last) {
 		return w.merged
 	}

@@ -46,7 +46,7 @@ func IsOpening(s *Set, src fetch.Source) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o := s.mu.openings[src]
-	return o != nil && !o.ended()
+	return o != nil && !o.hasEnded()
 }
 
 // IsPresent reports whether all chunks with bytes in [off, off+n) are present.

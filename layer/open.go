@@ -82,7 +82,7 @@ func (s *Set) open(ctx context.Context, req Request) (store.ID, metrics.Opened, 
 	if err == nil {
 		id, err = s.add(req, idx)
 	}
-	if o.ended() {
+	if o.hasEnded() {
 		s.consumed(req.Source, o, err)
 	}
 	return id, metrics.OpenedFetched, err
@@ -250,7 +250,7 @@ func (o *opening) wait(ctx context.Context) (*encoded, error) {
 	}
 }
 
-func (o *opening) ended() bool {
+func (o *opening) hasEnded() bool {
 	select {
 	case <-o.done:
 		return true

@@ -17,8 +17,8 @@ import (
 // one that was moved aside before.
 const damagedSuffix = ".damaged"
 
-// tell logs which file was damaged and which one is used.
-func (s *Store) tell(ctx context.Context, from source, f files, moved []string) {
+// logChoice logs which file was damaged and which one is used.
+func (s *Store) logChoice(ctx context.Context, from source, f files, moved []string) {
 	fields := log.Fields{"endpoint": filepath.Base(s.dir)}
 	message := ""
 	switch {

@@ -110,7 +110,7 @@ func (s *Store) choose(ctx context.Context) error {
 			return err
 		}
 	}
-	s.tell(ctx, from, f, moved)
+	s.logChoice(ctx, from, f, moved)
 	for _, name := range moved {
 		if err := s.moveAside(name); err != nil {
 			return err

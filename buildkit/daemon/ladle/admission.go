@@ -34,8 +34,8 @@ type admission struct {
 	proof   *proof // nil: all clients are admitted; else those in it
 }
 
-// over reports whether no client of the admission is connected.
-func (a admission) over() bool {
+// isOver reports whether no client of the admission is connected.
+func (a admission) isOver() bool {
 	i := a.clients.SessionIterator()
 	return i == nil || i.NextSession() == ""
 }
@@ -73,7 +73,7 @@ func (l *Lender) admit(fresh admission) {
 			if same {
 				fresh.Blobs, fresh.proof = union(fresh.Blobs, a.Blobs), a.proof
 			}
-			return same || a.over()
+			return same || a.isOver()
 		})
 		if l.mu.admitted[repository] = all; len(all) == 0 {
 			delete(l.mu.admitted, repository)
@@ -99,9 +99,9 @@ func (a admission) proved(id string) bool {
 	return a.proof.mu.known[id]
 }
 
-// lets reports whether the registry lets a session read the image of a; if that is not
+// mayRead reports whether the registry lets a session read the image of a; if that is not
 // known, it requests the manifest. A refusal is not cached: the client can log in later.
-func (l *Lender) lets(ctx context.Context, a admission, id string) bool {
+func (l *Lender) mayRead(ctx context.Context, a admission, id string) bool {
 	if a.proved(id) {
 		return true
 	}
@@ -129,7 +129,7 @@ func (l *Lender) clients(ctx context.Context, repository string) iter.Seq[sessio
 	return func(yield func(session.Caller) bool) {
 		for _, lets := range []func(admission, string) bool{
 			admission.proved,
-			func(a admission, id string) bool { return l.lets(ctx, a, id) },
+			func(a admission, id string) bool { return l.mayRead(ctx, a, id) },
 		} {
 			for _, a := range all {
 				for _, id := range session.AllSessionIDs(a.clients) {
@@ -183,7 +183,7 @@ func (l *Lender) images(ctx context.Context, blob string) (refs []string) {
 	var have []admission
 	for _, all := range l.mu.admitted {
 		for _, a := range all {
-			if slices.Contains(a.Blobs, blob) && !a.over() {
+			if slices.Contains(a.Blobs, blob) && !a.isOver() {
 				have = append(have, a)
 			}
 		}
@@ -197,8 +197,8 @@ func (l *Lender) images(ctx context.Context, blob string) (refs []string) {
 		}
 	}
 	for _, a := range have {
-		lets := func(id string) bool { return ctx.Err() == nil && l.lets(ctx, a, id) }
-		if !slices.Contains(refs, a.Ref) && len(refs) < maxImages && slices.ContainsFunc(session.AllSessionIDs(a.clients), lets) {
+		mayRead := func(id string) bool { return ctx.Err() == nil && l.mayRead(ctx, a, id) }
+		if !slices.Contains(refs, a.Ref) && len(refs) < maxImages && slices.ContainsFunc(session.AllSessionIDs(a.clients), mayRead) {
 			refs = append(refs, a.Ref)
 		}
 	}
