@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/ladle-dev/ladle/index"
 )
 
@@ -21,7 +23,13 @@ func (s *Set) expect(ctx context.Context, req Request) (index.Claim, error) {
 	if err != nil {
 		return index.Claim{}, err
 	}
-	claim, err := index.ReadClaim(manifest, req.Source.Digest)
+	return claimOf(manifest, req.Source.Digest)
+}
+
+// claimOf returns what a manifest says about the TOC of a layer; ErrUnverified if it says
+// nothing.
+func claimOf(manifest []byte, blob digest.Digest) (index.Claim, error) {
+	claim, err := index.ReadClaim(manifest, blob)
 	if err != nil {
 		return index.Claim{}, fmt.Errorf("%w: %w", ErrUnverified, err)
 	}
@@ -33,11 +41,17 @@ func (s *Set) expect(ctx context.Context, req Request) (index.Claim, error) {
 
 // check compares an index with the claim about it.
 func check(claim index.Claim, idx *encoded) error {
-	if claim.TOC != "" && claim.TOC != idx.toc {
-		return fmt.Errorf("%w: TOC has digest %s, the image says %s", ErrUnverified, idx.toc, claim.TOC)
+	return checkDigests(claim, idx.toc, idx.compressedTOC)
+}
+
+// checkDigests compares the digests of a TOC and of its compressed bytes with the claim
+// about it.
+func checkDigests(claim index.Claim, toc, compressed digest.Digest) error {
+	if claim.TOC != "" && claim.TOC != toc {
+		return fmt.Errorf("%w: TOC has digest %s, the image says %s", ErrUnverified, toc, claim.TOC)
 	}
-	if claim.CompressedTOC != "" && claim.CompressedTOC != idx.compressedTOC {
-		return fmt.Errorf("%w: compressed TOC has digest %s, the image says %s", ErrUnverified, idx.compressedTOC, claim.CompressedTOC)
+	if claim.CompressedTOC != "" && claim.CompressedTOC != compressed {
+		return fmt.Errorf("%w: compressed TOC has digest %s, the image says %s", ErrUnverified, compressed, claim.CompressedTOC)
 	}
 	return nil
 }

@@ -38,8 +38,8 @@ func encode(idx *index.Index) *encoded {
 // TOC, whether or not an image refers to that. It returns the size of the blob in bytes,
 // too, also if the blob is not lazily readable.
 func (s *Set) readIndex(ctx context.Context, src fetch.Source) (idx *encoded, size int64, err error) {
-	end := blobEnd{blob: s.fetch.Blob(src)}
-	if end.tail, end.size, err = end.blob.Tail(ctx, firstTail); err != nil {
+	end, err := endOf(ctx, fetchedBlob{s.fetch.Blob(src)})
+	if err != nil {
 		return nil, 0, err
 	}
 	idx, err = s.readTOC(ctx, src, end)
@@ -47,32 +47,50 @@ func (s *Set) readIndex(ctx context.Context, src fetch.Source) (idx *encoded, si
 }
 
 func (s *Set) readTOC(ctx context.Context, src fetch.Source, end blobEnd) (*encoded, error) {
-	footer, err := index.ParseFooter(end.tail, end.size)
-	if err != nil {
-		return nil, invalid(err)
-	}
-	var toc io.ReadCloser
-	size := footer.TOCSize
-	if footer.TOCOffset < 0 {
-		toc, size, err = s.externalTOC(ctx, src)
-	} else {
-		toc, err = end.open(ctx, footer.TOCOffset, size)
-	}
+	external := func(ctx context.Context) (io.ReadCloser, int64, error) { return s.externalTOC(ctx, src) }
+	t, err := findTOC(ctx, end, external)
 	if err != nil {
 		return nil, err
 	}
-	defer toc.Close()
-	taken, err := s.budget.parse(ctx, index.Memory(size))
+	defer t.Close()
+	taken, err := s.budget.parse(ctx, index.Memory(t.size))
 	if err != nil {
 		return nil, err
 	}
 	defer taken.release()
-	idx, err := parse(toc, footer)
+	idx, err := parse(t, t.footer)
 	if err != nil {
 		return nil, err
 	}
 	s.caches.addTree(store.ID{Blob: src.Digest, TOC: idx.TOCDigest}, idx.Root)
 	return encode(idx), nil
+}
+
+// toc is a compressed TOC that is being read.
+type toc struct {
+	io.ReadCloser
+	size   int64 // bytes
+	footer index.Footer
+}
+
+// findTOC reads the footer of a blob and opens its TOC, an external one by calling
+// external. The caller closes the TOC.
+func findTOC(ctx context.Context, end blobEnd, external ExternalTOC) (*toc, error) {
+	t := &toc{}
+	var err error
+	if t.footer, err = index.ParseFooter(end.tail, end.size); err != nil {
+		return nil, invalid(err)
+	}
+	t.size = t.footer.TOCSize
+	if t.footer.TOCOffset < 0 {
+		t.ReadCloser, t.size, err = external(ctx)
+	} else {
+		t.ReadCloser, err = end.open(ctx, t.footer.TOCOffset, t.size)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
 }
 
 // parse parses a TOC while it is received. It distinguishes errors of the connection from
@@ -114,9 +132,15 @@ func invalid(err error) error {
 
 // blobEnd is a blob with its last bytes.
 type blobEnd struct {
-	blob *fetch.Blob
+	blob Blob
 	tail []byte
 	size int64 // of the blob, in bytes
+}
+
+// endOf fetches the last bytes of a blob.
+func endOf(ctx context.Context, blob Blob) (blobEnd, error) {
+	tail, size, err := blob.Tail(ctx, firstTail)
+	return blobEnd{blob, tail, size}, err
 }
 
 // open returns a reader of the n bytes at off of the blob. It requests only bytes before
@@ -155,6 +179,18 @@ func (s *Set) externalTOC(ctx context.Context, src fetch.Source) (toc io.ReadClo
 	if err != nil {
 		return nil, 0, invalid(err)
 	}
-	toc, err = s.fetch.Blob(fetch.Source{Ref: ref, Digest: blob}).Range(ctx, 0, size)
+	toc, err = fetchedBlob{s.fetch.Blob(fetch.Source{Ref: ref, Digest: blob})}.Range(ctx, 0, size)
 	return toc, size, err
+}
+
+// fetchedBlob is a Blob of a registry.
+type fetchedBlob struct{ *fetch.Blob }
+
+// Range implements Blob.
+func (b fetchedBlob) Range(ctx context.Context, off, n int64) (io.ReadCloser, error) {
+	r, err := b.Blob.Range(ctx, off, n)
+	if err != nil {
+		return nil, err // and no *fetch.Reader that is nil
+	}
+	return r, nil
 }
