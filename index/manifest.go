@@ -178,3 +178,13 @@ func (l *layerList) UnmarshalJSON(list []byte) error {
 	}
 	return nil
 }
+
+// Annotations returns the names of the annotations by which a manifest says something of
+// the bytes of a layer.
+func Annotations() []string {
+	return []string{
+		estargz.TOCJSONDigestAnnotation, estargz.StoreUncompressedSizeAnnotation,
+		zstdchunked.ManifestChecksumAnnotation, zstdchunked.ManifestPositionAnnotation,
+		chunkedChecksum, chunkedPosition, chunkedTarSplit,
+	}
+}
