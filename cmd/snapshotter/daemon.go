@@ -86,13 +86,17 @@ func (d *daemon) layerOptions(offers *auth.Offers) layer.Options {
 }
 
 func (d *daemon) client(ctx context.Context, offers *auth.Offers) *fetch.Client {
-	return fetch.New(fetch.Hosts(ctx, hostsOptions(d.cfg, offers, d.counts.HTTP)), fetch.Options{
-		Timeout:    d.cfg.Blob.FetchingTimeout.Duration(),
-		MaxRetries: d.cfg.Blob.MaxRetries,
-		MinWait:    d.cfg.Blob.MinWait.Duration(),
-		MaxWait:    d.cfg.Blob.MaxWait.Duration(),
-		Patience:   d.cfg.ReadTimeout.Duration(),
-	})
+	return fetch.New(fetch.Hosts(ctx, hostsOptions(d.cfg, offers, d.counts.HTTP)), fetchOptions(d.cfg))
+}
+
+func fetchOptions(cfg config.Config) fetch.Options {
+	return fetch.Options{
+		Timeout:    cfg.Blob.FetchingTimeout.Duration(),
+		MaxRetries: cfg.Blob.MaxRetries,
+		MinWait:    cfg.Blob.MinWait.Duration(),
+		MaxWait:    cfg.Blob.MaxWait.Duration(),
+		Patience:   cfg.ReadTimeout.Duration(),
+	}
 }
 
 // endpoints opens all endpoints. They share their claims, so that no endpoint drops a layer

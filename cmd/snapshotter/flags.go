@@ -2,45 +2,37 @@ package main
 
 import (
 	"errors"
-	"flag"
 	"fmt"
-	"io"
 	"io/fs"
+
+	"github.com/urfave/cli/v3"
 
 	"github.com/ladle-dev/ladle/config"
 )
 
-// serveConfig returns the configuration of serve with the flags args.
-func serveConfig(args []string, stderr io.Writer) (config.Config, error) {
-	flags := flag.NewFlagSet("ladle serve", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	var (
-		path    = flags.String("config", config.DefaultPath, "configuration `FILE`; the default one need not exist")
-		root    = flags.String("root", "", "`DIR` of all state, in place of the file's root")
-		address = flags.String("address", "", "`SOCKET` of the main endpoint, in place of the file's address")
-		level   = flags.String("log-level", "", "`LEVEL` in place of the file's log.level: trace, debug, info, warn or error")
-	)
-	if err := flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return config.Config{}, err
-		}
-		return config.Config{}, wrongUsage
+// serveConfig returns the configuration of serve with the flags of cmd.
+func serveConfig(cmd *cli.Command) (config.Config, error) {
+	if _, err := arguments(cmd); err != nil {
+		return config.Config{}, err
 	}
-	if flags.NArg() > 0 {
-		fmt.Fprintf(stderr, "ladle serve: unexpected %q\n", flags.Arg(0))
-		return config.Config{}, wrongUsage
-	}
-	cfg, err := config.Load(*path)
-	if errors.Is(err, fs.ErrNotExist) && *path == config.DefaultPath {
-		cfg, err = config.Default(), nil
-	}
+	cfg, err := loadConfig(cmd)
 	if err != nil {
 		return config.Config{}, err
 	}
-	override(&cfg.Root, *root)
-	override(&cfg.Address, *address)
-	override(&cfg.Log.Level, *level)
+	override(&cfg.Root, cmd.String("root"))
+	override(&cfg.Address, cmd.String("address"))
+	override(&cfg.Log.Level, cmd.String("log-level"))
 	return cfg, cfg.Validate()
+}
+
+// loadConfig returns the configuration of the file that --config names.
+func loadConfig(cmd *cli.Command) (config.Config, error) {
+	path := cmd.String("config")
+	cfg, err := config.Load(path)
+	if errors.Is(err, fs.ErrNotExist) && path == config.DefaultPath {
+		return config.Default(), nil
+	}
+	return cfg, err
 }
 
 func override(setting *string, flag string) {
@@ -49,18 +41,19 @@ func override(setting *string, flag string) {
 	}
 }
 
-// checkConfig validates the configuration file that args names, or the default one.
-func checkConfig(args []string, stdout io.Writer) error {
+// checkConfig validates the configuration file that the argument names, or the default one.
+func checkConfig(cmd *cli.Command) error {
 	path := config.DefaultPath
-	if len(args) > 0 {
+	switch args := cmd.Args().Slice(); len(args) {
+	case 0:
+	case 1:
 		path = args[0]
-	}
-	if len(args) > 1 {
-		return errors.New("check-config takes one file")
+	default:
+		return usageError{cmd.FullName(), "it takes one file"}
 	}
 	if _, err := config.Load(path); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(stdout, "%s: ok\n", path)
+	_, err := fmt.Fprintf(cmd.Root().Writer, "%s: ok\n", path)
 	return err
 }

@@ -1,14 +1,31 @@
 package main
 
 import (
-	"bytes"
+	"context"
 	"errors"
-	"flag"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/ladle-dev/ladle/config"
 )
+
+// configOf returns the configuration that serve has with args.
+func configOf(t *testing.T, args ...string) (cfg config.Config, err error) {
+	t.Helper()
+	cmd := serveCommand()
+	cmd.Action = func(_ context.Context, cmd *cli.Command) error {
+		cfg, err = serveConfig(cmd)
+		return nil
+	}
+	if err := cmd.Run(t.Context(), append([]string{"serve"}, args...)); err != nil {
+		t.Fatal(err)
+	}
+	return cfg, err
+}
 
 func TestFlagsOverrideTheFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "config.toml")
@@ -16,7 +33,7 @@ func TestFlagsOverrideTheFile(t *testing.T) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cfg, err := serveConfig([]string{"--config", file, "--root", "/from/flag", "--log-level=debug"}, os.Stderr)
+	cfg, err := configOf(t, "--config", file, "--root", "/from/flag", "--log-level=debug")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,11 +47,11 @@ func TestFlagsAreValidated(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := serveConfig([]string{"--config", file, "--log-level", "loud", "--root", "relative"}, os.Stderr)
+	_, err := configOf(t, "--config", file, "--log-level", "loud", "--root", "relative")
 	if err == nil || !strings.Contains(err.Error(), "log.level") || !strings.Contains(err.Error(), "root") {
 		t.Errorf("error is %v", err)
 	}
-	if _, err := serveConfig([]string{"--config", file + ".none"}, os.Stderr); !errors.Is(err, os.ErrNotExist) {
+	if _, err := configOf(t, "--config", file+".none"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("error for a file that is not there is %v", err)
 	}
 }
@@ -58,7 +75,7 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"version"}, 0, "ladle "},
 		{[]string{"check-config", good}, 0, "good.toml: ok"},
 		{[]string{"check-config", bad}, 1, `bad.toml:2: unknown key "read_timeout"`},
-		{[]string{"check-config", good, bad}, 1, "one file"},
+		{[]string{"check-config", good, bad}, 2, "one file"},
 		{[]string{"serve", "--help"}, 0, "-log-level"},
 		{[]string{"serve", "--fly"}, 2, "-fly"},
 		{[]string{"serve", "now"}, 2, `unexpected "now"`},
@@ -72,12 +89,5 @@ func TestCommandLine(t *testing.T) {
 		if !strings.Contains(string(out), test.want) {
 			t.Errorf("ladle %v says %q, want %q", test.args, out, test.want)
 		}
-	}
-}
-
-func TestHelpIsNoError(t *testing.T) {
-	var out bytes.Buffer
-	if _, err := serveConfig([]string{"-h"}, &out); !errors.Is(err, flag.ErrHelp) {
-		t.Errorf("error is %v", err)
 	}
 }

@@ -9,12 +9,18 @@ import (
 
 // hostsOptions returns the settings for registries: mirrors, lenders and credentials.
 func hostsOptions(cfg config.Config, offers *auth.Offers, counts *metrics.HTTP) fetch.HostsOptions {
+	opts := configuredHosts(cfg, offers)
+	opts.Lent = offers.Hosts
+	opts.Wrap = counts.Transport
+	return opts
+}
+
+// configuredHosts says where registries are found by the configuration alone.
+func configuredHosts(cfg config.Config, offers *auth.Offers) fetch.HostsOptions {
 	opts := fetch.HostsOptions{
 		Mirrors:        mirrors(cfg.Registries),
-		Lent:           offers.Hosts,
 		Credentials:    offers.Credentials,
 		RequestTimeout: cfg.Registries.RequestTimeout.Duration(),
-		Wrap:           counts.Transport,
 	}
 	if cfg.HostsDir != "" {
 		opts.Dirs = []string{cfg.HostsDir}
