@@ -30,7 +30,7 @@ var fixed = sync.OnceValue(func() *tables {
 	var c code
 	c.set(fixedLengths[:])
 	c.fill(t.lit[:], litEntryOf[:], litBits)
-	pair(&t.lit)
+	widen(&t.lit)
 	c.set(fixedDistances[:])
 	c.fill(t.dist[:], distEntryOf[:], distBits)
 	return &t
@@ -97,7 +97,7 @@ func (b *block) beginDynamic(in *input) error {
 		return in.corrupt("code of distances")
 	}
 	b.lit.fill(b.own.lit[:], litEntryOf[:], litBits)
-	pair(&b.own.lit)
+	widen(&b.own.lit)
 	b.dist.fill(b.own.dist[:], distEntryOf[:], distBits)
 	b.kind, b.codes = huffman, &b.own
 	return nil

@@ -26,11 +26,11 @@ func careful(in *input, out *output, t *tables, stop int) (m match, s status) {
 			out.pos += int(e >> countShift & 3)
 			continue
 		}
-		if e&entryOther != 0 {
+		if e&(entryOther|entryExtra) == entryOther {
 			in.drop(uint(e & dropMask))
 			return m, ended(e)
 		}
-		m.length = value(e, in.hold)
+		m.length = value(e&^(entryOther|entryExtra), in.hold)
 		in.drop(uint(e & dropMask))
 		if m.dist, s = carefulDist(in, t); s != atStop {
 			return m, s
@@ -38,7 +38,7 @@ func careful(in *input, out *output, t *tables, stop int) (m match, s status) {
 		if m.dist > out.pos-out.low {
 			return m, atMatch
 		}
-		copyMatch(out.buf, out.pos, m)
+		out.copyMatch(out.pos, m)
 		out.pos += m.length
 	}
 	return m, atStop

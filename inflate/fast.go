@@ -1,7 +1,5 @@
 package inflate
 
-import "encoding/binary"
-
 // status is why a loop has stopped.
 type status uint8
 
@@ -13,33 +11,38 @@ const (
 	atEOF                   // the input ends within a symbol
 )
 
-// match is what a length and a distance stand for.
-type match struct{ length, dist int }
-
 // fast inflates symbols while there are margin bytes of input and the output has not
 // reached stop. It leaves a match that begins before low to its caller, with nothing of it
 // written.
 //
 // The bits: three entries of the first level take at most 33 of the 56 that a refill
-// guarantees, a length that follows 20; after another refill a distance takes 28.
+// guarantees, a length that follows 20; after another refill a distance takes 28. Of n
+// only the low 6 bits count, so that a whole entry can be subtracted from it.
 func fast(in *input, out *output, t *tables, stop int) (m match, s status) {
-	buf, src := out.buf, in.buf[:in.end]
-	hold, n, pos, o, low := in.hold, in.n, in.pos, out.pos, out.low
-	last := len(src) - margin
-loop:
+	hold, n, pos, o := in.hold, uint64(in.n), in.pos, out.pos
+	last := in.end - margin
 	for pos <= last && o < stop {
-		hold |= binary.LittleEndian.Uint64(src[pos:]) << (n & 63)
-		pos += int(63-n) >> 3
+		hold |= in.word(pos) << (n & 63)
+		pos += int(^n & 63 >> 3)
 		n |= 56
 		e := t.lit[hold&(1<<litBits-1)]
-		for k := 0; e&entryLiteral != 0; {
-			hold, n = hold>>(e&dropMask), n-uint(e&dropMask)
-			binary.LittleEndian.PutUint16(buf[o:], uint16(e>>literalShift))
+		if e&entryLiteral != 0 {
+			hold, n = hold>>(e&dropMask), n-uint64(e)
+			out.put2(o, uint16(e>>literalShift))
 			o += int(e >> countShift & 3)
-			if k++; k == 3 {
-				continue loop
-			}
 			e = t.lit[hold&(1<<litBits-1)]
+			if e&entryLiteral != 0 {
+				hold, n = hold>>(e&dropMask), n-uint64(e)
+				out.put2(o, uint16(e>>literalShift))
+				o += int(e >> countShift & 3)
+				e = t.lit[hold&(1<<litBits-1)]
+				if e&entryLiteral != 0 {
+					hold, n = hold>>(e&dropMask), n-uint64(e)
+					out.put2(o, uint16(e>>literalShift))
+					o += int(e >> countShift & 3)
+					continue
+				}
+			}
 		}
 		if e&entryOther != 0 {
 			if e&entryLink != 0 {
@@ -47,22 +50,23 @@ loop:
 				e = t.lit[link(e, hold)&(litEntries-1)]
 			}
 			if e&entryLiteral != 0 {
-				hold, n = hold>>(e&dropMask), n-uint(e&dropMask)
-				buf[o] = byte(e >> literalShift)
+				hold, n = hold>>(e&dropMask), n-uint64(e)
+				out.put2(o, uint16(e>>literalShift))
 				o++
 				continue
 			}
-			if e&entryOther != 0 {
-				hold, n = hold>>(e&dropMask), n-uint(e&dropMask)
+			if e&(entryOther|entryExtra) == entryOther {
+				hold, n = hold>>(e&dropMask), n-uint64(e)
 				s = ended(e)
 				break
 			}
+			e += entry(hold) & (1<<(e&dropMask) - 1) >> (e >> codeShift & 15) << valueShift
 		}
-		m.length = value(e, hold)
-		hold, n = hold>>(e&dropMask), n-uint(e&dropMask)
+		m.length = int(e >> valueShift & 511)
+		hold, n = hold>>(e&dropMask), n-uint64(e)
 
-		hold |= binary.LittleEndian.Uint64(src[pos:]) << (n & 63)
-		pos += int(63-n) >> 3
+		hold |= in.word(pos) << (n & 63)
+		pos += int(^n & 63 >> 3)
 		n |= 56
 		e = t.dist[hold&(1<<distBits-1)]
 		if e&entryOther != 0 {
@@ -76,20 +80,20 @@ loop:
 			}
 		}
 		m.dist = value(e, hold)
-		hold, n = hold>>(e&dropMask), n-uint(e&dropMask)
-		if m.dist > o-low {
+		hold, n = hold>>(e&dropMask), n-uint64(e)
+		if m.dist > o-out.low {
 			s = atMatch
 			break
 		}
-		if from := o - m.dist; m.dist >= 16 && m.length <= 32 {
-			*(*[16]byte)(buf[o:]) = *(*[16]byte)(buf[from:])
-			*(*[16]byte)(buf[o+16:]) = *(*[16]byte)(buf[from+16:])
+		if m.dist >= 16 && m.length <= 32 {
+			out.copy16(o, o-m.dist)
+			out.copy16(o+16, o+16-m.dist)
 		} else {
-			copyMatch(buf, o, m)
+			out.copyMatch(o, m)
 		}
 		o += m.length
 	}
-	in.hold, in.n, in.pos, out.pos = hold, n, pos, o
+	in.hold, in.n, in.pos, out.pos = hold, uint(n&63), pos, o
 	return m, s
 }
 
@@ -101,8 +105,16 @@ func link(e entry, hold uint64) entry {
 
 // value returns the length or distance of an entry and its extra bits.
 func value(e entry, hold uint64) int {
-	return int(e>>valueShift) + int(hold&(1<<(e&dropMask)-1)>>(e>>codeShift&15))
+	return int(e>>valueShift) + int(hold&masks[e&dropMask]>>(e>>codeShift&15))
 }
+
+// masks are numbers of so many ones.
+var masks = func() (m [64]uint64) {
+	for i := range m {
+		m[i] = 1<<i - 1
+	}
+	return m
+}()
 
 // ended is the status after an entry that is neither literals nor a length.
 func ended(e entry) status {

@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	inputSize = 128 << 10
+	inputSize = 128 << 10 // a power of two
 
 	// margin is how many bytes the fast loop wants to have after its position: an
 	// iteration loads 8 bytes at three places that are at most 7 bytes apart.
@@ -20,7 +20,7 @@ const (
 // counts only the bytes that fit.
 type input struct {
 	src  io.Reader
-	buf  []byte // buf[pos:end] is not yet in hold
+	buf  [inputSize + 8]byte // buf[pos:end] is not yet in hold
 	pos  int
 	end  int
 	hold uint64
@@ -30,10 +30,16 @@ type input struct {
 }
 
 func (in *input) reset(src io.Reader, off int64) {
-	if in.buf == nil {
-		in.buf = make([]byte, inputSize)
-	}
-	*in = input{src: src, buf: in.buf, off: off}
+	in.src, in.err = src, nil
+	in.pos, in.end, in.off = 0, 0, off
+	in.hold, in.n = 0, 0
+}
+
+// word returns the 8 bytes at i, which is less than inputSize. The mask spares the check
+// of bounds.
+func (in *input) word(i int) uint64 {
+	i &= inputSize - 1
+	return binary.LittleEndian.Uint64(in.buf[i : i+8])
 }
 
 // byteOffset returns the offset of the first byte of which no bit was consumed.
@@ -46,10 +52,10 @@ func (in *input) fill() {
 	}
 	in.giveBack()
 	in.off += int64(in.pos)
-	in.end = copy(in.buf, in.buf[in.pos:in.end])
+	in.end = copy(in.buf[:], in.buf[in.pos:in.end])
 	in.pos = 0
 	for empty := 0; in.end < margin && in.err == nil; {
-		n, err := in.src.Read(in.buf[in.end:])
+		n, err := in.src.Read(in.buf[in.end:inputSize])
 		in.end += n
 		in.err = err
 		if n > 0 {
@@ -71,7 +77,7 @@ func (in *input) short() error {
 // top puts as many whole bytes into hold as fit and are in the buffer.
 func (in *input) top() {
 	if in.pos+8 <= in.end {
-		in.hold |= binary.LittleEndian.Uint64(in.buf[in.pos:]) << in.n
+		in.hold |= in.word(in.pos) << in.n
 		in.pos += int(63-in.n) >> 3
 		in.n |= 56
 		return

@@ -5,20 +5,21 @@ import "math"
 const (
 	windowSize = 32 << 10
 
-	// outputSize is how many bytes are inflated before they are handed out: few
-	// enough to be in the cache of a core when they are, many enough that moving the
-	// window to the front costs little.
+	// outputSize is how many bytes there is room for, with the window: few enough to be
+	// in the cache of a core when they are handed out, many enough that moving the
+	// window to the front costs little. It is a power of two.
 	outputSize = 256 << 10
 
 	// overrun is how many bytes the fast loop may write behind the position at which
-	// it stops: three entries with two literals, one match, and the rest of the words
-	// by which it is copied.
-	overrun = 3*2 + maxMatch + 64
+	// it stops: three entries with two literals and one match. padding is what the
+	// words by which it copies may reach behind these.
+	overrun = 3*2 + maxMatch
+	padding = 32
 )
 
 // output is the last decompressed bytes.
 type output struct {
-	buf   []byte // buf[:pos] is inflated
+	buf   [outputSize + padding]byte // buf[:pos] is inflated
 	pos   int
 	given int   // buf[:given] has been handed out
 	off   int64 // of buf[0] in the decompressed bytes
@@ -31,10 +32,8 @@ type output struct {
 }
 
 func (o *output) reset(off int64) {
-	if o.buf == nil {
-		o.buf = make([]byte, windowSize+outputSize+overrun)
-	}
-	*o = output{buf: o.buf, off: off, limit: math.MaxInt64}
+	o.pos, o.given, o.off, o.limit = 0, 0, off, math.MaxInt64
+	o.low, o.first = 0, 0
 }
 
 // offset returns that of the next byte in the decompressed bytes.
@@ -43,7 +42,7 @@ func (o *output) offset() int64 { return o.off + int64(o.pos) }
 // stop returns the position from which on no more is inflated before what is there is
 // handed out.
 func (o *output) stop() int {
-	return int(min(int64(windowSize+outputSize), o.limit-o.off))
+	return int(min(outputSize-overrun, o.limit-o.off))
 }
 
 // pending returns the bytes that were not handed out.
@@ -62,7 +61,7 @@ func (o *output) slide() int {
 		return 0
 	}
 	n := o.pos - windowSize
-	copy(o.buf, o.buf[n:o.pos])
+	copy(o.buf[:], o.buf[n:o.pos])
 	o.pos, o.given = windowSize, windowSize
 	o.off += int64(n)
 	o.low, o.first = max(0, o.low-n), max(0, o.first-n)

@@ -9,6 +9,7 @@ type Reader struct {
 	block  block
 	member member
 	points tracker
+	resume resumed
 
 	state state
 	err   error // what follows the pending bytes
@@ -22,7 +23,8 @@ const (
 	atHeader            // of another member
 	inMember            // a block, or what is left of it
 	atTrailer
-	raw // a block, but no trailer and no other member follow: for tests
+	atPoint // what is left of the byte in which a block begins
+	raw     // a block, but no trailer and no other member follow: for tests
 )
 
 // NewReader returns the bytes that the gzip members of r decompress to. It reads ahead.
@@ -42,6 +44,7 @@ func (z *Reader) Reset(r io.Reader) {
 	z.out.reset(0)
 	z.member = member{}
 	z.points.reset()
+	z.resume = resumed{}
 	z.block.kind = none
 	z.state, z.err = atFirstHeader, nil
 }
@@ -49,13 +52,15 @@ func (z *Reader) Reset(r io.Reader) {
 // OnPoint has f called for points. The first is at the beginning of the first member. A
 // block is a point if it begins at least spacing bytes of output after the last point,
 // a member if it begins at least 32 KiB after it. A spacing of less than 32 KiB is one of
-// 32 KiB. OnPoint is called before the first Read.
+// 32 KiB. OnPoint is called before the first Read; what Resume returns tells no points.
 //
 // The calls come in the order of the points, from Read or WriteTo, before their io.EOF; a
 // point is known when another 32 KiB are inflated or its member ends. An error of f ends
 // the Reader.
 func (z *Reader) OnPoint(spacing int64, f func(Point) error) {
-	z.points.spacing, z.points.found = max(spacing, windowSize), f
+	if !z.resume.active {
+		z.points.spacing, z.points.found = max(spacing, windowSize), f
+	}
 }
 
 // Read implements io.Reader.
@@ -139,6 +144,10 @@ func (z *Reader) step(stop int) error {
 		}
 		z.in.align()
 		return nil
+	case atPoint:
+		z.state = inMember
+		_, err := z.in.bits(8 - z.resume.bits)
+		return err
 	}
 	switch z.block.kind {
 	case none:
@@ -218,8 +227,12 @@ func (z *Reader) far(m match) error {
 	if m.dist > o.pos-o.first {
 		return z.in.corrupt("a match begins before the first byte")
 	}
-	z.points.mark(o.low-(o.pos-m.dist), m)
-	copyMatch(o.buf, o.pos, m)
+	back := o.low - (o.pos - m.dist)
+	if z.resume.active && !z.resume.has(back, min(back, m.length)) {
+		return z.in.corrupt("a match refers to bytes that the window of the point has not")
+	}
+	z.points.mark(back, m)
+	o.copyMatch(o.pos, m)
 	o.pos += m.length
 	return nil
 }

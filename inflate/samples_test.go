@@ -15,11 +15,11 @@ func samples() map[string][]byte {
 	for i := range noise {
 		noise[i] = byte(random.Uint32())
 	}
-	few := make([]byte, 90<<10)
+	few := make([]byte, 60<<10)
 	for i := range few {
 		few[i] = "aab"[random.IntN(3)]
 	}
-	skewed := make([]byte, 300<<10)
+	skewed := make([]byte, 200<<10)
 	for i := range skewed {
 		skewed[i] = byte(random.ExpFloat64() * 12)
 	}
@@ -30,14 +30,14 @@ func samples() map[string][]byte {
 	return map[string][]byte{
 		"nothing":    {},
 		"one byte":   {'x'},
-		"zeros":      make([]byte, 900<<10),
+		"zeros":      make([]byte, 300<<10),
 		"noise":      noise,
 		"few":        few,
 		"skewed":     skewed,
 		"period 3":   bytes.Repeat([]byte("abc"), 30_000),
-		"period 300": bytes.Repeat(noise[:300], 1500),
-		"far":        bytes.Repeat(noise[:32<<10], 12),
-		"program":    program[:min(len(program), 3<<20)],
+		"period 300": bytes.Repeat(noise[:300], 700),
+		"far":        bytes.Repeat(noise[:32<<10], 6),
+		"program":    program[:min(len(program), 1<<20)],
 		"mixed":      bytes.Join([][]byte{noise, few, noise, program[:100<<10], skewed}, nil),
 	}
 }

@@ -22,6 +22,7 @@ const (
 	entryOther   entry = 1 << 30 // neither literals nor a length or distance
 	entryLink    entry = 1 << 29 // with entryOther: a table of the second level
 	entryEnd     entry = 1 << 28 // with entryOther: the end of the block
+	entryExtra   entry = 1 << 27 // with entryOther: a length with extra bits
 	entryInvalid       = entryOther
 
 	literalShift = 8  // the first literal, and the second above it
@@ -186,20 +187,28 @@ func increment(rev, n uint) uint {
 	return rev&(top-1) | top
 }
 
-// pair puts a second literal into the entries of the first level whose remaining bits are
-// the code of one.
-func pair(t *[litEntries]entry) {
+// widen puts more into the entries of the first level of a table for literals and lengths:
+// a second literal, if the remaining bits are the code of one; or the extra bits of a
+// length, which is then exact. What is left of lengths with extra bits is marked by
+// entryOther, so that the common ones need not be told from them.
+func widen(t *[litEntries]entry) {
 	for i := 1<<litBits - 1; i >= 0; i-- {
 		e := t[i]
-		if e&entryLiteral == 0 {
-			continue
-		}
 		n := e & dropMask
-		// A smaller index, hence not paired yet, or i itself.
-		f := t[i>>n&(litEntries-1)]
-		if m := n + f&dropMask; f&entryLiteral != 0 && m <= litBits {
-			f = f >> literalShift & 0xff
-			t[i] = e&^(dropMask|3<<countShift) | 2<<countShift | f<<(literalShift+8) | m
+		if e&entryLiteral != 0 {
+			// A smaller index, hence not widened yet, or i itself.
+			f := t[i>>n&(litEntries-1)]
+			if m := n + f&dropMask; f&entryLiteral != 0 && m <= litBits {
+				f = f >> literalShift & 0xff
+				t[i] = e&^(dropMask|3<<countShift) | 2<<countShift | f<<(literalShift+8) | m
+			}
+		} else if e&entryOther == 0 {
+			c := e >> codeShift & 15
+			if n > litBits {
+				t[i] = e | entryOther | entryExtra
+			} else if n > c {
+				t[i] = e&^(15<<codeShift) + entry(i)>>c&(1<<(n-c)-1)<<valueShift + n<<codeShift
+			}
 		}
 	}
 }
