@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"flag"
+	"fmt"
 	"io"
 	"math"
 	"os"
@@ -71,8 +72,24 @@ func BenchmarkReader(b *testing.B) {
 	}
 }
 
+// BenchmarkPoints encodes the points of a blob, and says how large their list is.
+func BenchmarkPoints(b *testing.B) {
+	for _, spacing := range []int64{256 << 10, 512 << 10, 1 << 20, 4 << 20} {
+		b.Run(fmt.Sprintf("%dKiB", spacing>>10), func(b *testing.B) {
+			data, _ := blob(b)
+			all := points(b, data, spacing)
+			var list []byte
+			for b.Loop() {
+				list = encoded(b, all)
+			}
+			b.ReportMetric(float64(len(list))/float64(len(all)), "B/point")
+			b.ReportMetric(float64(len(list))/float64(len(data))*100, "%/blob")
+		})
+	}
+}
+
 // cpuTime returns how long the process has run.
-func cpuTime(b *testing.B) time.Duration {
+func cpuTime(b testing.TB) time.Duration {
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
 		b.Fatal(err)

@@ -26,15 +26,36 @@
 // distances, indexed by the next bits. Longer codes lead from there to tables of a second
 // level. An entry has 32 bits:
 //
-//	             31        30     29    28   29..15          25..24  11..8        5..0
-//	length       0         0                 least length            code bits    bits to drop
-//	distance     -         0                 least distance          code bits    bits to drop
-//	literals     1         0      29..26: bits of the first; 23..16, 15..8: the bytes; 25..24: how many; bits to drop
-//	link         0         1      1          first entry             index bits   bits to drop
-//	end          0         1      0     1                                         bits to drop
-//	invalid      0         1      0     0                                         bits to drop
+//	           31  30  29  28  27
+//	literals    1   0  29..26: bits of the first; 25..24: how many; 23..16, 15..8: the bytes
+//	length      0   0  23..15: least length;       11..8: bits of the code without the extra bits
+//	distance    0   0  29..15: least distance;     11..8: the same
+//	length      0   1   0   0   1, else as above:  with extra bits, some of them behind the first 11
+//	link        0   1   1   0   0  26..15: first entry; 11..8: how many bits select one
+//	end         0   1   0   1   0
+//	invalid     0   1   0   0   0
 //
-// "Bits to drop" are those of the code and, of a length or distance, those of the extra
-// bits that follow it. An entry of the first level has two literals if both codes fit
-// into 11 bits.
+// Bits 5..0 are always how many bits to drop: those of the code and of the extra bits that
+// follow it, or of the first level for a link. An entry of the first level has two literals if
+// both codes fit into 11 bits, and an exact length if its code and its extra bits do.
+//
+// # Loops
+//
+// The fast loop has neither checks of bounds nor any of the end of the input: it runs while
+// there are margin bytes of input and overrun bytes of room. Its buffers are arrays whose
+// indexes are masked, so that not even an error in it can reach other memory. The last bytes
+// of the input are for the careful loop, which counts bits.
+//
+// # Points
+//
+// To begin in the middle takes a place, which is where a block or a member begins, with the
+// bit; and the bytes before it to which later ones refer. These are looked at while the next
+// 32 KiB are inflated, since no distance is longer: typically 3,500 bytes of the 32 KiB in
+// 260 runs. As nothing behind these 32 KiB can refer to what is before the point, a window
+// is enough for everything up to the end of the blob. Resume refuses a match that refers to
+// other bytes: those of a point of another blob, or of a damaged one.
+//
+// A list of points takes about 1,800 bytes for each. Of layers of Debian packages it is 1.4 to
+// 1.5 % of the compressed layer for a point every 256 KiB of output, 0.8 % for 512 KiB,
+// 0.45 % for 1 MiB and 0.13 % for 4 MiB.
 package inflate

@@ -1,10 +1,9 @@
 package inflate
 
-// Point is a place from which on a blob can be inflated: the beginning of a block or of a
-// member.
-type Point struct {
+// Place is where a block or a member begins.
+type Place struct {
 	// In is the offset in the compressed bytes of the first byte that has nothing from
-	// before the point. The first Bits bits after the point, at most 7, are the
+	// before the place. The first Bits bits after the place, at most 7, are the
 	// highest ones of the byte before it.
 	In   int64
 	Bits uint8
@@ -12,20 +11,25 @@ type Point struct {
 	Out int64
 	// Header is set if a member begins at In, else a block.
 	Header bool
-	// Window is what the bytes after the point refer to. A member refers to nothing.
-	Window Window
 }
 
 // Start returns the offset of the first compressed byte that Resume reads.
-func (p Point) Start() int64 {
+func (p Place) Start() int64 {
 	if p.Bits > 0 {
 		return p.In - 1
 	}
 	return p.In
 }
 
+// Point is a place from which on a blob can be inflated.
+type Point struct {
+	Place
+	// Window is what the bytes after the place refer to. A member refers to nothing.
+	Window Window
+}
+
 // Window is those of the 32 KiB of decompressed bytes before a point that are copied to
-// places after it. Only the next 32 KiB after the point can refer to them (RFC 1951, 2),
+// positions after it. Only the next 32 KiB after the point can refer to them (RFC 1951, 2),
 // and these were looked at: so the window is enough for all that follows, for ever.
 type Window struct {
 	Runs  []Run // from the farthest one on; they do not touch
@@ -65,7 +69,7 @@ func (t *tracker) placeBlock(in *input, out *output) error {
 	window := out.buf[max(out.first, out.pos-windowSize):out.pos]
 	t.full = append(t.full[:0], window...)
 	t.kept = [windowSize]bool{}
-	t.point = Point{In: in.byteOffset(), Bits: uint8(in.n % 8), Out: out.offset()}
+	t.point = Point{Place: Place{In: in.byteOffset(), Bits: uint8(in.n % 8), Out: out.offset()}}
 	t.last, t.any, t.open = out.offset(), true, true
 	out.low = out.pos
 	return nil
@@ -78,7 +82,7 @@ func (t *tracker) placeMember(before int64, out *output) error {
 		return nil
 	}
 	t.last, t.any = out.offset(), true
-	return t.found(Point{In: before, Out: out.offset(), Header: true})
+	return t.found(Point{Place: Place{In: before, Out: out.offset(), Header: true}})
 }
 
 // mark keeps the bytes from back bytes before the point on that m copies.

@@ -142,7 +142,7 @@ func TestOnPointErrorEndsTheReader(t *testing.T) {
 
 func TestResumeRefusesWhatIsNoPoint(t *testing.T) {
 	run := func(back, n int) inflate.Point {
-		return inflate.Point{In: 9, Out: 1 << 20, Window: inflate.Window{Runs: []inflate.Run{{Back: back, Len: n}}, Bytes: make([]byte, max(0, n))}}
+		return inflate.Point{Place: inflate.Place{In: 9, Out: 1 << 20}, Window: inflate.Window{Runs: []inflate.Run{{Back: back, Len: n}}, Bytes: make([]byte, max(0, n))}}
 	}
 	touching := run(10, 2)
 	touching.Window.Runs = append(touching.Window.Runs, inflate.Run{Back: 8, Len: 1})
@@ -150,11 +150,11 @@ func TestResumeRefusesWhatIsNoPoint(t *testing.T) {
 	early := run(10, 2)
 	early.Out = 9
 	for name, p := range map[string]inflate.Point{
-		"before the blob":     {In: -1},
-		"before the contents": {Out: -1},
-		"eight bits":          {In: 5, Bits: 8},
-		"bits of no byte":     {In: 0, Bits: 1},
-		"member with bits":    {In: 5, Bits: 1, Header: true},
+		"before the blob":     {Place: inflate.Place{In: -1}},
+		"before the contents": {Place: inflate.Place{Out: -1}},
+		"eight bits":          {Place: inflate.Place{In: 5, Bits: 8}},
+		"bits of no byte":     {Place: inflate.Place{In: 0, Bits: 1}},
+		"member with bits":    {Place: inflate.Place{In: 5, Bits: 1, Header: true}},
 		"far":                 run(32<<10+1, 4),
 		"behind the point":    run(3, 4),
 		"empty":               run(3, 0),

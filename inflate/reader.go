@@ -125,7 +125,7 @@ func (z *Reader) inflate() error {
 		if z.out.pos >= stop {
 			return nil
 		}
-		if err := z.step(stop); err != nil {
+		if err := z.step(stop); err != nil && !z.out.done() {
 			return err
 		}
 	}
