@@ -24,6 +24,7 @@ type bed struct {
 	testing.TB
 	dirs    Dirs
 	pins    *Pins
+	sharing *settle.Sharing
 	planner *Planner
 	stacked []string // clean diffs
 	gone    []uint64 // snapshots
@@ -36,6 +37,7 @@ func newBed(t testing.TB) *bed {
 	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
 	b := &bed{TB: t, dirs: Dirs(dir)}
 	b.open()
+	t.Cleanup(func() { must(t, b.sharing.Close()) })
 	return b
 }
 
@@ -43,10 +45,10 @@ func newBed(t testing.TB) *bed {
 func (b *bed) open() {
 	b.Helper()
 	b.pins = NewPins(&claims{})
-	sharing, err := settle.Open(b.Context(), settle.Options{Dir: filepath.Join(string(b.dirs), "settle"), Snapshots: b})
+	var err error
+	b.sharing, err = settle.Open(b.Context(), settle.Options{Dir: filepath.Join(string(b.dirs), "settle"), Snapshots: b})
 	must(b, err)
-	b.Cleanup(func() { must(b, sharing.Close()) })
-	opts := Options{Dirs: b.dirs, Pins: b.pins, Trees: b, Sharing: sharing}
+	opts := Options{Dirs: b.dirs, Pins: b.pins, Trees: b, Sharing: b.sharing}
 	b.planner, err = Open(b.Context(), opts, b.isStacked)
 	must(b, err)
 }
@@ -182,6 +184,7 @@ func TestOpen(t *testing.T) {
 		must(t, os.Mkdir(b.dirs.Diff(name), 0o755))
 	}
 	b.stacked = []string{"6-7"}
+	must(t, b.sharing.Close())
 	b.open()
 	if got := names(t, b.dirs.Diff("")); !slices.Equal(got, []string{"0", "1-2", "6-7", "s7"}) {
 		t.Errorf("left are %v", got)
