@@ -37,7 +37,7 @@ func (p *Planner) Begin(find func(*Call) error) (*Call, error) {
 // Pin pins what views and active snapshots over chain show.
 func (c *Call) Pin(chain Chain) { c.opts.Pins.add(&c.pinned, chain.View()) }
 
-// PinPair pins the snapshots of a pair, and its clean diff if there is one.
+// PinPair pins the snapshots of a pair, and the directory of its clean diff.
 func (c *Call) PinPair(p Pair) {
 	c.opts.Pins.add(&c.pinned, p.sides.lower)
 	c.opts.Pins.add(&c.pinned, p.sides.upper)
@@ -46,8 +46,8 @@ func (c *Call) PinPair(p Pair) {
 	}
 }
 
-// End gives back what the call has pinned, mounted and locked. What it has made is
-// deleted, or by the next sweep, unless a snapshot has it by now.
+// End unpins, unmounts and unlocks what the call has pinned, mounted and locked. A directory
+// that it has made and that no snapshot has by now is deleted, here or by the next sweep.
 func (c *Call) End(ctx context.Context) {
 	for _, end := range slices.Backward(c.ending) {
 		end()
@@ -92,7 +92,7 @@ func (e *endpoint) make(ctx context.Context, name string, diff *merge.Diff, lowe
 	return of, err
 }
 
-// makePart makes a directory for this merge only. It is among the clean diffs until the
+// makePart makes a directory for the merge of c alone. It is among the clean diffs until the
 // snapshot is made: see Dirs.Adopt.
 func (c *Call) makePart(ctx context.Context, prefix string, diff *merge.Diff, lowers []Lower, dirs []string) (Lower, error) {
 	name, err := c.newName(prefix)

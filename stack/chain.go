@@ -44,7 +44,7 @@ func (c Chain) Bottom() []store.ID {
 func (c Chain) Active() []Lower { return c.lowers(len(c.Bottom())) }
 
 // View returns the lowers of a view of c, the topmost first: each layer has a tree. They
-// are those of the view of the parent and, above them, what the last snapshot of c adds.
+// are the lowers of the parent's view and, above them, what the last snapshot of c adds.
 // The lowest tree has no whiteouts: it may be the only lower, and then nothing would
 // apply them.
 func (c Chain) View() []Lower { return c.lowers(min(len(c.Bottom()), 1)) }
@@ -55,9 +55,9 @@ func (c Chain) View() []Lower { return c.lowers(min(len(c.Bottom()), 1)) }
 // The kernel does not accept a directory twice in one mount (Linux fs/overlayfs/super.c,
 // ovl_get_trap_inode: ELOOP), not even with two paths. An image can have one layer twice,
 // and a merge can have the diff of one twice. The second time, a layer has a second tree
-// that shows the same, so that the lowers of a view always are those of the parent's view
-// and one more. A directory can be there twice only in merges: there the lower one is left
-// out, since the upper one shows all of it.
+// that shows the same, so that a view always has the lowers of the parent's view and one
+// more. A directory can be stacked twice in merges only: then the lower one is left out,
+// since the upper one shows all of it.
 func (c Chain) lowers(n int) []Lower {
 	var lowers []Lower
 	if n > 0 {

@@ -16,7 +16,7 @@ import (
 // parallelDiffs bounds the clean diffs of one merge that are looked for at once.
 const parallelDiffs = 4
 
-// cleanDiffs finds the clean diffs of the pairs of m, and makes those that are not there.
+// cleanDiffs finds the clean diffs of the pairs of m, and makes the ones that do not exist.
 func (c *Call) cleanDiffs(ctx context.Context, m Merge) ([]cleanDiff, error) {
 	apart := c.markApart(m)
 	found := make([]cleanDiff, len(m.Pairs))
@@ -82,8 +82,8 @@ func (c *Call) findDiff(ctx context.Context, p Pair, name diffName) (cleanDiff, 
 	opts.Apart = name.apart
 	s, scan := p.sides, merge.Compare
 	if s.adjacent() {
-		// The files of the lower side are looked up, and its layers need not be told
-		// apart: an active snapshot has fewer trees.
+		// Files are looked up in the lower side, in fewer trees: which layer has one is
+		// of no interest.
 		s = sides{p.lowerActive, s.upper[:1]}
 		scan = func(ctx context.Context, lower, upper []string, opts merge.Options) (*merge.Diff, error) {
 			return merge.Scan(ctx, upper[0], lower, opts)
@@ -113,8 +113,8 @@ func (c *Call) findDiff(ctx context.Context, p Pair, name diffName) (cleanDiff, 
 	return cleanDiff{lower: Lower{Diff: name.String(), Of: of}, whiteouts: diff.Whiteouts, attributed: diff.Attributed}, nil
 }
 
-// madeDiff returns the clean diff of which the directory is there. An earlier process may
-// have made it.
+// madeDiff returns a clean diff that has a directory, which an earlier process may have
+// made.
 func (c *Call) madeDiff(ctx context.Context, name diffName) (cleanDiff, error) {
 	d := cleanDiff{lower: Lower{Diff: name.String()}, whiteouts: true}
 	var err error

@@ -19,8 +19,8 @@ type cleanDiff struct {
 	attributed []string
 }
 
-// diffs is a cache of the clean diffs that were found. A diff that is not in it is found
-// again: it is a layer, or a directory on disk.
+// diffs is a cache of the clean diffs that were found. What is not in it can be found on
+// disk: a layer, or a directory that was made.
 type diffs struct {
 	mu struct {
 		sync.Mutex

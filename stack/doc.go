@@ -10,16 +10,16 @@
 //     over lazily read layers, or a directory that was made for a merge.
 //   - A Chain is a committed snapshot with its ancestors. The lowers of a mount follow
 //     from it. An active snapshot has one tree for all layers at the bottom of the chain.
-//     A view has a tree of each: its lowers are those of its parent's view and one more
-//     for each lower that the snapshot adds, by which a differ finds what is new.
+//     A view has a tree of each layer: it has the lowers of its parent's view, and above
+//     them what the snapshot adds, so that a differ finds what is new.
 //   - A Stack is the lowers that a merge has above its parent. It is stored with the
 //     snapshot, with a version (Stack.Encode).
 //   - A clean diff (package merge) is what a merge stacks of one pair: a tree, an upper
 //     directory as it is, or a directory of links. Such a directory is named by the
 //     numbers of the pair, and made once for all merges.
-//   - A part is a directory that was made for one merge only: of links to all files of
-//     several lowers, where these would be too many for a mount, or of directories only,
-//     for attributes that the other lowers do not show.
+//   - A part is a directory that was made for one merge: of links to all files of several
+//     lowers, if these are too many for a mount, or of directories without files, for
+//     attributes that the other lowers do not show.
 //   - The sources of a lower are the snapshots of which it shows inodes
 //     (hardlink.Sources). They are stored when a directory is made, in the directory
 //     (merge.Of) and in each stack that has it, and are never concluded from a name. A
@@ -60,5 +60,5 @@
 // # After a crash
 //
 // A directory among the clean diffs is complete if it is there (hardlink.Make). Open
-// deletes incomplete ones, and the first sweep those that were made for one call.
+// deletes incomplete ones, and the first sweep deletes what was made for one call.
 package stack

@@ -10,8 +10,8 @@ import (
 	"github.com/ladle-dev/ladle/store"
 )
 
-// format is the version of stored. A stack without a version was written before there was
-// one: it does not say of which snapshots its lowers have inodes (hardlink.Unknown).
+// format is the version of stored. The first version had no number: it does not say of which
+// snapshots lowers have inodes (hardlink.Unknown).
 const format = 1
 
 // stored is the encoding of a Stack. The identity of a layer is in it once, and lowers

@@ -18,8 +18,7 @@ type Merge struct {
 }
 
 // Merge returns the stack of a merge of snapshots that c has pinned, and makes the
-// directories of it that are not there. The trees of the stack remain mounted until
-// Call.End. The error is ErrNotImplemented if the layers cannot be merged, that of ctx, or
+// directories that it needs. The trees of the stack remain mounted until Call.End. The error is ErrNotImplemented if the layers cannot be merged, that of ctx, or
 // ErrUnavailable.
 func (c *Call) Merge(ctx context.Context, m Merge) (*Stack, error) {
 	diffs, err := c.cleanDiffs(ctx, m)
@@ -60,8 +59,8 @@ func lowersIn(diffs []cleanDiff) []Lower {
 	return lowers
 }
 
-// visible returns diffs, the lowest first, without those that are empty and without those
-// that are the same directory or tree as a later one, which shows all of it.
+// visible returns diffs, the lowest first, without empty ones and without ones that are the
+// same directory or tree as a later one, which shows all of it.
 func visible(diffs []cleanDiff) []cleanDiff {
 	var visible []cleanDiff
 	for _, d := range slices.Backward(diffs) {

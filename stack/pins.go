@@ -21,7 +21,7 @@ type Pins struct {
 	// call finds snapshots until these are pinned.
 	//
 	// INVARIANT: if it can be locked for writing, the snapshots that calls have found
-	// are pinned, and calls that begin later do not find those that were removed before.
+	// are pinned, and calls that begin later do not find a snapshot that was removed before.
 	reading sync.RWMutex
 
 	mu struct {

@@ -54,11 +54,10 @@ type endpoint struct {
 	making keylock.Locks[diffName]
 }
 
-// Open returns the Planner of an endpoint. It makes the directory of clean diffs if there
-// is none, and deletes what an earlier process has left in it: directories that are
-// incomplete, and those of which stacked is false and that do not say of which snapshots
-// they have inodes, since an earlier version made them. stacked reports whether a merge
-// has a clean diff in its stack.
+// Open returns the Planner of an endpoint. It makes the directory of clean diffs, if it does
+// not exist, and deletes in it what an earlier process has left: incomplete directories, and
+// clean diffs of which the sources are not stored, since an earlier version made them, and
+// that are not stacked. stacked reports whether a merge has a clean diff in its stack.
 func Open(ctx context.Context, opts Options, stacked func(diff string) bool) (*Planner, error) {
 	p := &Planner{endpoint{opts: opts}}
 	p.diffs.init()

@@ -7,10 +7,10 @@ import (
 	"github.com/ladle-dev/ladle/hardlink"
 )
 
-// Strays returns the directories among the clean diffs that are to be deleted: those of
-// pairs of which a snapshot is gone, and those that were made for one call, unless they
-// are pinned or stacked. It is called in a writable transaction of the metadata, with
-// Pins.Exclude: so nothing that it returns is found by a call or made again.
+// Strays returns the directories among the clean diffs that are to be deleted: clean diffs
+// of pairs of which a snapshot does not exist, and directories that were made for one call,
+// unless they are pinned or stacked. It is called in a writable transaction of the metadata,
+// and with Pins.Exclude, so that no call finds or makes what it returns.
 func (p *Planner) Strays(exists func(id uint64) bool, stacked func(diff string) bool) ([]string, error) {
 	entries, err := os.ReadDir(p.opts.Dirs.Diff(""))
 	if err != nil {
