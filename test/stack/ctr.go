@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -24,17 +23,13 @@ func (n *Node) Ctr(ctx context.Context, args ...string) (string, error) {
 }
 
 func (n *Node) ctr(ctx context.Context, space string, args ...string) (string, error) {
-	return n.ctrTo(ctx, io.Discard, space, args...)
-}
-
-func (n *Node) ctrTo(ctx context.Context, output io.Writer, space string, args ...string) (string, error) {
 	program, err := n.options.program("ctr")
 	if err != nil {
 		return "", err
 	}
 	cmd := exec.CommandContext(ctx, program, append([]string{"--address", n.Address, "--namespace", space}, args...)...)
 	var out, errOut bytes.Buffer
-	cmd.Stdout, cmd.Stderr, cmd.Env = io.MultiWriter(&out, output), &errOut, process.Environment()
+	cmd.Stdout, cmd.Stderr, cmd.Env = &out, &errOut, process.Environment()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Run(); err != nil {
 		return out.String(), fmt.Errorf("stack: ctr %s: %w\n%s%s", strings.Join(args, " "), err, tail(out.String()), errOut.String())
@@ -51,31 +46,7 @@ func (n *Node) Pull(ctx context.Context, snapshotter, ref string) error {
 	return err
 }
 
-// Container says what Run runs.
-type Container struct {
-	Snapshotter string
-	Ref         string   // a pulled image
-	Args        []string // the command; none runs the image's own
-	Flags       []string // more flags of ctr run
-	// Output receives the standard output of Run as it comes; may be nil.
-	Output io.Writer
-}
-
-// Run runs a command in a new container, removes the container, and returns the
-// command's standard output.
-func (n *Node) Run(ctx context.Context, c Container) (string, error) {
-	args := []string{"run", "--rm", "--net-host", "--snapshotter", c.Snapshotter}
-	args = append(args, c.Flags...)
-	args = append(args, c.Ref, containerID())
-	output := c.Output
-	if output == nil {
-		output = io.Discard
-	}
-	return n.ctrTo(ctx, output, namespace, append(args, c.Args...)...)
-}
-
-// RunDetached starts a container that keeps running and returns its id, for
-// Ctr(ctx, "task", "exec", ...).
+// RunDetached starts a container that keeps running and returns its id, for Exec.
 func (n *Node) RunDetached(ctx context.Context, c Container) (id string, err error) {
 	id = containerID()
 	args := []string{"run", "--detach", "--net-host", "--snapshotter", c.Snapshotter}
@@ -83,11 +54,6 @@ func (n *Node) RunDetached(ctx context.Context, c Container) (id string, err err
 	args = append(args, c.Ref, id)
 	_, err = n.Ctr(ctx, append(args, c.Args...)...)
 	return id, err
-}
-
-// Exec runs a command in a running container and returns its standard output.
-func (n *Node) Exec(ctx context.Context, id string, args ...string) (string, error) {
-	return n.Ctr(ctx, append([]string{"task", "exec", "--exec-id", containerID(), id}, args...)...)
 }
 
 // Remove kills a container and deletes it with its snapshot.

@@ -1,7 +1,9 @@
 package stack_test
 
 import (
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -83,4 +85,52 @@ func TestContainerdRestarts(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Run("overlayfs", ref, "true")
+}
+
+// What a command prints is returned whole, also if it is read when the command has ended:
+// ctr closes its end of the pipe then, and drops what is in it.
+func TestOutputIsWhole(t *testing.T) {
+	s := stacktest.New(t, stack.Options{})
+	ref := s.Push("busybox", image.Gzip)
+	s.Pull("overlayfs", ref)
+	const last = 30_000 // all of it fits into the pipes on the way
+	out, err := s.Node.Run(t.Context(), stack.Container{
+		Snapshotter: "overlayfs", Ref: ref, Output: &late{}, Args: []string{"seq", fmt.Sprint(last)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lines := strings.Fields(out); len(lines) != last {
+		t.Errorf("%d lines were printed, want %d", len(lines), last)
+	}
+}
+
+// late takes its first bytes late, and all others at once.
+type late struct{ once sync.Once }
+
+func (l *late) Write(p []byte) (int, error) {
+	l.once.Do(func() { time.Sleep(2 * time.Second) })
+	return len(p), nil
+}
+
+// A command that fails is an error with the code and what was printed.
+func TestErrorOfACommand(t *testing.T) {
+	s := stacktest.New(t, stack.Options{})
+	ref := s.Push("busybox", image.Gzip)
+	s.Pull("overlayfs", ref)
+	id, err := s.Node.RunDetached(t.Context(), stack.Container{Snapshotter: "overlayfs", Ref: ref, Args: []string{"sleep", "100000"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"sh", "-c", "echo out; echo why >&2; exit 3"}
+	_, err = s.Node.Exec(t.Context(), id, args...)
+	_, runErr := s.Node.Run(t.Context(), stack.Container{Snapshotter: "overlayfs", Ref: ref, Args: args})
+	for _, err := range []error{err, runErr} {
+		if err == nil || !strings.Contains(err.Error(), "exit status 3\nout\nwhy\n") {
+			t.Errorf("the error is %q", err)
+		}
+	}
+	if left := strings.Fields(s.Ctr("containers", "ls", "-q")); len(left) != 1 {
+		t.Errorf("there are the containers %q", left)
+	}
 }
