@@ -164,7 +164,7 @@ func findContainerd() (stack.Containerd, error) {
 
 func (d demo) start(ctx context.Context, r *image.Server, s cold.Start) (cold.Sample, error) {
 	s.Args, s.Containerd = d.command, d.containerd
-	d.progress.Say("%s: ctr images pull --snapshotter %[1]s over %s, then ctr run", s.Snapshotter, d.profile)
+	d.progress.Say("%s: ctr images pull --snapshotter %[1]s over %s, then a container", s.Snapshotter, d.profile)
 	sample, err := cold.Measure(ctx, r.Addr, d.profile, s)
 	if err == nil {
 		d.progress.Say("%s: the container printed %q after %s", s.Snapshotter, strings.TrimSpace(sample.Output), report.Seconds(sample.Ready))
