@@ -31,17 +31,13 @@ func (d *dataWriter) offset() int64 { return d.base + int64(d.n) }
 // room returns the bytes of the buffer that follow, for a chunk to be read into.
 func (d *dataWriter) room() []byte { return d.buf[d.n:] }
 
-// add adds the first n bytes of room to the file. The keep bytes behind them are the first
-// of room then.
-func (d *dataWriter) add(n, keep int) error {
+// add adds the first n bytes of room to the file.
+func (d *dataWriter) add(n int) error {
 	d.n += n
 	if len(d.buf)-d.n >= importChunk {
 		return nil
 	}
-	kept := d.room()[:keep]
-	err := d.flush()
-	copy(d.room(), kept)
-	return err
+	return d.flush()
 }
 
 // align adds zeros up to the next block.
@@ -53,7 +49,7 @@ func (d *dataWriter) align() error {
 		}
 	}
 	clear(d.room()[:n])
-	return d.add(n, 0)
+	return d.add(n)
 }
 
 func (d *dataWriter) flush() error {

@@ -35,8 +35,8 @@
 // and writes the data file on the way. Its tree is made by the same code from the headers
 // of the tar, and differs from Apply's in the same points, except that eStargz's own files
 // are files like others, that sparse files of GNU's old format are taken, too, and that
-// names need not be UTF-8. Members of gzip, and all frames of zstd together, are the
-// streams of its chunks.
+// names need not be UTF-8. The streams of its chunks are members of gzip, as far as no chunk is
+// in two of them, and else several members; or all frames of zstd together.
 //
 // # Memory
 //

@@ -36,7 +36,7 @@ func Import(ctx context.Context, blob io.ReadCloser, data io.WriterAt) (*Importe
 	in := &tarInput{p: p}
 	t := &tarFile{
 		ctx: ctx, x: newExtraction(0, &budget{limit: func() int64 { return min(source.memory(), ImportMemory) }}),
-		in: in, reader: tar.NewReader(in), out: newDataWriter(data), plain: u.compression == Plain,
+		in: in, reader: tar.NewReader(in), out: newDataWriter(data),
 	}
 	err := t.readAll()
 	if closed := blob.Close(); err == nil {
@@ -46,18 +46,9 @@ func Import(ctx context.Context, blob io.ReadCloser, data io.WriterAt) (*Importe
 	if err != nil {
 		return nil, fmt.Errorf("%s layer: %w", u.compression, err)
 	}
-	x, err := t.index(u.compression, source.n.Load())
+	x, err := t.index(u)
 	if err != nil {
 		return nil, fmt.Errorf("%s layer: %w", u.compression, err)
 	}
 	return &Imported{x, digest.NewDigest(digest.SHA256, blobSum), digest.NewDigest(digest.SHA256, tarSum)}, nil
-}
-
-// index returns the index of the tar that was read from a blob of size bytes.
-func (t *tarFile) index(c Compression, size int64) (*Index, error) {
-	x := &Index{Root: t.x.root, Chunks: t.layOut(size), DataSize: align(t.out.offset()), Compression: c}
-	if t.whole {
-		x.Compression = Whole
-	}
-	return x, checkOrder(x.Chunks)
 }

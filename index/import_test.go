@@ -120,7 +120,7 @@ func (b *blob) keepsAll() bool {
 	u := newUnpacker(&counter{r: bytes.NewReader(b.data)})
 	var tarball bytes.Buffer
 	for p := make([]byte, 64<<10); ; {
-		n, err := u.next(p)
+		n, err := u.Read(p)
 		tarball.Write(p[:n])
 		if err != nil {
 			break

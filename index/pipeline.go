@@ -11,12 +11,10 @@ const (
 	pipelineBlock  = 256 << 10
 )
 
-// segment is bytes of a tar that lie in one stream of the blob. The last one has err, which
-// is io.EOF at the end of the tar.
+// segment is bytes of a tar. The last one has err, which is io.EOF at the end of the tar.
 type segment struct {
 	buf []byte
 	n   int
-	at  place
 	err error
 }
 
@@ -64,8 +62,11 @@ func (p *pipeline) unpack(u *unpacker) {
 			return
 		case s = <-p.free:
 		}
-		s.n, s.err = u.next(s.buf)
-		s.at = u.at
+		for s.n, s.err = 0, nil; s.n < len(s.buf) && s.err == nil; {
+			var n int
+			n, s.err = u.Read(s.buf[s.n:])
+			s.n += n
+		}
 		p.unpacked <- s // has room for all segments
 		if s.err != nil {
 			return
@@ -73,7 +74,7 @@ func (p *pipeline) unpack(u *unpacker) {
 	}
 }
 
-// Read reads bytes of the tar that are all of one stream, which place then returns.
+// Read implements io.Reader.
 func (p *pipeline) Read(b []byte) (int, error) {
 	for p.cur == nil || p.off == p.cur.n {
 		if p.cur != nil {
@@ -88,9 +89,6 @@ func (p *pipeline) Read(b []byte) (int, error) {
 	p.off += n
 	return n, nil
 }
-
-// place returns where the bytes are that were read last.
-func (p *pipeline) place() place { return p.cur.at }
 
 // stop ends the goroutines, and waits for them. What they read the blob from must not
 // block any more, unless it was read to its end.

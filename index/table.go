@@ -67,7 +67,7 @@ func DecodeTable(b []byte) (Table, error) {
 	if tableSum(b) != binary.LittleEndian.Uint64(b[len(tableMagic):]) {
 		return Table{}, errors.New("chunk table: damaged")
 	}
-	if !slices.Contains([]Compression{Gzip, Zstd, Plain, Whole}, t.compression) || t.prefetch < 0 {
+	if !slices.Contains([]Compression{Gzip, Zstd, Plain, Members, Whole}, t.compression) || t.prefetch < 0 {
 		return Table{}, errors.New("chunk table: bad header")
 	}
 	var last Chunk

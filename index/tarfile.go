@@ -30,13 +30,10 @@ type tarFile struct {
 	in     *tarInput
 	reader *tar.Reader
 	out    *dataWriter
-	// carried is what was read of the chunk that comes next.
-	carried run
-	files   []tarred
-	chunks  []Chunk
-	holes   int64 // bytes of holes that were read
-	plain   bool  // the blob is the tar
-	whole   bool  // there are chunks that are not in one piece in the tar
+	files  []tarred
+	chunks []Chunk // their InnerOffset is that in the tar
+	holes  int64   // bytes of holes that were read
+	whole  bool    // there are chunks that are not in one piece in the tar
 }
 
 // tarred is a regular file with contents.
@@ -45,40 +42,20 @@ type tarred struct {
 	end   int // its chunks are those before this one that are not of the file before
 }
 
-// run is bytes of a member's contents.
-type run struct {
-	n          int   // bytes
-	start, end int64 // where they are in the tar; less than n bytes if some are a hole
-	at         place // of the first
-}
-
 // tarInput is what archive/tar reads from.
 type tarInput struct {
 	p     *pipeline
 	pos   int64 // bytes of the tar that were read
 	limit int64 // where reading on is an error
-	at    place // of the first byte since the last call of begin
-	begun bool
-	mixed bool // what was read since then is in more than one stream
 }
-
-func (in *tarInput) begin() { in.begun, in.mixed = false, false }
 
 func (in *tarInput) Read(b []byte) (int, error) {
 	if in.pos >= in.limit {
 		return 0, fmt.Errorf("headers of more than %d bytes", maxHeaders)
 	}
 	n, err := in.p.Read(b)
-	if err != nil {
-		return 0, err
-	}
 	in.pos += int64(n)
-	at := in.p.place()
-	in.mixed = in.mixed || in.begun && at != in.at
-	if !in.begun {
-		in.at, in.begun = at, true
-	}
-	return n, nil
+	return n, err
 }
 
 // readAll reads the tar to the end of the blob.
@@ -206,75 +183,67 @@ func (t *tarFile) contents(inode *tree.Inode) error {
 		return err
 	}
 	for left := inode.Size; left > 0; {
-		start, known := t.in.pos, t.carried.n
-		r, err := t.nextRun(int(min(left, importChunk)))
-		if err == nil {
-			err = t.seal(r)
-		}
-		if err == nil {
-			err = t.passed(int64(r.n-known+t.carried.n), t.in.pos-start)
-		}
-		if err != nil {
+		n := min(left, importChunk)
+		if err := t.chunk(int(n)); err != nil {
 			return err
 		}
-		left -= int64(r.n)
+		left -= n
 	}
 	t.files = append(t.files, tarred{inode, len(t.chunks)})
 	return nil
 }
 
-// nextRun reads up to want bytes of the member's contents that are in one stream into the
-// room of t.out.
-func (t *tarFile) nextRun(want int) (run, error) {
-	r := t.carried
-	t.carried = run{}
-	for r.n < want {
-		start := t.in.pos
-		t.in.begin()
-		n, err := t.reader.Read(t.out.room()[r.n:want])
-		next := run{n, start, t.in.pos, t.in.at}
-		t.whole = t.whole || t.in.mixed
-		switch {
-		case n == 0: // err says why
-		case r.n == 0:
-			r = next
-		case next.at != r.at:
-			t.carried = next
-			return r, nil
-		default:
-			r.n, r.end = r.n+n, next.end
-		}
-		if err != nil && r.n < want {
-			return r, unexpected(err)
-		}
+// chunk reads n bytes of a member's contents, and makes a chunk of them unless they are all
+// zeros.
+func (t *tarFile) chunk(n int) error {
+	p := t.out.room()[:n]
+	start := t.in.pos
+	if _, err := io.ReadFull(t.reader, p); err != nil {
+		return unexpected(err)
 	}
-	return r, nil
-}
-
-// seal makes a chunk of r, whose bytes are the first of the room of t.out, unless these
-// are all zeros.
-func (t *tarFile) seal(r run) error {
-	p := t.out.room()[:r.n]
+	ofTar := t.in.pos - start
+	if err := t.passed(int64(n), ofTar); err != nil {
+		return err
+	}
 	if !isZero(p) {
 		if err := t.x.memory.spend(costPiece); err != nil {
 			return err
 		}
-		t.whole = t.whole || r.end-r.start != int64(r.n)
-		c := Chunk{
-			DataOffset: t.out.offset(), Size: int64(r.n), Digest: sha256.Sum256(p),
-			BlobOffset: r.at.blob, InnerOffset: r.start - r.at.inner,
-		}
-		if t.plain {
-			c.BlobOffset, c.InnerOffset, c.BlobEnd = r.start, 0, r.end
-		}
-		t.chunks = append(t.chunks, c)
+		t.whole = t.whole || ofTar != int64(n)
+		t.chunks = append(t.chunks, Chunk{
+			DataOffset: t.out.offset(), Size: int64(n), InnerOffset: start, Digest: sha256.Sum256(p),
+		})
 	}
-	return t.out.add(r.n, t.carried.n)
+	return t.out.add(n)
 }
 
-// layOut returns the chunks of the files that are still in the tree. The blob has size
-// bytes.
-func (t *tarFile) layOut(size int64) []Chunk {
+// index returns the index of the tar, which u has read to its end.
+func (t *tarFile) index(u *unpacker) (*Index, error) {
+	x := &Index{Root: t.x.root, Chunks: t.inTree(), DataSize: align(t.out.offset()), Compression: u.compression}
+	size := u.source.n.Load()
+	switch {
+	case t.whole:
+		x.Compression = Whole
+		for i := range x.Chunks {
+			c := &x.Chunks[i]
+			c.BlobEnd, c.InnerOffset = size, c.DataOffset
+		}
+	case u.compression == Plain:
+		for i := range x.Chunks {
+			c := &x.Chunks[i]
+			c.BlobOffset, c.BlobEnd, c.InnerOffset = c.InnerOffset, c.InnerOffset+c.Size, 0
+		}
+	default:
+		if u.several && u.compression == Gzip {
+			x.Compression = Members
+		}
+		placeIn(x.Chunks, u.members, size)
+	}
+	return x, checkOrder(x.Chunks)
+}
+
+// inTree returns the chunks of the files that are still in the tree.
+func (t *tarFile) inTree() []Chunk {
 	chunks := t.chunks[:0]
 	first := 0
 	for _, f := range t.files {
@@ -283,18 +252,30 @@ func (t *tarFile) layOut(size int64) []Chunk {
 		}
 		first = f.end
 	}
-	end := size
-	for i := len(chunks) - 1; i >= 0; i-- {
-		c := &chunks[i]
-		switch {
-		case t.whole:
-			c.BlobOffset, c.BlobEnd, c.InnerOffset = 0, size, c.DataOffset
-		case !t.plain:
-			if i+1 < len(chunks) && chunks[i+1].BlobOffset != c.BlobOffset {
-				end = chunks[i+1].BlobOffset
-			}
-			c.BlobEnd = end
-		}
-	}
 	return chunks
+}
+
+// placeIn says of each chunk in which stream of a blob of size bytes it is. A stream begins
+// with a member, and no chunk is in two: it has the members that the chunks in it have.
+func placeIn(chunks []Chunk, members []memberAt, size int64) {
+	var stream memberAt
+	var end int64 // of the chunk before, in the tar
+	for i := range chunks {
+		c := &chunks[i]
+		for len(members) > 0 && members[0].tar <= c.InnerOffset {
+			if members[0].tar >= end {
+				stream = members[0]
+			}
+			members = members[1:]
+		}
+		end = c.InnerOffset + c.Size
+		c.BlobOffset, c.InnerOffset = stream.blob, c.InnerOffset-stream.tar
+	}
+	end = size
+	for i := len(chunks) - 1; i >= 0; i-- {
+		if i+1 < len(chunks) && chunks[i+1].BlobOffset != chunks[i].BlobOffset {
+			end = chunks[i+1].BlobOffset
+		}
+		chunks[i].BlobEnd = end
+	}
 }

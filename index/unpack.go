@@ -12,6 +12,8 @@ import (
 const (
 	// Plain is no compression: the stream of a chunk is the chunk.
 	Plain Compression = "plain"
+	// Members is gzip with several members, of which a stream has one or more.
+	Members Compression = "members"
 	// Whole is said of a layer with chunks that lie in no one stream: parts of a sparse
 	// file are not in one piece in the tar. Such chunks come out of an Import of the
 	// whole blob, and cannot be fetched one by one.
@@ -32,9 +34,12 @@ func compressionOf(r *bufio.Reader) Compression {
 	return Plain
 }
 
-// place is where bytes of a tar are in the blob: in the stream that starts at blob, which
-// has the bytes of the tar from inner on.
-type place struct{ blob, inner int64 }
+// memberAt is where a member of a gzip blob begins, in bytes.
+type memberAt struct{ blob, tar int64 }
+
+// minMember is how many bytes of the tar are between two members that are noted: resuming
+// at each of many small ones is of no use.
+const minMember = 32 << 10
 
 // unpacker reads the uncompressed bytes of a whole blob: a tar that is compressed as one
 // or more members of gzip (RFC 1952, section 2.2), as frames of zstd, or not at all.
@@ -43,8 +48,9 @@ type unpacker struct {
 	in          *bufio.Reader
 	compression Compression
 	stream      io.ReadCloser // the current one; nil: none
-	at          place         // of the current stream
 	read        int64         // bytes of the tar
+	members     []memberAt    // noted ones; of what is not gzip, its beginning
+	several     bool          // there are more of them
 }
 
 func newUnpacker(blob *counter) *unpacker {
@@ -52,28 +58,24 @@ func newUnpacker(blob *counter) *unpacker {
 	return &unpacker{source: blob, in: in, compression: compressionOf(in)}
 }
 
-// next fills p with bytes of one stream, whose place is u.at then: with as many as p has
-// room for, or up to the end of the stream. After the last one it returns io.EOF.
-func (u *unpacker) next(p []byte) (n int, err error) {
-	for n < len(p) {
+// Read implements io.Reader.
+func (u *unpacker) Read(p []byte) (int, error) {
+	for {
 		if u.stream == nil {
-			if n > 0 {
-				return n, nil
-			}
 			if err := u.open(); err != nil {
 				return 0, err
 			}
 		}
-		m, err := u.stream.Read(p[n:])
-		n += m
-		u.read += int64(m)
+		n, err := u.stream.Read(p)
+		u.read += int64(n)
 		if errors.Is(err, io.EOF) {
 			u.close()
-		} else if err != nil {
+			err = nil
+		}
+		if n > 0 || err != nil {
 			return n, err
 		}
 	}
-	return n, nil
 }
 
 // open opens the next stream; it returns io.EOF at the end of the blob.
@@ -81,11 +83,15 @@ func (u *unpacker) open() error {
 	if _, err := u.in.Peek(1); err != nil {
 		return err
 	}
-	u.at = place{u.source.n.Load() - int64(u.in.Buffered()), u.read}
+	m := memberAt{u.source.n.Load() - int64(u.in.Buffered()), u.read}
 	var err error
 	if u.stream, err = u.compression.NewReader(u.in); err != nil {
 		u.stream = nil
-		return fmt.Errorf("at %d of the blob: %w", u.at.blob, err)
+		return fmt.Errorf("at %d of the blob: %w", m.blob, err)
+	}
+	u.several = len(u.members) > 0
+	if !u.several || m.tar-u.members[len(u.members)-1].tar >= minMember {
+		u.members = append(u.members, m)
 	}
 	return nil
 }
