@@ -17,6 +17,7 @@ import (
 
 	"github.com/ladle-dev/ladle/fetch"
 	"github.com/ladle-dev/ladle/internal/registrytest"
+	"github.com/ladle-dev/ladle/internal/treetest"
 	"github.com/ladle-dev/ladle/layer"
 	"github.com/ladle-dev/ladle/store"
 )
@@ -129,6 +130,41 @@ func TestImportedChunksAreFetchedAgain(t *testing.T) {
 			b.wantFiles(t, b.open(t))
 		})
 	}
+}
+
+// TestSparseImportIsMadeAgain has chunks that cannot be fetched one by one, and a data file
+// that a reset of the machine has emptied: reads fail, until the layer is opened again.
+func TestSparseImportIsMadeAgain(t *testing.T) {
+	tarball, contents := treetest.SparseTar(t, "PAX 1.0")
+	b := plainBench(t, nil, func(testing.TB, []byte) []byte { return packed(t, tarball, len(tarball)) })
+	b.req.Proves = provedBy(digest.FromBytes(tarball))
+	for name, data := range contents {
+		b.files = append(b.files, file{name: name, data: data})
+	}
+	b.start(t, importing, store.Options{BootID: "a"})
+	l := b.open(t)
+	b.wantFiles(t, l)
+	n, size := l.Number(), l.DataSize()
+	b.stop(t)
+	if err := os.WriteFile(filepath.Join(b.root, "layers", strconv.FormatUint(n, 10), "data"), make([]byte, size), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.start(t, importing, store.Options{BootID: "b"})
+	l = b.open(t)
+	failed := 0
+	at := extents(t, l)
+	for _, f := range b.files {
+		got := make([]byte, len(f.data))
+		if _, err := l.ReadAt(t.Context(), got, at[f.name]); err != nil {
+			failed++
+		} else if !bytes.Equal(got, f.data) {
+			t.Errorf("%s has other bytes", f.name)
+		}
+	}
+	if failed == 0 {
+		t.Error("all files could be read")
+	}
+	b.wantFiles(t, b.open(t))
 }
 
 // TestImportIsProved has images that claim another's diffID, and blobs that are others.
