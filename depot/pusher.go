@@ -119,15 +119,10 @@ func (t *registryTarget) pushOnce(ctx context.Context, ref string, desc ocispec.
 		return err
 	}
 	defer w.Close()
-	r, err := open(ctx)
-	if err != nil {
-		return originError{err}
-	}
-	defer r.Close()
-	from := &failing{Reader: r}
-	err = content.Copy(ctx, w, from, desc.Size, desc.Digest)
-	if from.err != nil {
-		return originError{from.err}
+	from := &repeatable{ctx: ctx, open: open}
+	defer from.Close()
+	if err = content.Copy(ctx, w, from, desc.Size, desc.Digest); from.err != nil {
+		return from.err
 	}
 	return err
 }
@@ -145,16 +140,43 @@ func (t *registryTarget) pusher(ctx context.Context, ref string) (remotes.Pusher
 // Close implements Target.
 func (t *registryTarget) Close() error { return nil }
 
-// failing stores the error of its Reader, except io.EOF.
-type failing struct {
-	io.Reader
-	err error
+// repeatable reads content, from its start again when the pusher repeats a request.
+type repeatable struct {
+	ctx  context.Context
+	open Content
+	r    io.ReadCloser // nil: not open
+	err  error         // of the content
 }
 
-func (f *failing) Read(p []byte) (int, error) {
-	n, err := f.Reader.Read(p)
+// Read implements io.Reader.
+func (c *repeatable) Read(p []byte) (n int, err error) {
+	if c.r == nil {
+		c.r, err = c.open(c.ctx)
+	}
+	if err == nil {
+		n, err = c.r.Read(p)
+	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		f.err = err
+		c.err = originError{err}
 	}
 	return n, err
+}
+
+// Seek implements io.Seeker, forwards from the start.
+func (c *repeatable) Seek(off int64, whence int) (int64, error) {
+	if whence != io.SeekStart {
+		return 0, errdefs.ErrNotImplemented
+	}
+	if err := c.Close(); err != nil {
+		return 0, err
+	}
+	return io.CopyN(io.Discard, c, off)
+}
+
+// Close closes what is open.
+func (c *repeatable) Close() (err error) {
+	if c.r != nil {
+		err, c.r = c.r.Close(), nil
+	}
+	return err
 }

@@ -131,25 +131,34 @@ func (l lab) as(t *testing.T) lab { return lab{&stacktest.T{Stack: l.Stack, TB: 
 // fetched returns those layers of an image that containerd has fetched.
 func (l lab) fetched(img *image.Image) []string {
 	l.Helper()
-	ctx, c := l.client()
 	layers, err := img.Layers()
 	if err != nil {
 		l.Fatal(err)
 	}
-	var fetched []string
+	var blobs []godigest.Digest
 	for _, layer := range layers {
 		digest, err := layer.Digest()
 		if err != nil {
 			l.Fatal(err)
 		}
-		_, err = c.ContentStore().Info(ctx, godigest.Digest(digest.String()))
+		blobs = append(blobs, godigest.Digest(digest.String()))
+	}
+	return l.stored(blobs...)
+}
+
+// stored returns those blobs that containerd has fetched.
+func (l lab) stored(blobs ...godigest.Digest) (there []string) {
+	l.Helper()
+	ctx, c := l.client()
+	for _, digest := range blobs {
+		_, err := c.ContentStore().Info(ctx, digest)
 		if err == nil {
-			fetched = append(fetched, digest.String())
+			there = append(there, digest.String())
 		} else if !errdefs.IsNotFound(err) {
 			l.Fatal(err)
 		}
 	}
-	return fetched
+	return there
 }
 
 // snapshots returns what containerd has of a snapshotter.
