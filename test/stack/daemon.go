@@ -2,11 +2,13 @@ package stack
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/ladle-dev/ladle/test/place"
@@ -92,7 +94,23 @@ func newRunningDaemon(d Daemon, dir string) *RunningDaemon {
 // between Stop and Start.
 func (d *RunningDaemon) configFile() string { return filepath.Join(d.dir, d.Name+".toml") }
 
-// Start runs the daemon, again after Stop or Kill, and waits for its socket.
+// endpoint is the address of a further endpoint in a configuration of ladle.
+var endpoint = regexp.MustCompile(`(?m)^\s*address = "(.+)"$`)
+
+// sockets are the sockets that the daemon listens on.
+func (d *RunningDaemon) sockets() ([]string, error) {
+	config, err := os.ReadFile(d.configFile())
+	if err != nil {
+		return nil, fmt.Errorf("stack: %w", err)
+	}
+	all := []string{d.Address}
+	for _, match := range endpoint.FindAllStringSubmatch(string(config), -1) {
+		all = append(all, match[1])
+	}
+	return all, nil
+}
+
+// Start runs the daemon, again after Stop or Kill, and waits for its sockets.
 func (d *RunningDaemon) Start(ctx context.Context) error {
 	if d.missing != nil {
 		return fmt.Errorf("stack: %s: %w", d.Name, d.missing)
@@ -106,11 +124,18 @@ func (d *RunningDaemon) Start(ctx context.Context) error {
 	if err := start(&d.Process, "daemon-"+d.Name, d.dir, argv); err != nil {
 		return err
 	}
+	sockets, err := d.sockets()
+	if err != nil {
+		return errors.Join(err, d.Stop())
+	}
 	return d.Ready(ctx, readyTimeout, func(ctx context.Context) error {
-		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", d.Address)
-		if err != nil {
-			return err
+		for _, socket := range sockets {
+			conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
+			if err != nil {
+				return err
+			}
+			conn.Close()
 		}
-		return conn.Close()
+		return nil
 	})
 }

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	readyTimeout  = 30 * time.Second
+	readyTimeout  = time.Minute
 	removeTimeout = 30 * time.Second // for all containers of a node
 )
 
