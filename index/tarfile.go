@@ -234,7 +234,7 @@ func (t *tarFile) index(u *unpacker) (*Index, error) {
 			c.BlobOffset, c.BlobEnd, c.InnerOffset = c.InnerOffset, c.InnerOffset+c.Size, 0
 		}
 	default:
-		if u.several && u.compression == Gzip {
+		if u.compression == Gzip {
 			x.Compression = Members
 		}
 		placeIn(x.Chunks, u.members, size)

@@ -4,15 +4,17 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
+	"math"
+
+	"github.com/ladle-dev/ladle/inflate"
 )
 
 // How the chunks of a layer without a table of contents are found in its blob.
 const (
 	// Plain is no compression: the stream of a chunk is the chunk.
 	Plain Compression = "plain"
-	// Members is gzip with several members, of which a stream has one or more.
+	// Members is gzip of one or more members, of which a stream has one or more.
 	Members Compression = "members"
 	// Whole is said of a layer with chunks that lie in no one stream: parts of a sparse
 	// file are not in one piece in the tar. Such chunks come out of an Import of the
@@ -37,20 +39,14 @@ func compressionOf(r *bufio.Reader) Compression {
 // memberAt is where a member of a gzip blob begins, in bytes.
 type memberAt struct{ blob, tar int64 }
 
-// minMember is how many bytes of the tar are between two members that are noted: resuming
-// at each of many small ones is of no use.
-const minMember = 32 << 10
-
 // unpacker reads the uncompressed bytes of a whole blob: a tar that is compressed as one
 // or more members of gzip (RFC 1952, section 2.2), as frames of zstd, or not at all.
 type unpacker struct {
 	source      *counter // the blob
 	in          *bufio.Reader
 	compression Compression
-	stream      io.ReadCloser // the current one; nil: none
-	read        int64         // bytes of the tar
-	members     []memberAt    // noted ones; of what is not gzip, its beginning
-	several     bool          // there are more of them
+	stream      io.ReadCloser // the decompressed bytes; nil before the first read, and at the end
+	members     []memberAt    // of gzip, but for small ones; else the beginning
 }
 
 func newUnpacker(blob *counter) *unpacker {
@@ -60,40 +56,39 @@ func newUnpacker(blob *counter) *unpacker {
 
 // Read implements io.Reader.
 func (u *unpacker) Read(p []byte) (int, error) {
-	for {
-		if u.stream == nil {
-			if err := u.open(); err != nil {
-				return 0, err
-			}
-		}
-		n, err := u.stream.Read(p)
-		u.read += int64(n)
-		if errors.Is(err, io.EOF) {
-			u.close()
-			err = nil
-		}
-		if n > 0 || err != nil {
-			return n, err
+	if u.stream == nil {
+		if err := u.open(); err != nil {
+			return 0, err
 		}
 	}
+	n, err := u.stream.Read(p)
+	if errors.Is(err, io.EOF) {
+		u.close()
+		if n > 0 {
+			err = nil
+		}
+	}
+	return n, err
 }
 
-// open opens the next stream; it returns io.EOF at the end of the blob.
+// open opens the stream; it returns io.EOF at the end of the blob.
 func (u *unpacker) open() error {
 	if _, err := u.in.Peek(1); err != nil {
 		return err
 	}
-	m := memberAt{u.source.n.Load() - int64(u.in.Buffered()), u.read}
+	if u.compression == Gzip {
+		z := inflate.NewReader(u.in)
+		z.OnPoint(math.MaxInt64, func(p inflate.Point) error { // of each large member
+			u.members = append(u.members, memberAt{p.In, p.Out})
+			return nil
+		})
+		u.stream = io.NopCloser(z)
+		return nil
+	}
+	u.members = []memberAt{{0, 0}}
 	var err error
-	if u.stream, err = u.compression.NewReader(u.in); err != nil {
-		u.stream = nil
-		return fmt.Errorf("at %d of the blob: %w", m.blob, err)
-	}
-	u.several = len(u.members) > 0
-	if !u.several || m.tar-u.members[len(u.members)-1].tar >= minMember {
-		u.members = append(u.members, m)
-	}
-	return nil
+	u.stream, err = u.compression.NewReader(u.in)
+	return err
 }
 
 func (u *unpacker) close() {
