@@ -78,6 +78,11 @@ bench-buildkit: build ## Builds on a lazy base: ladle beside overlayfs and starg
 	script/components.sh
 	cd buildkit && go run ./cmd/bench-buildkit $(if $(N),-n $(N))
 
+.PHONY: bench-convert
+bench-convert: build ## ladle convert beside stargz-snapshotter's converter (N=rounds, IMAGE=recipe)
+	cd test && go run ./cmd/image build -format gzip '$(or $(IMAGE),debian-python)'
+	cd bench && go run ./convert $(if $(N),-n $(N)) "$${LADLE_CACHE:-../.cache}"/images/'$(or $(IMAGE),debian-python)'-v*/gzip
+
 .PHONY: cover
 cover: ## Test coverage of the packages (root), in .cache/cover.html
 	mkdir -p .cache && go test -count=1 -coverpkg=./... -coverprofile=.cache/cover.out ./...

@@ -56,11 +56,14 @@ func (f Format) mediaType() string {
 // window is the window of zstd streams in bytes: none is longer than a chunk, by much.
 const window = 4 << 20
 
+// level is the level of gzip. Higher ones need twice the time for two per cent less.
+const level = 6
+
 // writers are the compressors of each format that are not in use: a layer has a stream for
 // each file.
 var writers = map[Format]*sync.Pool{
 	EStargz: {New: func() any {
-		w, err := gzip.NewWriterLevel(io.Discard, gzip.DefaultCompression)
+		w, err := gzip.NewWriterLevel(io.Discard, level)
 		if err != nil {
 			panic(err) // the level is within its limits
 		}
