@@ -179,7 +179,7 @@ func (l lab) report(tag string) inspect.Report {
 		l.Fatal(err)
 	}
 	defer o.Close()
-	r, err := inspect.Inspect(l.Context(), o, nil)
+	r, err := inspect.Inspect(l.Context(), o, inspect.Options{})
 	if err != nil {
 		l.Fatal(err)
 	}

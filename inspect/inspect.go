@@ -26,15 +26,21 @@ import (
 // concurrent bounds the layers that are looked at at the same time.
 const concurrent = 8
 
-// Inspect reports on the images of an origin that match; on all if match is nil. An error
-// is one of the origin. That a layer cannot be read lazily is none.
-func Inspect(ctx context.Context, o depot.Origin, match platforms.Matcher) (Report, error) {
-	found, err := depot.ReadImages(ctx, o, match)
+// Options say what is looked at.
+type Options struct {
+	Platforms platforms.Matcher // which images of an index; nil: all
+	Import    bool              // whether ladle imports layers without an index
+}
+
+// Inspect reports on the images of an origin. An error is one of the origin. That a layer
+// cannot be read lazily is none.
+func Inspect(ctx context.Context, o depot.Origin, opts Options) (Report, error) {
+	found, err := depot.ReadImages(ctx, o, opts.Platforms)
 	if err != nil {
 		return Report{}, err
 	}
 	report := Report{Schema: Schema, MediaType: found.Root.MediaType, Digest: found.Root.Digest}
-	i := inspection{origin: o, examiner: layer.NewExaminer()}
+	i := inspection{origin: o, examiner: layer.NewExaminer(), imports: opts.Import}
 	for _, img := range found.All {
 		of, err := i.image(ctx, img)
 		if err != nil {
@@ -48,6 +54,7 @@ func Inspect(ctx context.Context, o depot.Origin, match platforms.Matcher) (Repo
 type inspection struct {
 	origin   depot.Origin
 	examiner *layer.Examiner
+	imports  bool
 }
 
 func (i inspection) image(ctx context.Context, img depot.Image) (Image, error) {
@@ -79,12 +86,12 @@ func (i inspection) image(ctx context.Context, img depot.Image) (Image, error) {
 	return of, nil
 }
 
-// download marks the layers that containerd downloads: the first one that is not lazy, and
-// all above it.
+// download marks the layers that containerd downloads: the first one that is neither lazy
+// nor imported, and all above it.
 func download(layers []Layer) {
 	downloads := false
 	for n := range layers {
-		downloads = downloads || !layers[n].Lazy
+		downloads = downloads || !layers[n].Lazy && !layers[n].Imported
 		layers[n].Downloaded = downloads
 	}
 }
@@ -102,7 +109,7 @@ func (i inspection) layer(ctx context.Context, manifest []byte, desc ocispec.Des
 	}
 	external := func(ctx context.Context) (io.ReadCloser, int64, error) {
 		toc, size, err := depot.ExternalTOC(ctx, i.origin, desc.Digest)
-		if errors.Is(err, index.ErrNoTOC) || errors.Is(err, fetch.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
+		if errors.Is(err, index.ErrNoTOC) || isMissing(err) {
 			err = fmt.Errorf("%w: %w", layer.ErrNotLazy, err)
 		}
 		return toc, size, err
@@ -118,15 +125,24 @@ func (i inspection) layer(ctx context.Context, manifest []byte, desc ocispec.Des
 			l.Lazy = true
 		}
 	case errors.Is(err, layer.ErrNotLazy), errors.Is(err, layer.ErrInvalid):
+		notLazy := errors.Is(err, layer.ErrNotLazy) && !isMissing(err)
 		l.Reason = err.Error()
 		if l.Format == "" {
-			l.Format, err = plain(ctx, blob, desc.Size)
-			return l, err
+			if l.Format, err = plain(ctx, blob, desc.Size); err != nil {
+				return l, err
+			}
+			l.Imported = i.imports && notLazy && l.Format != Unknown
 		}
 	default:
 		return l, fmt.Errorf("layer %s: %w", desc.Digest, err)
 	}
 	return l, nil
+}
+
+// isMissing reports whether err is that the image with the external TOCs is not there: the
+// layer is then left to containerd, and not imported.
+func isMissing(err error) bool {
+	return errors.Is(err, fetch.ErrNotFound) || errors.Is(err, os.ErrNotExist)
 }
 
 // erofsType starts the media types of layers that are EROFS images (containerd 2.4,
@@ -158,7 +174,7 @@ func indexOf(x layer.Examined) *Index {
 // gain fills in what is fetched, and what a conversion would save.
 func (l *Layer) gain() {
 	l.BeforeRun = l.Size
-	if !l.Downloaded {
+	if !l.Imported && !l.Downloaded {
 		l.BeforeRun = min(l.Size, l.Index.Size+l.Index.Prefetch)
 	} else if l.Format != EROFS && l.Format != Unknown {
 		l.Conversion = l.Size

@@ -111,7 +111,7 @@ func report(t *testing.T, ref depot.Reference) []byte {
 		t.Fatal(err)
 	}
 	defer origin.Close()
-	r, err := inspect.Inspect(t.Context(), origin, nil)
+	r, err := inspect.Inspect(t.Context(), origin, inspect.Options{Import: ref.Name != "not-imported"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,6 +167,8 @@ func writeFormats(t *testing.T) {
 		"wrong-toc":            {wrong},
 		"broken-toc":           {broken},
 		"mixed":                {lazy, chunked, gz, lazy},
+		"mixed-broken":         {lazy, gz, broken, lazy},
+		"not-imported":         {lazy, gz, lazy}, // see report
 		"no-layers":            {},
 	}
 	for _, tag := range slices.Sorted(maps.Keys(images)) {

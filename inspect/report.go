@@ -63,19 +63,24 @@ type Layer struct {
 	Lazy   bool   `json:"lazy"`
 	Reason string `json:"reason,omitempty"`
 
+	// Imported reports whether ladle imports the layer at its first pull: it has no
+	// index, and is fetched whole, but keeps no layer above it from being lazy.
+	Imported bool `json:"imported"`
+
 	// Downloaded reports whether containerd downloads all of the blob: the layer, or
-	// one below it, is not lazy.
+	// one below it, is neither lazy nor imported.
 	Downloaded bool `json:"downloaded"`
 
 	// Index is there if the blob has one, whether or not the layer is lazy.
 	Index *Index `json:"index,omitempty"`
 
 	// BeforeRun is what is fetched before a container can run: all of a layer that is
-	// downloaded; of another one the index, and what its author wants prefetched.
+	// imported or downloaded; of another one the index, and what its author wants
+	// prefetched.
 	BeforeRun int64 `json:"beforeRun"`
 
 	// Conversion is how much of that a conversion would save at most: all that is not
-	// read; zero if the layer is not downloaded, or cannot be converted.
+	// read; zero if all of it is not fetched, or it cannot be converted.
 	Conversion int64 `json:"conversion"`
 }
 

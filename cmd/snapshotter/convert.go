@@ -83,7 +83,11 @@ func conversionOptions(ctx context.Context, cmd *cli.Command) (opts convert.Opti
 			return opts, nil, err
 		}
 	}
-	d, err := newDepot(ctx, cmd)
+	cfg, err := loadConfig(cmd)
+	if err != nil {
+		return opts, nil, err
+	}
+	d, err := newDepot(ctx, cfg)
 	if err != nil {
 		return opts, nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"github.com/ladle-dev/ladle/auth"
+	"github.com/ladle-dev/ladle/config"
 	"github.com/ladle-dev/ladle/depot"
 	"github.com/ladle-dev/ladle/fetch"
 )
@@ -21,12 +22,8 @@ const pushTimeout = 10 * time.Minute
 
 // newDepot returns the depot for commands that work on images: with the registries and
 // credentials that the daemon has by its configuration.
-func newDepot(ctx context.Context, cmd *cli.Command) (depot.Depot, error) {
+func newDepot(ctx context.Context, cfg config.Config) (depot.Depot, error) {
 	if err := log.SetLevel("warn"); err != nil {
-		return depot.Depot{}, err
-	}
-	cfg, err := loadConfig(cmd)
-	if err != nil {
 		return depot.Depot{}, err
 	}
 	opts := configuredHosts(cfg, auth.NewOffers(auth.NewDocker("").Credentials))

@@ -39,11 +39,16 @@ func runInspect(ctx context.Context, cmd *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	match, err := wantedPlatforms(cmd)
+	var opts inspect.Options
+	if opts.Platforms, err = wantedPlatforms(cmd); err != nil {
+		return err
+	}
+	cfg, err := loadConfig(cmd)
 	if err != nil {
 		return err
 	}
-	d, err := newDepot(ctx, cmd)
+	opts.Import = cfg.Import.Enable
+	d, err := newDepot(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -52,7 +57,7 @@ func runInspect(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	defer origin.Close()
-	report, err := inspect.Inspect(ctx, origin, match)
+	report, err := inspect.Inspect(ctx, origin, opts)
 	if err != nil {
 		return err
 	}
@@ -103,10 +108,12 @@ func printLayers(out io.Writer, layers []inspect.Layer) {
 	_ = t.Flush() // out is in memory
 	for n, l := range layers {
 		switch {
+		case l.Imported:
+			fmt.Fprintf(out, "layer %d is imported at its first pull, and fetched whole: %s\n", n, l.Reason)
 		case l.Reason != "":
 			fmt.Fprintf(out, "layer %d is not lazy: %s\n", n, l.Reason)
 		case l.Downloaded:
-			fmt.Fprintf(out, "layer %d is lazy, and downloaded nevertheless: containerd does so above a layer that is not\n", n)
+			fmt.Fprintf(out, "layer %d is lazy, and downloaded nevertheless: containerd does so above a layer that is neither lazy nor imported\n", n)
 		}
 	}
 }
