@@ -180,14 +180,13 @@ type proxy struct {
 func newProxy(t *testing.T, registry string) *proxy {
 	t.Helper()
 	p := &proxy{}
-	next := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: registry})
-	rewrite := next.Director
-	next.Director = func(r *http.Request) {
-		host := r.Host
-		rewrite(r)
-		r.Host = host // the registry says it in addresses for uploads
+	next := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(&url.URL{Scheme: "http", Host: registry})
+			r.Out.Host = r.In.Host // the registry says it in addresses for uploads
+		},
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
 	}
-	next.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }
 	p.addr = listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.mu.Lock()
 		p.mu.log = append(p.mu.log, r.Method+" "+r.URL.String())
