@@ -42,6 +42,32 @@ type Image struct {
 	dir layout.Path
 }
 
+// UncompressedSize is the bytes of the tars of all layers, which are inflated for that.
+func (i *Image) UncompressedSize() (int64, error) {
+	layers, err := i.Layers()
+	if err != nil {
+		return 0, fmt.Errorf("image: %s: %w", i.Name, err)
+	}
+	var size int64
+	for _, l := range layers {
+		n, err := uncompressedSize(l)
+		if err != nil {
+			return 0, fmt.Errorf("image: %s: %w", i.Name, err)
+		}
+		size += n
+	}
+	return size, nil
+}
+
+func uncompressedSize(l v1.Layer) (n int64, err error) {
+	r, err := l.Uncompressed()
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	return io.Copy(io.Discard, r)
+}
+
 // Tag is the repository and the tag that the image has in registries of tests.
 func (i *Image) Tag() string { return i.Name + ":" + string(i.Format) }
 
@@ -52,8 +78,14 @@ func (c *Cache) Image(ctx context.Context, name string, format Format) (*Image, 
 	if err != nil {
 		return nil, err
 	}
+	return c.Make(ctx, recipe, format)
+}
+
+// Make is Image of a recipe that need not be one of Recipes. Its name must tell it from
+// all others.
+func (c *Cache) Make(ctx context.Context, recipe Recipe, format Format) (*Image, error) {
 	key := fmt.Sprintf("%s-v%d", recipe.Name, recipe.Version)
-	return c.get(ctx, source{name: name, key: key, prioritized: recipe.Prioritized, plain: func(dir layout.Path) error {
+	return c.get(ctx, source{name: recipe.Name, key: key, prioritized: recipe.Prioritized, plain: func(dir layout.Path) error {
 		return c.cook(ctx, recipe, dir)
 	}}, format)
 }
@@ -77,6 +109,9 @@ func (c *Cache) get(ctx context.Context, src source, format Format) (*Image, err
 				return err
 			}
 			c.log("%s: converting to %s", src.name, format)
+			if format.Plain() {
+				return repack(ctx, plain, format, dir)
+			}
 			return convert(ctx, conversion{from: plain, to: format, dir: dir, prioritized: src.prioritized})
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/containerd/stargz-snapshotter/estargz/externaltoc"
 	"github.com/containerd/stargz-snapshotter/estargz/zstdchunked"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
 // smallRecipes are those that take no more than a second.
@@ -37,7 +38,10 @@ func TestFormatsHoldTheSameFiles(t *testing.T) {
 		if lazy, err := plain.Lazy(); lazy || err != nil {
 			t.Errorf("%s: the plain form is lazy: %v, %v", name, lazy, err)
 		}
-		for _, f := range Formats()[1:] {
+		for _, f := range Formats() {
+			if f.Plain() {
+				continue
+			}
 			t.Run(name+"/"+string(f), func(t *testing.T) {
 				img, err := cache.Image(t.Context(), name, f)
 				if err != nil {
@@ -79,6 +83,39 @@ func compareLayers(t *testing.T, plain, img *Image) {
 			t.Errorf("layer %d holds\n%v\nwant\n%v", i, slices.Sorted(maps.Keys(b)), slices.Sorted(maps.Keys(a)))
 		}
 		checkTOC(t, img, got[i], manifest.Layers[i])
+	}
+}
+
+// The plain forms are of the same tars, and no more lazy than the first one.
+func TestPlainFormatsHoldTheSameTars(t *testing.T) {
+	cache := testCache(t)
+	for _, name := range smallRecipes {
+		want, err := cache.Image(t.Context(), name, Gzip)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for f, mediaType := range map[Format]types.MediaType{Zstd: types.OCILayerZStd, Uncompressed: types.OCIUncompressedLayer} {
+			got, err := cache.Image(t.Context(), name, f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if lazy, err := got.Lazy(); lazy || err != nil {
+				t.Errorf("%s as %s is lazy: %v, %v", name, f, lazy, err)
+			}
+			before, after := must(want.Layers())(t), must(got.Layers())(t)
+			if len(before) != len(after) {
+				t.Fatalf("%s as %s has %d layers, want %d", name, f, len(after), len(before))
+			}
+			for i := range after {
+				layerFiles(t, after[i]) // compares the digest of the tar with the diffID
+				if a, b := must(before[i].DiffID())(t), must(after[i].DiffID())(t); a != b {
+					t.Errorf("%s as %s: layer %d is %s, want %s", name, f, i, b, a)
+				}
+				if got := must(after[i].MediaType())(t); got != mediaType {
+					t.Errorf("%s as %s: layer %d has the media type %s", name, f, i, got)
+				}
+			}
+		}
 	}
 }
 
@@ -195,6 +232,29 @@ func TestRecipesAreReproducible(t *testing.T) {
 				t.Errorf("%s as %s is %s and %s", name, f, x, y)
 			}
 		}
+	}
+}
+
+func TestLayered(t *testing.T) {
+	const n, size = 3, 6 << 20
+	made, err := testCache(t).Make(t.Context(), Layered(n, size), Gzip)
+	if err != nil {
+		t.Fatal(err)
+	}
+	layers := must(made.Layers())(t)
+	if len(layers) != n {
+		t.Fatalf("%d layers", len(layers))
+	}
+	var compressed int64
+	for _, l := range layers {
+		compressed += must(l.Size())(t)
+		if files := layerFiles(t, l); len(files) < 30 {
+			t.Errorf("a layer has %d files", len(files))
+		}
+	}
+	got := must(made.UncompressedSize())(t)
+	if got < size || got > size*11/10 || compressed < got/5 || compressed > got/2 {
+		t.Errorf("%d bytes of tar, %d compressed", got, compressed)
 	}
 }
 

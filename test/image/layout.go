@@ -16,7 +16,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/types"
-	"github.com/klauspost/compress/gzip"
 )
 
 // blob is one layer as it lies in a layout.
@@ -95,31 +94,13 @@ func (w *blobWriter) discard() {
 
 // writeGzip stores a layer as an ordinary gzip layer.
 func writeGzip(ctx context.Context, l layout.Path, layer Layer) (blob, error) {
-	w, err := newBlobWriter(l)
-	if err != nil {
-		return blob{}, err
-	}
-	zw, err := gzip.NewWriterLevel(w, gzip.DefaultCompression)
-	if err != nil {
-		return blob{}, fmt.Errorf("image: %w", err)
-	}
-	diffID := sha256.New()
-	tw := tar.NewWriter(io.MultiWriter(zw, diffID, contextWriter{ctx}))
-	err = layer(tw)
-	if err == nil {
-		err = tw.Close()
-	}
-	if err == nil {
-		err = zw.Close()
-	}
-	if err != nil {
-		w.discard()
-		return blob{}, err
-	}
-	b, err := w.commit()
-	b.diffID = v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(diffID.Sum(nil))}
-	b.mediaType = types.OCILayer
-	return b, err
+	return writeLayer(l, Gzip, func(w io.Writer) error {
+		tw := tar.NewWriter(io.MultiWriter(w, contextWriter{ctx}))
+		if err := layer(tw); err != nil {
+			return err
+		}
+		return tw.Close()
+	})
 }
 
 // contextWriter ends a long write soon after the context is done.
