@@ -16,10 +16,12 @@ PACKAGES=(
   fuse3           # fusermount3: FUSE mounts without root
   gcc             # the race detector
   git             # builds whose context is a repository
-  libc6-dev       # the same
+  isal            # igzip: containerd inflates by it, in benchmarks
+  libc6-dev       # the race detector
   libcap2-bin     # getcap: file capabilities
   mmdebstrap      # root filesystems from distribution packages
   patch           # ladle-buildkitd
+  pigz            # unpigz: the same
   runc            # containers
   shellcheck      # script/lint.sh
   systemd         # systemd-analyze verify of the units

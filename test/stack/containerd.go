@@ -16,6 +16,8 @@ type Containerd struct {
 	Dir string
 	// Edit changes the configuration file; nil leaves it.
 	Edit func(config string) string
+	// Env is added to its environment.
+	Env []string
 }
 
 // LongTerm is the long-term release of containerd that script/components.sh
@@ -36,7 +38,7 @@ func (c Containerd) program(name string) (string, error) {
 // environment is what its program needs in the environment: containerd looks for
 // its shim in PATH.
 func (c Containerd) environment(program string) []string {
-	return []string{"PATH=" + filepath.Dir(program) + ":" + os.Getenv("PATH")}
+	return append([]string{"PATH=" + filepath.Dir(program) + ":" + os.Getenv("PATH")}, c.Env...)
 }
 
 func (c Containerd) edited(config string) string {

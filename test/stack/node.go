@@ -115,6 +115,9 @@ func (n *Node) Reconfigure(ctx context.Context, edit func(config string) string)
 	return n.StartContainerd(ctx)
 }
 
+// ContainerdPID is the process id of containerd.
+func (n *Node) ContainerdPID() int { return n.containerd.PID() }
+
 // StopContainerd stops containerd; containers keep running.
 func (n *Node) StopContainerd() error { return n.containerd.Stop() }
 
