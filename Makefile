@@ -69,9 +69,19 @@ bench: build ## Walks, opens, reads: ladle beside overlayfs and stargz (root; N=
 	cd test && go run ./cmd/bench $(if $(N),-n $(N))
 
 .PHONY: bench-cold
-bench-cold: build ## Time to ready over three simulated links (root; N=samples)
+bench-cold: build ## Time to ready over four simulated links (root; N=samples)
 	script/components.sh
 	cd test && go run ./cmd/bench-cold $(if $(N),-n $(N))
+
+.PHONY: bench-read
+bench-read: build ## Pull and read all of a plain image: ladle beside the best overlayfs (root; N=samples)
+	script/components.sh
+	cd test && go run ./cmd/bench-cold -read $(if $(N),-n $(N))
+
+.PHONY: bench-import
+bench-import: build ## Memory and disk of the first pull of a plain image of 40 layers (root; SIZE=MiB)
+	script/components.sh
+	cd test && go run ./cmd/bench-import $(if $(SIZE),-size $(SIZE)) $(if $(N),-n $(N))
 
 .PHONY: bench-buildkit
 bench-buildkit: build ## Builds on a lazy base: ladle beside overlayfs and stargz (root; N=samples)

@@ -1,13 +1,27 @@
 // Command bench-cold measures cold starts over simulated links: the time until
-// python has imported numpy and scipy, with the bytes and requests until then.
+// python has imported numpy and scipy, or until all of the image has been read,
+// with the bytes and requests until then.
 //
-//	bench-cold [-n 5] [-columns overlayfs,stargz,ladle] [-profiles 5ms/1Gbit,20ms/200Mbit,50ms/100Mbit]
+//	bench-cold [-n 5] [-columns overlayfs,stargz,parallel,unpigz,plain,ladle] [-profiles 500µs/10Gbit,5ms/1Gbit,20ms/200Mbit,50ms/100Mbit]
+//	bench-cold -read [-n 5] [-plain gzip,zstd,uncompressed] [-columns parallel,plain] ...
+//
+// What is measured, by column:
+//
+//	overlayfs  containerd as it is once it is installed, the image in its gzip form
+//	parallel   overlayfs with parallel unpacking and ranged fetching on, and igzip
+//	unpigz     the same, inflating by unpigz; for gzip only
+//	plain      ladle, nothing prepared: the image that parallel pulls
+//	stargz     stargz-snapshotter, the image as eStargz without prioritized files
+//	ladle      ladle, the image that stargz pulls
 //
 // The columns are interleaved: one sample of each per round. Every sample starts
-// with a new containerd, a new snapshotter and empty state. stargz and ladle pull
-// the same eStargz image, made without prioritized files; overlayfs pulls the
-// image's ordinary gzip form. The table shows medians, each figure on its own,
-// and the range of the times. Requests are counted at the link until ready.
+// with a new containerd, a new snapshotter and empty state. The table shows
+// medians, each figure on its own, and the range of the times. Requests are counted
+// at the link until ready. Registry, link and node share the machine's CPUs, so a
+// link of 10 Gbit carries what they can do, for all columns alike.
+//
+// -read runs tar over the whole root filesystem in place of python. What the command
+// prints, with -read the bytes of the tar, must be the same everywhere.
 //
 // It needs root, what script/components.sh installs, bin/ladle, and Go for the
 // peer.
@@ -43,24 +57,46 @@ func main() {
 type bench struct {
 	rounds   int
 	recipe   string
-	format   image.Format
+	lazy     image.Format   // of stargz and ladle
+	plain    []image.Format // of the others but overlayfs, one after the other
 	columns  []string
 	profiles []link.Profile
 	command  []string
 	progress *report.Progress
 }
 
+// readAll reads all files. tar does not read what it writes to /dev/null, and wc prints
+// when it has everything.
+const readAll = "tar -c --one-file-system -f - / 2>/dev/null | wc -c"
+
 func run(ctx context.Context) error {
 	b := bench{progress: report.NewProgress(os.Stderr)}
 	flag.IntVar(&b.rounds, "n", 5, "samples of each column on each link")
 	flag.StringVar(&b.recipe, "image", "debian-scipy", "recipe of the image")
 	format := flag.String("format", string(image.EStargz), "format that stargz and ladle pull")
+	plain := flag.String("plain", "", "formats that parallel, unpigz and plain pull, comma-separated (gzip; with -read gzip,zstd,uncompressed)")
 	command := flag.String("command", "import numpy, scipy.linalg; print('ready', flush=True)", "python program")
-	columns := flag.String("columns", "overlayfs,stargz,ladle", "what to measure, comma-separated")
-	profiles := flag.String("profiles", "5ms/1Gbit,20ms/200Mbit,50ms/100Mbit", "links, comma-separated")
+	read := flag.Bool("read", false, "read the whole image instead")
+	columns := flag.String("columns", "", "what to measure, comma-separated (overlayfs,stargz,parallel,unpigz,plain,ladle; with -read parallel,plain)")
+	profiles := flag.String("profiles", "500µs/10Gbit,5ms/1Gbit,20ms/200Mbit,50ms/100Mbit", "links, comma-separated")
 	flag.Parse()
-	b.format, b.columns = image.Format(*format), strings.Split(*columns, ",")
-	b.command = []string{"python3", "-c", *command}
+	b.lazy, b.command = image.Format(*format), []string{"python3", "-c", *command}
+	formats := "gzip"
+	list := "overlayfs,stargz,parallel,unpigz,plain,ladle"
+	if *read {
+		b.command = []string{"sh", "-c", readAll}
+		formats, list = "gzip,zstd,uncompressed", "parallel,plain"
+	}
+	if *plain != "" {
+		formats = *plain
+	}
+	if *columns != "" {
+		list = *columns
+	}
+	b.columns = strings.Split(list, ",")
+	for _, f := range strings.Split(formats, ",") {
+		b.plain = append(b.plain, image.Format(f))
+	}
 	for _, s := range strings.Split(*profiles, ",") {
 		p, err := link.ParseProfile(s)
 		if err != nil {
@@ -78,93 +114,46 @@ func (b bench) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	cache, err := image.DefaultCache()
-	if err != nil {
-		return err
-	}
-	cache.Log = b.progress.Say
 	registry, err := stack.StartRegistry(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, registry.Close()) }()
-	names := map[image.Format]string{}
-	for _, f := range []image.Format{image.Gzip, b.format} {
-		img, err := cache.Image(ctx, b.recipe, f)
+	for _, plain := range b.plain {
+		columns, err := b.prepare(ctx, registry, plain)
 		if err != nil {
 			return err
 		}
-		if names[f], err = registry.Push(ctx, img); err != nil {
-			return err
+		fmt.Printf("%s, plain %s, lazy %s, median of %d (range): %q\n", b.recipe, plain, b.lazy, b.rounds, b.command)
+		for _, p := range b.profiles {
+			if err := b.measure(ctx, registry, p, columns); err != nil {
+				return err
+			}
+			b.print(p, columns)
 		}
-	}
-	starts := make([]cold.Start, len(b.columns))
-	for i, column := range b.columns {
-		if starts[i], err = b.start(column, names); err != nil {
-			return err
-		}
-	}
-	fmt.Printf("%s, %s, median of %d (range): python3 -c %q\n", b.recipe, b.format, b.rounds, b.command[2])
-	for _, p := range b.profiles {
-		samples, err := b.measure(ctx, registry, p, starts)
-		if err != nil {
-			return err
-		}
-		b.print(p, samples)
+		fmt.Println()
 	}
 	return nil
 }
 
-func (b bench) start(column string, names map[image.Format]string) (cold.Start, error) {
-	s := cold.Start{Snapshotter: column, Image: names[b.format], Args: b.command}
-	switch column {
-	case "overlayfs":
-		s.Image = names[image.Gzip]
-	case "stargz":
-		s.Daemons = []stack.Daemon{stack.Stargz(column, "")}
-	case "ladle":
-		s.Daemons = []stack.Daemon{stack.Ladle(column, "")}
-	default:
-		return s, fmt.Errorf("bench-cold: no column %q", column)
+// measure takes the samples of one link.
+func (b bench) measure(ctx context.Context, r *stack.Registry, p link.Profile, columns []*column) error {
+	for _, c := range columns {
+		c.samples = nil
 	}
-	return s, nil
-}
-
-// measure takes the samples of one link, by column.
-func (b bench) measure(ctx context.Context, r *stack.Registry, p link.Profile, starts []cold.Start) ([][]cold.Sample, error) {
-	samples := make([][]cold.Sample, len(starts))
 	for round := range b.rounds {
-		for i, s := range starts {
-			sample, err := cold.Measure(ctx, r.Addr, p, s)
+		for _, c := range columns {
+			sample, err := cold.Measure(ctx, r.Addr, p, c.start)
 			if err != nil {
-				return nil, fmt.Errorf("%s at %s: %w", s.Snapshotter, p, err)
+				return fmt.Errorf("%s at %s: %w", c.name, p, err)
 			}
-			samples[i] = append(samples[i], sample)
-			b.progress.Say("%s round %d of %d: %s ready after %s, %s in %d requests", p, round+1, b.rounds, s.Snapshotter,
+			c.samples = append(c.samples, sample)
+			if want := columns[0].samples[0].Output; sample.Output != want {
+				return fmt.Errorf("%s at %s: the output is %q, that of %s is %q", c.name, p, sample.Output, columns[0].name, want)
+			}
+			b.progress.Say("%s round %d of %d: %s ready after %s, %s in %d requests", p, round+1, b.rounds, c.name,
 				report.Seconds(sample.Ready), report.Bytes(sample.Counters.BytesDown), sample.Counters.Requests)
 		}
 	}
-	return samples, nil
-}
-
-func (b bench) print(p link.Profile, samples [][]cold.Sample) {
-	last := cold.Median(samples[len(samples)-1])
-	name := b.columns[len(b.columns)-1]
-	var t report.Table
-	t.Row(p.String(), "time to ready", "(range)", "of it pull", "bytes", "requests", "in flight", "time / "+name, "requests / "+name)
-	for i, column := range b.columns {
-		m := cold.Median(samples[i])
-		t.Row(column, report.Seconds(m.Ready), timeRange(samples[i]), report.Seconds(m.Pull), report.Bytes(m.Counters.BytesDown),
-			fmt.Sprint(m.Counters.Requests), fmt.Sprint(m.Counters.MaxInFlight),
-			report.Ratio(m.Ready.Seconds(), last.Ready.Seconds()),
-			report.Ratio(float64(m.Counters.Requests), float64(last.Counters.Requests)))
-	}
-	fmt.Println()
-	t.Print(os.Stdout)
-}
-
-func timeRange(samples []cold.Sample) string {
-	by := func(a, b cold.Sample) int { return int(a.Ready - b.Ready) }
-	shortest, longest := slices.MinFunc(samples, by).Ready, slices.MaxFunc(samples, by).Ready
-	return fmt.Sprintf("%.2f-%.2f", shortest.Seconds(), longest.Seconds())
+	return nil
 }

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ladle-dev/ladle/test/cold"
+	"github.com/ladle-dev/ladle/test/image"
+	"github.com/ladle-dev/ladle/test/stack"
+)
+
+// column is what is measured with one snapshotter and image.
+type column struct {
+	name    string
+	start   cold.Start
+	samples []cold.Sample // of the current link
+}
+
+// prepare makes the columns of a plain format, and puts their images in the registry.
+// Columns that are for gzip only are left out where it is another one.
+func (b bench) prepare(ctx context.Context, r *stack.Registry, plain image.Format) ([]*column, error) {
+	if !plain.Plain() {
+		return nil, fmt.Errorf("bench-cold: %q is no plain format", plain)
+	}
+	cache, err := image.DefaultCache()
+	if err != nil {
+		return nil, err
+	}
+	cache.Log = b.progress.Say
+	var columns []*column
+	for _, name := range b.columns {
+		if name == "unpigz" && plain != image.Gzip {
+			continue
+		}
+		c := &column{name: name}
+		var format image.Format
+		if format, c.start, err = b.startOf(name, plain); err != nil {
+			return nil, err
+		}
+		img, err := cache.Image(ctx, b.recipe, format)
+		if err != nil {
+			return nil, err
+		}
+		if c.start.Image, err = r.Push(ctx, img); err != nil {
+			return nil, err
+		}
+		c.start.Args = b.command
+		columns = append(columns, c)
+	}
+	return columns, nil
+}
+
+// startOf says what a column runs, and of which image.
+func (b bench) startOf(name string, plain image.Format) (f image.Format, s cold.Start, err error) {
+	f, s = plain, cold.Start{Snapshotter: name}
+	switch name {
+	case "overlayfs":
+		f, s.Containerd = image.Gzip, cold.Default
+	case "parallel", "unpigz":
+		inflate := name
+		if name == "parallel" {
+			inflate = "igzip"
+		}
+		s.Snapshotter = "overlayfs"
+		s.Containerd, err = cold.Parallel(inflate)
+	case "plain":
+		s.Daemons = []stack.Daemon{stack.Ladle(name, "")}
+	case "ladle":
+		f, s.Daemons = b.lazy, []stack.Daemon{stack.Ladle(name, "")}
+	case "stargz":
+		f, s.Daemons = b.lazy, []stack.Daemon{stack.Stargz(name, "")}
+	default:
+		err = fmt.Errorf("bench-cold: no column %q", name)
+	}
+	return f, s, err
+}
