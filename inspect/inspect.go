@@ -91,14 +91,15 @@ func (i inspection) image(ctx context.Context, img depot.Image) (Image, error) {
 func download(layers []Layer) {
 	downloads := false
 	for n := range layers {
-		downloads = downloads || !layers[n].Lazy && !layers[n].Imported
-		layers[n].Downloaded = downloads
+		if downloads = downloads || layers[n].Fetched == Downloaded; downloads {
+			layers[n].Fetched = Downloaded
+		}
 	}
 }
 
 // layer looks at one layer. Errors of registries are errors: nothing is known then.
 func (i inspection) layer(ctx context.Context, manifest []byte, desc ocispec.Descriptor) (Layer, error) {
-	l := Layer{MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size}
+	l := Layer{MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size, Fetched: Downloaded}
 	l.Uncompressed, _ = strconv.ParseInt(desc.Annotations[estargz.StoreUncompressedSizeAnnotation], 10, 64)
 	if strings.HasPrefix(desc.MediaType, erofsType) {
 		l.Format = EROFS
@@ -122,7 +123,7 @@ func (i inspection) layer(ctx context.Context, manifest []byte, desc ocispec.Des
 		if err := x.Verify(manifest, desc.Digest); err != nil {
 			l.Reason = err.Error()
 		} else {
-			l.Lazy = true
+			l.Lazy, l.Fetched = true, Lazily
 		}
 	case errors.Is(err, layer.ErrNotLazy), errors.Is(err, layer.ErrInvalid):
 		notLazy := errors.Is(err, layer.ErrNotLazy) && !isMissing(err)
@@ -131,7 +132,9 @@ func (i inspection) layer(ctx context.Context, manifest []byte, desc ocispec.Des
 			if l.Format, err = plain(ctx, blob, desc.Size); err != nil {
 				return l, err
 			}
-			l.Imported = i.imports && notLazy && l.Format != Unknown
+			if i.imports && notLazy && l.Format != Unknown {
+				l.Fetched = Imported
+			}
 		}
 	default:
 		return l, fmt.Errorf("layer %s: %w", desc.Digest, err)
@@ -174,7 +177,7 @@ func indexOf(x layer.Examined) *Index {
 // gain fills in what is fetched, and what a conversion would save.
 func (l *Layer) gain() {
 	l.BeforeRun = l.Size
-	if !l.Imported && !l.Downloaded {
+	if l.Fetched == Lazily {
 		l.BeforeRun = min(l.Size, l.Index.Size+l.Index.Prefetch)
 	} else if l.Format != EROFS && l.Format != Unknown {
 		l.Conversion = l.Size

@@ -49,6 +49,23 @@ const (
 	Unknown            Format = "unknown"
 )
 
+// Fetched is how the blob of a layer is fetched.
+type Fetched string
+
+// Ways to fetch a blob.
+const (
+	// Lazily: what is read. The layer is lazy.
+	Lazily Fetched = "lazily"
+
+	// Imported: all of it, by ladle, at the first pull. The layer has no index, but
+	// keeps no layer above it from being lazy.
+	Imported Fetched = "imported"
+
+	// Downloaded: all of it, by containerd. The layer, or one below it, is neither lazy
+	// nor imported.
+	Downloaded Fetched = "downloaded"
+)
+
 // Layer is a layer of an image. Sizes are in bytes; what is not known is left out.
 type Layer struct {
 	MediaType    string        `json:"mediaType"`
@@ -63,13 +80,8 @@ type Layer struct {
 	Lazy   bool   `json:"lazy"`
 	Reason string `json:"reason,omitempty"`
 
-	// Imported reports whether ladle imports the layer at its first pull: it has no
-	// index, and is fetched whole, but keeps no layer above it from being lazy.
-	Imported bool `json:"imported"`
-
-	// Downloaded reports whether containerd downloads all of the blob: the layer, or
-	// one below it, is neither lazy nor imported.
-	Downloaded bool `json:"downloaded"`
+	// Fetched says how the blob is fetched.
+	Fetched Fetched `json:"fetched"`
 
 	// Index is there if the blob has one, whether or not the layer is lazy.
 	Index *Index `json:"index,omitempty"`

@@ -108,11 +108,11 @@ func printLayers(out io.Writer, layers []inspect.Layer) {
 	_ = t.Flush() // out is in memory
 	for n, l := range layers {
 		switch {
-		case l.Imported:
+		case l.Fetched == inspect.Imported:
 			fmt.Fprintf(out, "layer %d is imported at its first pull, and fetched whole: %s\n", n, l.Reason)
 		case l.Reason != "":
 			fmt.Fprintf(out, "layer %d is not lazy: %s\n", n, l.Reason)
-		case l.Downloaded:
+		case l.Fetched == inspect.Downloaded:
 			fmt.Fprintf(out, "layer %d is lazy, and downloaded nevertheless: containerd does so above a layer that is neither lazy nor imported\n", n)
 		}
 	}
