@@ -11,11 +11,11 @@ import (
 
 // Encoder encodes points as they are found: Add fits OnPoint. The zero value is ready.
 type Encoder struct {
-	n                   int
-	last                Place
-	bits, runs, in, out []byte // columns of the places
-	gaps, lens, bytes   []byte // of the windows of the current group
-	groups              []byte
+	n                    int
+	last                 Place
+	heads, runs, in, out []byte // columns of the places
+	gaps, lens, bytes    []byte // of the windows of the current group
+	groups               []byte
 }
 
 // Add takes another point, which lies behind the one before; ErrPoint if it does not, or
@@ -30,11 +30,11 @@ func (e *Encoder) Add(p Point) error {
 	if p.In < e.last.In || p.Out < e.last.Out {
 		return fmt.Errorf("%w: not behind the one before", ErrPoint)
 	}
-	flags := p.Bits
+	head := p.Head | 1<<p.Bits
 	if p.Header {
-		flags |= 8
+		head = 0
 	}
-	e.bits = append(e.bits, flags)
+	e.heads = append(e.heads, head)
 	e.runs = binary.AppendUvarint(e.runs, uint64(len(p.Window.Runs)))
 	e.in = binary.AppendUvarint(e.in, uint64(p.In-e.last.In))
 	e.out = binary.AppendUvarint(e.out, uint64(p.Out-e.last.Out))
@@ -56,7 +56,7 @@ func (e *Encoder) Add(p Point) error {
 // Bytes returns the list of the points that were added. More can be added.
 func (e *Encoder) Bytes() []byte {
 	places := binary.AppendUvarint(nil, uint64(e.n))
-	for _, column := range [][]byte{e.bits, e.runs, e.in, e.out} {
+	for _, column := range [][]byte{e.heads, e.runs, e.in, e.out} {
 		places = append(places, column...)
 	}
 	b := appendFrame([]byte(listMagic), places)

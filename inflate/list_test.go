@@ -103,7 +103,7 @@ func TestListFindsThePointBefore(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		z, err := inflate.Resume(bytes.NewReader(s.blob[p.Start():]), p, 1<<40)
+		z, err := inflate.Resume(bytes.NewReader(s.blob[p.In:]), p, 1<<40)
 		if err != nil {
 			t.Fatal(err)
 		}

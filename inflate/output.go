@@ -1,7 +1,5 @@
 package inflate
 
-import "math"
-
 const (
 	windowSize = 32 << 10
 
@@ -15,6 +13,9 @@ const (
 	// words by which it copies may reach behind these.
 	overrun = 3*2 + maxMatch
 	padding = 32
+
+	// maxOffset is larger than any offset. It leaves room for sums of two.
+	maxOffset = 1 << 61
 )
 
 // output is the last decompressed bytes.
@@ -32,7 +33,7 @@ type output struct {
 }
 
 func (o *output) reset(off int64) {
-	o.pos, o.given, o.off, o.limit = 0, 0, off, math.MaxInt64
+	o.pos, o.given, o.off, o.limit = 0, 0, off, maxOffset
 	o.low, o.first = 0, 0
 }
 

@@ -3,22 +3,15 @@ package inflate
 // Place is where a block or a member begins.
 type Place struct {
 	// In is the offset in the compressed bytes of the first byte that has nothing from
-	// before the place. The first Bits bits after the place, at most 7, are the
-	// highest ones of the byte before it.
-	In   int64
-	Bits uint8
+	// before the place: Resume reads from there on.
+	In int64
+	// A block begins Bits bits before In, at most 7: the highest ones of the byte there.
+	// Head is what they are, with the first of them in bit 0.
+	Bits, Head uint8
 	// Out is the offset in the decompressed bytes, over all members.
 	Out int64
 	// Header is set if a member begins at In, else a block.
 	Header bool
-}
-
-// Start returns the offset of the first compressed byte that Resume reads.
-func (p Place) Start() int64 {
-	if p.Bits > 0 {
-		return p.In - 1
-	}
-	return p.In
 }
 
 // Point is a place from which on a blob can be inflated.
@@ -45,8 +38,9 @@ type Run struct{ Back, Len int }
 type tracker struct {
 	spacing int64
 	found   func(Point) error
-	last    int64 // offset of the last point in the decompressed bytes, if any
-	any     bool  // there is one
+	placed  func(Place) // may be nil
+	last    int64       // offset of the last point in the decompressed bytes, if any
+	any     bool        // there is one
 
 	open  bool // point has not been told to found
 	point Point
@@ -55,7 +49,7 @@ type tracker struct {
 }
 
 func (t *tracker) reset() {
-	t.found, t.any, t.open = nil, false, false
+	t.found, t.placed, t.any, t.open = nil, nil, false, false
 }
 
 // placeBlock makes a point of the block that begins, if it is far enough.
@@ -69,9 +63,13 @@ func (t *tracker) placeBlock(in *input, out *output) error {
 	window := out.buf[max(out.first, out.pos-windowSize):out.pos]
 	t.full = append(t.full[:0], window...)
 	t.kept = [windowSize]bool{}
-	t.point = Point{Place: Place{In: in.byteOffset(), Bits: uint8(in.n % 8), Out: out.offset()}}
-	t.last, t.any, t.open = out.offset(), true, true
+	bits := in.n % 8
+	t.point = Point{Place: Place{
+		In: in.byteOffset(), Bits: uint8(bits), Head: uint8(in.hold & (1<<bits - 1)), Out: out.offset(),
+	}}
+	t.open = true
 	out.low = out.pos
+	t.place(t.point.Place)
 	return nil
 }
 
@@ -81,8 +79,17 @@ func (t *tracker) placeMember(before int64, out *output) error {
 	if t.found == nil || t.any && out.offset()-t.last < windowSize {
 		return nil
 	}
-	t.last, t.any = out.offset(), true
-	return t.found(Point{Place: Place{In: before, Out: out.offset(), Header: true}})
+	p := Place{In: before, Out: out.offset(), Header: true}
+	t.place(p)
+	return t.found(Point{Place: p})
+}
+
+// place notes where the last point is.
+func (t *tracker) place(p Place) {
+	t.last, t.any = p.Out, true
+	if t.placed != nil {
+		t.placed(p)
+	}
 }
 
 // mark keeps the bytes from back bytes before the point on that m copies.

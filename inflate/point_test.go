@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 	"testing"
 
 	"github.com/ladle-dev/ladle/inflate"
@@ -57,10 +58,10 @@ func TestResumeGivesTheBytesOfFullDecompression(t *testing.T) {
 						t.Fatalf("%s: %d bytes from point %d of %d, want %d; %v", name, len(got), i, len(all), len(want), err)
 					}
 				}
-				check(s.blob[p.Start():cut], s.plain[p.Out:end])
-				check(s.blob[p.Start():], s.plain[p.Out:min(int64(len(s.plain)), end+40_000)])
+				check(s.blob[p.In:cut], s.plain[p.Out:end])
+				check(s.blob[p.In:], s.plain[p.Out:min(int64(len(s.plain)), end+40_000)])
 				if i%8 == 1 {
-					check(s.blob[p.Start():], s.plain[p.Out:])
+					check(s.blob[p.In:], s.plain[p.Out:])
 				}
 			}
 		}
@@ -68,6 +69,19 @@ func TestResumeGivesTheBytesOfFullDecompression(t *testing.T) {
 	t.Logf("%d points, %d with a window", count, windows)
 	if windows < 100 {
 		t.Error("too few windows")
+	}
+}
+
+// TestResumeWithoutALimit reads from points to the end of the blob, as far as an int64 says.
+func TestResumeWithoutALimit(t *testing.T) {
+	s := streams(t)["program/small members"]
+	for i, p := range points(t, s.blob, 0) {
+		if i%7 > 0 {
+			continue
+		}
+		if got, err := resume(s.blob[p.In:], p, math.MaxInt64); err != nil || !bytes.Equal(got, s.plain[p.Out:]) {
+			t.Errorf("point %d: %d bytes, want %d; %v", i, len(got), len(s.plain)-int(p.Out), err)
+		}
 	}
 }
 
@@ -81,6 +95,42 @@ func TestPointsAreAsFarApartAsWanted(t *testing.T) {
 				t.Errorf("spacing %d: point %d is %d bytes behind the last one", spacing, i, d)
 			}
 			last = p
+		}
+	}
+}
+
+// TestPlacesAreKnownBeforeTheBytesBehindThem compares the places with what was read until
+// then, and with the points.
+func TestPlacesAreKnownBeforeTheBytesBehindThem(t *testing.T) {
+	for _, name := range []string{"program/dictionaries", "all sorts"} {
+		s := streams(t)[name]
+		z := inflate.NewReader(bytes.NewReader(s.blob))
+		read := int64(0)
+		var places []inflate.Place
+		i := 0
+		z.OnPoint(0, func(p inflate.Point) error {
+			if i == len(places) || p.Place != places[i] {
+				t.Errorf("%s: point %d is not at its place", name, i)
+			}
+			i++
+			return nil
+		})
+		z.OnPlace(func(p inflate.Place) {
+			if p.Out < read {
+				t.Errorf("%s: %d bytes were read before place %d", name, read-p.Out, len(places))
+			}
+			places = append(places, p)
+		})
+		for b := make([]byte, 10_000); ; {
+			n, err := z.Read(b)
+			if read += int64(n); err == io.EOF {
+				break
+			} else if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if i != len(places) || i < 10 {
+			t.Errorf("%s: %d points, %d places", name, i, len(places))
 		}
 	}
 }
@@ -116,7 +166,7 @@ func TestResumeWithLessOfTheWindow(t *testing.T) {
 		gone := runs[i%len(runs)]
 		p.Window.Runs = append(append([]inflate.Run{}, runs[:i%len(runs)]...), runs[i%len(runs)+1:]...)
 		p.Window.Bytes = append(append([]byte{}, p.Window.Bytes[:skip]...), p.Window.Bytes[skip+gone.Len:]...)
-		got, err := resume(s.blob[p.Start():], p, 64<<10)
+		got, err := resume(s.blob[p.In:], p, 64<<10)
 		if !errors.Is(err, inflate.ErrCorrupt) || !bytes.HasPrefix(s.plain[p.Out:], got) {
 			t.Errorf("point %d: %d bytes, %v", i, len(got), err)
 		}
@@ -152,8 +202,10 @@ func TestResumeRefusesWhatIsNoPoint(t *testing.T) {
 	for name, p := range map[string]inflate.Point{
 		"before the blob":     {Place: inflate.Place{In: -1}},
 		"before the contents": {Place: inflate.Place{Out: -1}},
+		"behind all contents": {Place: inflate.Place{Out: math.MaxInt64}},
 		"eight bits":          {Place: inflate.Place{In: 5, Bits: 8}},
 		"bits of no byte":     {Place: inflate.Place{In: 0, Bits: 1}},
+		"more than its bits":  {Place: inflate.Place{In: 5, Bits: 2, Head: 4}},
 		"member with bits":    {Place: inflate.Place{In: 5, Bits: 1, Header: true}},
 		"far":                 run(32<<10+1, 4),
 		"behind the point":    run(3, 4),

@@ -2,6 +2,9 @@ package inflate
 
 import "io"
 
+// Memory is how many bytes a Reader takes, about.
+const Memory = 512 << 10
+
 // Reader inflates gzip members.
 type Reader struct {
 	in     input
@@ -23,8 +26,7 @@ const (
 	atHeader            // of another member
 	inMember            // a block, or what is left of it
 	atTrailer
-	atPoint // what is left of the byte in which a block begins
-	raw     // a block, but no trailer and no other member follow: for tests
+	raw // a block, but no trailer and no other member follow: for tests
 )
 
 // NewReader returns the bytes that the gzip members of r decompress to. It reads ahead.
@@ -62,6 +64,11 @@ func (z *Reader) OnPoint(spacing int64, f func(Point) error) {
 		z.points.spacing, z.points.found = max(spacing, windowSize), f
 	}
 }
+
+// OnPlace has f called for the place of each point of OnPoint as soon as it is found, before
+// Read or WriteTo give any byte behind it: so that what is made of the bytes can be cut
+// there.
+func (z *Reader) OnPlace(f func(Place)) { z.points.placed = f }
 
 // Read implements io.Reader.
 func (z *Reader) Read(p []byte) (int, error) {
@@ -144,10 +151,6 @@ func (z *Reader) step(stop int) error {
 		}
 		z.in.align()
 		return nil
-	case atPoint:
-		z.state = inMember
-		_, err := z.in.bits(8 - z.resume.bits)
-		return err
 	}
 	switch z.block.kind {
 	case none:

@@ -11,9 +11,10 @@ import (
 var ErrPoint = errors.New("inflate: no such point")
 
 // Resume returns the n decompressed bytes from p.Out on, over the ends of blocks and
-// members. r has the compressed bytes from p.Start() on. The Reader ends after n bytes,
+// members. r has the compressed bytes from p.In on. The Reader ends after n bytes,
 // and needs no more of r than they take: if it ends where the next point begins, the bytes
-// up to that one can be had. It ends before if the last member does.
+// up to that one can be had. It ends before if the last member does, as it does
+// for an n of math.MaxInt64.
 //
 // The bytes are those that the whole stream decompresses to, if p is one of its points and
 // r is not damaged. The error is ErrPoint; that of reading is ErrCorrupt or
@@ -31,16 +32,13 @@ func (z *Reader) ResetAt(r io.Reader, p Point, n int64) error {
 		return err
 	}
 	z.Reset(r)
-	z.in.off = p.Start()
+	z.in.off = p.In
 	if !p.Header {
 		z.state = inMember
 		z.member.whole = false
-		z.points.reset()
-		if p.Bits > 0 {
-			z.state = atPoint
-		}
+		z.in.hold, z.in.n = uint64(p.Head), uint(p.Bits)
 	}
-	z.resume = resumed{active: true, bits: uint(p.Bits), runs: p.Window.Runs}
+	z.resume = resumed{active: true, runs: p.Window.Runs}
 	o := &z.out
 	o.pos, o.given, o.low = windowSize, windowSize, windowSize
 	o.first = windowSize - int(min(windowSize, p.Out))
@@ -60,7 +58,6 @@ func (z *Reader) ResetAt(r io.Reader, p Point, n int64) error {
 // resumed is the point at which a Reader has begun.
 type resumed struct {
 	active bool
-	bits   uint
 	runs   []Run
 }
 
@@ -74,8 +71,8 @@ func (r *resumed) has(back, n int) bool {
 // check returns ErrPoint if p cannot be used.
 func (p Point) check() error {
 	switch {
-	case p.In < 0 || p.Out < 0 || p.Start() < 0 || p.Bits > 7:
-		return fmt.Errorf("%w: %d bits before %d, output %d", ErrPoint, p.Bits, p.In, p.Out)
+	case p.In < 0 || p.In > maxOffset || p.Out < 0 || p.Out > maxOffset || p.Bits > 7 || p.Bits > 0 && p.In == 0 || p.Head>>p.Bits != 0:
+		return fmt.Errorf("%w: %d bits, %#x, before %d, output %d", ErrPoint, p.Bits, p.Head, p.In, p.Out)
 	case p.Header && (p.Bits > 0 || len(p.Window.Runs) > 0):
 		return fmt.Errorf("%w: a member with bits or a window", ErrPoint)
 	}
