@@ -6,4 +6,4 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 # shellcheck disable=SC2034 # for the script that sources this
 mapfile -t modules < <(find . -name go.mod -not -path './.cache/*' -printf '%h\n' | sort)
 # shellcheck disable=SC2034
-race_packages=(./fs ./layer ./metastore ./settle ./snapshot ./store ./takeover)
+race_packages=(./fs ./layer ./metastore ./settle ./snapshot ./stack ./store ./takeover)
