@@ -26,13 +26,19 @@ type Imported struct {
 // of the data file to its end without gaps, and returns the index that a TOC of that tar
 // would be, but for what is eStargz's own: its landmarks and its TOC are files like others.
 //
-// It ends with ctx, and closes blob, whose Read must then return. The caller compares the digests with what
-// it trusts before it uses anything of the index or of data.
+// It ends with ctx, and closes blob: a Read of blob in progress must then return. The caller
+// compares the digests with what it trusts before it uses anything of the index or of data.
 func Import(ctx context.Context, blob io.ReadCloser, data io.WriterAt) (*Imported, error) {
-	blobSum, tarSum := sha256.New(), sha256.New()
+	blobSum := sha256.New()
 	source := &counter{r: io.TeeReader(blob, blobSum)}
 	u := newUnpacker(source)
-	p := newPipeline(u, tarSum)
+	tarSum := blobSum
+	var tarHash io.Writer = io.Discard // the blob is the tar, and is hashed as it comes
+	if u.compression != Plain {
+		tarSum = sha256.New()
+		tarHash = tarSum
+	}
+	p := newPipeline(u, tarHash)
 	in := &tarInput{p: p}
 	t := &tarFile{
 		ctx: ctx, x: newExtraction(0, &budget{limit: func() int64 { return min(source.memory(), ImportMemory) }}),

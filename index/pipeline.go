@@ -1,7 +1,7 @@
 package index
 
 import (
-	"hash"
+	"io"
 	"sync"
 )
 
@@ -30,8 +30,9 @@ type pipeline struct {
 	off      int // bytes of cur that were read
 }
 
-// newPipeline reads u to its end, and writes all that it yields to sum.
-func newPipeline(u *unpacker, sum hash.Hash) *pipeline {
+// newPipeline reads u to its end, and writes all that it yields to sum, which never fails: a
+// hash (hash.Hash), or io.Discard.
+func newPipeline(u *unpacker, sum io.Writer) *pipeline {
 	p := &pipeline{
 		free:     make(chan *segment, pipelineBlocks),
 		unpacked: make(chan *segment, pipelineBlocks),
