@@ -53,6 +53,16 @@ func (e *Encoder) Add(p Point) error {
 	return nil
 }
 
+// Size returns about how many bytes of memory the points take that were added, here and in
+// the List of them.
+func (e *Encoder) Size() int {
+	n := e.n * listEntry
+	for _, b := range [][]byte{e.gaps, e.lens, e.bytes, e.groups} {
+		n += len(b)
+	}
+	return n
+}
+
 // Bytes returns the list of the points that were added. More can be added.
 func (e *Encoder) Bytes() []byte {
 	places := binary.AppendUvarint(nil, uint64(e.n))

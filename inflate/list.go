@@ -44,7 +44,12 @@ var ErrList = errors.New("inflate: no list of points")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// List is a list of points. It holds them encoded: a window takes about 1.5 KiB.
+// listEntry is how many bytes of memory a List takes for a point, without its window: a Place
+// and the number of its runs.
+const listEntry = 40
+
+// List is a list of points. It has 40 bytes for each point, and their windows encoded in the
+// bytes that Decode was given: about 1.5 KiB for each.
 type List struct {
 	places []Place
 	runs   []int // of each window
@@ -55,7 +60,8 @@ type List struct {
 // Decode returns the list that an Encoder has made. It keeps data.
 //
 // Its checksum finds what a disk has damaged. All else that is wrong is an error here or of
-// Point, in memory that is bounded; but whether a list is that of a blob, Decode cannot
+// Point, in memory that is bounded: some 24 MiB for the places while they are decoded, and
+// 107 bytes for each byte of data; but whether a list is that of a blob, Decode cannot
 // tell. The errors are ErrList.
 func Decode(data []byte) (*List, error) {
 	if len(data) < len(listMagic)+4 || string(data[:len(listMagic)]) != listMagic {
@@ -127,7 +133,8 @@ func (l *List) Point(i int) (Point, error) {
 // decodePlaces reads the columns of the places.
 func (l *List) decodePlaces(b []byte) error {
 	n, b := number(b, maxPoints)
-	if b == nil || n > len(b)/4 {
+	// An entry has a byte in each column, a group one in the length of each frame.
+	if b == nil || n > len(b)/4 || n > len(l.data)/3*groupSize {
 		return fmt.Errorf("%w: number of points", ErrList)
 	}
 	l.places, l.runs = make([]Place, n), make([]int, n)

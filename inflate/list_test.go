@@ -2,12 +2,17 @@ package inflate_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"io"
 	"reflect"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
+
 	"github.com/ladle-dev/ladle/inflate"
+	"github.com/ladle-dev/ladle/internal/memtest"
 )
 
 // encoded returns the list of points.
@@ -131,6 +136,40 @@ func TestDamagedLists(t *testing.T) {
 		}
 		if _, err := inflate.Decode(data[:i]); !errors.Is(err, inflate.ErrList) {
 			t.Fatalf("first %d bytes: %v", i, err)
+		}
+	}
+}
+
+// TestListOfPointsWithoutWindows announces a million points in a few bytes: no memory is taken
+// for them.
+func TestListOfPointsWithoutWindows(t *testing.T) {
+	const n = 1 << 20
+	places := binary.AppendUvarint(nil, n)
+	places = append(places, bytes.Repeat([]byte{1}, 4*n)...)
+	w, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	frame := w.EncodeAll(places, nil)
+	data := encoded(t, nil)[:8]
+	data = append(binary.AppendUvarint(data, uint64(len(frame))), frame...)
+	data = binary.LittleEndian.AppendUint32(data, crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli)))
+	memtest.Bound(t, 0, func() { _, err = inflate.Decode(data) })
+	if !errors.Is(err, inflate.ErrList) {
+		t.Error(err)
+	}
+}
+
+// TestEncoderSize compares it with the bytes of the list.
+func TestEncoderSize(t *testing.T) {
+	all := points(t, streams(t)["all sorts"].blob, 0)
+	var e inflate.Encoder
+	for i, p := range all {
+		if err := e.Add(p); err != nil {
+			t.Fatal(err)
+		}
+		if size, list := e.Size(), len(e.Bytes()); size < list-1000 || size > list+(i+1)*40+9*40_000 {
+			t.Fatalf("%d for %d points, whose list has %d bytes", size, i+1, list)
 		}
 	}
 }
