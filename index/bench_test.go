@@ -91,10 +91,11 @@ func BenchmarkStream(b *testing.B) {
 		b.Run(form.name, func(b *testing.B) {
 			made := form.compress(b, tarOf(b, []member{{tar.Header{Typeflag: tar.TypeReg, Name: "f"}, make([]byte, 40_000)}}))
 			index, _ := made.mustOpen(b)
+			table := tableOf(b, index)
 			b.ReportAllocs()
 			for b.Loop() {
 				for _, c := range index.Chunks {
-					if _, err := readChunk(made, index.Compression, c); err != nil {
+					if _, err := readChunk(made, table, c); err != nil {
 						b.Fatal(err)
 					}
 				}

@@ -2,6 +2,7 @@ package index
 
 import (
 	"archive/tar"
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
@@ -278,8 +279,9 @@ func dataFile(t testing.TB, b *blob, index *Index) *os.File {
 	if err := f.Truncate(index.DataSize); err != nil {
 		t.Fatal(err)
 	}
+	table := tableOf(t, index)
 	for _, c := range index.Chunks {
-		p, err := readChunk(b, index.Compression, c)
+		p, err := readChunk(b, table, c)
 		if err != nil {
 			t.Fatalf("chunk %+v: %v", c, err)
 		}
@@ -290,11 +292,22 @@ func dataFile(t testing.TB, b *blob, index *Index) *os.File {
 	return f
 }
 
-func readChunk(b *blob, compression Compression, c Chunk) ([]byte, error) {
-	if compression == Whole {
-		compression = Plain // see importIt
+// tableOf returns the table of index.
+func tableOf(t testing.TB, index *Index) Table {
+	t.Helper()
+	x := *index
+	if x.Compression == Whole {
+		x.Compression = Plain // see importIt
 	}
-	r, err := compression.NewReader(bytes.NewReader(b.data[c.BlobOffset:c.BlobEnd]))
+	table, err := DecodeTable(EncodeTable(&x))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
+}
+
+func readChunk(b *blob, table Table, c Chunk) ([]byte, error) {
+	r, err := table.NewReader(bufio.NewReader(bytes.NewReader(b.data[c.BlobOffset:c.BlobEnd])), c)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/ladle-dev/ladle/inflate"
 )
 
 // Compression is how streams of a blob are compressed.
@@ -33,6 +35,9 @@ const (
 // gzipMemory is what a decoder of gzip takes: the window of 32 KiB, and tables.
 const gzipMemory = 64 << 10
 
+// pointMemory is what it takes to decode a point: the windows of 8 are decoded with it.
+const pointMemory = 128 << 10
+
 // Memory returns how many bytes of memory the reader of the stream at which r
 // stands will take. It reads the stream's first bytes into the buffer of r.
 func (c Compression) Memory(r *bufio.Reader) int64 {
@@ -41,6 +46,8 @@ func (c Compression) Memory(r *bufio.Reader) int64 {
 		return windowOf(r)
 	case Plain:
 		return 0
+	case Points:
+		return inflate.Memory + pointMemory
 	}
 	return gzipMemory
 }
@@ -70,9 +77,7 @@ func windowOf(r *bufio.Reader) int64 {
 func (c Compression) NewReader(r io.Reader) (io.ReadCloser, error) {
 	switch c {
 	case Gzip:
-		return newGzipStream(r, false)
-	case Members:
-		return newGzipStream(r, true)
+		return newGzipStream(r)
 	case Zstd:
 		return newZstdStream(r)
 	case Plain:
@@ -97,13 +102,13 @@ func (s *stream) Close() error {
 
 var gzipReaders = sync.Pool{New: func() any { return new(gzip.Reader) }}
 
-func newGzipStream(r io.Reader, members bool) (io.ReadCloser, error) {
+func newGzipStream(r io.Reader) (io.ReadCloser, error) {
 	zr := gzipReaders.Get().(*gzip.Reader)
 	if err := zr.Reset(r); err != nil {
 		gzipReaders.Put(zr)
 		return nil, fmt.Errorf("gzip: %w", unexpected(err))
 	}
-	zr.Multistream(members)
+	zr.Multistream(false)
 	return &stream{zr, func() { gzipReaders.Put(zr) }}, nil
 }
 

@@ -35,8 +35,19 @@
 // and writes the data file on the way. Its tree is made by the same code from the headers
 // of the tar, and differs from Apply's in the same points, except that eStargz's own files
 // are files like others, that sparse files of GNU's old format are taken, too, and that
-// names need not be UTF-8. The streams of its chunks are members of gzip, as far as no chunk is
-// in two of them, and else several members; or all frames of zstd together.
+// names need not be UTF-8.
+//
+// How a chunk of it is found in the blob again depends on the compression:
+//
+//   - gzip: its streams begin at points (see package inflate), every 512 KiB of the tar or
+//     where the next block of deflate begins, and at members that are not shorter than
+//     32 KiB. Each ends where the next one begins. The chunk table has the points, so that
+//     a stream is decompressed without the bytes before it. Chunks end where streams do.
+//   - zstd: the whole blob is one stream, also if it has several frames.
+//   - none: the chunk is the stream.
+//
+// The chunks of sparse files are in no one stream, so that of a layer with such files none is
+// found again by itself.
 //
 // # Memory
 //
@@ -54,7 +65,9 @@
 // files whose names and times follow a pattern.
 //
 // For an Import the bytes of the blob count in the place of those of a TOC, and the limit is
-// ImportMemory.
+// ImportMemory. Points come on top of that: 16 MiB for a tar of 5 GiB, and 16 MiB more each
+// time that the tar is twice as long, since they are then farther apart; three times as much
+// while the table is made. A table that is open has 40 bytes in memory for each point.
 //
 // Whatever is made of an index is in proportion to it, and so to what was fetched:
 // an encoded tree and a merged one, the tree image and its plan, and what the fuse

@@ -11,7 +11,8 @@ import (
 )
 
 // ImportMemory is a bound in bytes for the memory of an import's index. Besides it takes
-// about 7 MB, and for zstd the window of its frames, 128 MiB at most.
+// about 7 MB, and for gzip its points (see the documentation of the package), for zstd the
+// window of its frames, 128 MiB at most.
 const ImportMemory = 256 << 20
 
 // Imported is what a whole blob has turned out to be.

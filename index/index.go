@@ -24,6 +24,9 @@ type Index struct {
 	// zstd:chunked has it.
 	TOCDigest, CompressedTOCDigest digest.Digest
 	Compression                    Compression
+	// Points is the list of an inflate.Encoder. Its points are where streams of
+	// Compression Points begin; others have none.
+	Points []byte
 	// PrefetchSize is how many bytes from the start of the blob the image's
 	// author wants fetched first: those before the prefetch landmark.
 	PrefetchSize int64

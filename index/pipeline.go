@@ -16,6 +16,10 @@ type segment struct {
 	buf []byte
 	n   int
 	err error
+	// cuts are where streams of the blob begin, in bytes of the tar: all that begin with a
+	// byte of this segment and were not in one before, and perhaps later ones. One that
+	// begins with the first byte of the next segment may be known only there.
+	cuts []int64
 }
 
 // pipeline decompresses a blob and hashes its tar, each in a goroutine of its own, for the
@@ -27,7 +31,9 @@ type pipeline struct {
 	quit     chan struct{} // closed when nothing more is read
 	wg       sync.WaitGroup
 	cur      *segment
-	off      int // bytes of cur that were read
+	off      int     // bytes of cur that were read
+	pos      int64   // bytes that were read
+	cuts     []int64 // of the segments that were read, from pos on
 }
 
 // newPipeline reads u to its end, and writes all that it yields to sum, which never fails: a
@@ -56,6 +62,7 @@ func newPipeline(u *unpacker, sum io.Writer) *pipeline {
 func (p *pipeline) unpack(u *unpacker) {
 	defer close(p.unpacked)
 	defer u.close()
+	known := 0 // beginnings that are in segments
 	for {
 		var s *segment
 		select {
@@ -68,6 +75,10 @@ func (p *pipeline) unpack(u *unpacker) {
 			n, s.err = u.Read(s.buf[s.n:])
 			s.n += n
 		}
+		s.cuts = s.cuts[:0]
+		for ; known < len(u.begins); known++ {
+			s.cuts = append(s.cuts, u.begins[known].tar)
+		}
 		p.unpacked <- s // has room for all segments
 		if s.err != nil {
 			return
@@ -77,18 +88,45 @@ func (p *pipeline) unpack(u *unpacker) {
 
 // Read implements io.Reader.
 func (p *pipeline) Read(b []byte) (int, error) {
+	if err := p.advance(); err != nil {
+		return 0, err
+	}
+	n := copy(b, p.cur.buf[p.off:p.cur.n])
+	p.off += n
+	p.pos += int64(n)
+	return n, nil
+}
+
+// advance waits for bytes to read. It returns the error at their end.
+func (p *pipeline) advance() error {
 	for p.cur == nil || p.off == p.cur.n {
 		if p.cur != nil {
 			if p.cur.err != nil {
-				return 0, p.cur.err
+				return p.cur.err
 			}
 			p.free <- p.cur
 		}
 		p.cur, p.off = <-p.hashed, 0
+		p.cuts = append(p.cuts, p.cur.cuts...)
 	}
-	n := copy(b, p.cur.buf[p.off:p.cur.n])
-	p.off += n
-	return n, nil
+	return nil
+}
+
+// together returns how many of the bytes that follow, at least one, are of one stream, and
+// whether that stream begins with the first of them, which is said once.
+func (p *pipeline) together() (n int, begins bool) {
+	if p.advance() != nil {
+		return 1, false // Read returns the error
+	}
+	for len(p.cuts) > 0 && p.cuts[0] <= p.pos {
+		begins = p.cuts[0] == p.pos
+		p.cuts = p.cuts[1:]
+	}
+	n = p.cur.n - p.off
+	if len(p.cuts) > 0 {
+		n = int(min(int64(n), p.cuts[0]-p.pos))
+	}
+	return n, begins
 }
 
 // stop ends the goroutines, and waits for them. What they read the blob from must not

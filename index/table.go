@@ -8,20 +8,23 @@ import (
 	"hash/crc32"
 	"slices"
 	"sort"
+
+	"github.com/ladle-dev/ladle/inflate"
 )
 
 // Table is the chunks of an index in a form that can be mapped into memory:
-// fixed-size records ordered by DataOffset. It keeps a daemon small however
-// many layers it serves. It has all that is needed to read a layer's bytes.
+// fixed-size records ordered by DataOffset, and windows of points. It keeps a daemon small
+// however many layers it serves. It has all that is needed to read a layer's bytes.
 //
 // The encoded form is tableMagic and the CRC-32C of what follows; then the
 // prefetch size and the compression, padded with zeros to 8 bytes; then the
-// records: the fields of Chunk in their order. Numbers have 64 bits,
-// little-endian.
+// records: the fields of Chunk in their order; then, only for the compression Points, the list
+// of points (see inflate.Encoder) and its length. Numbers have 64 bits, little-endian.
 type Table struct {
 	records     []byte
 	compression Compression
 	prefetch    int64
+	points      *inflate.List // nil: none
 }
 
 const (
@@ -46,6 +49,10 @@ func EncodeTable(x *Index) []byte {
 		}
 		b = append(b, c.Digest[:]...)
 	}
+	if x.Compression == Points {
+		b = append(b, x.Points...)
+		b = binary.LittleEndian.AppendUint64(b, uint64(len(x.Points)))
+	}
 	binary.LittleEndian.PutUint64(b[len(tableMagic):], tableSum(b))
 	return b
 }
@@ -54,9 +61,10 @@ func EncodeTable(x *Index) []byte {
 func tableSum(b []byte) uint64 { return uint64(crc32.Checksum(b[tableSummed:], castagnoli)) }
 
 // DecodeTable checks b, which the table keeps, and returns the table in it.
-// Its chunks are in the order, and within the bounds, that Chunk promises.
+// Its chunks are in the order, and within the bounds, that Chunk promises, and each is in a
+// stream that begins at a point, if there are points. Windows of points are not looked at.
 func DecodeTable(b []byte) (Table, error) {
-	if len(b) < tableHeader || string(b[:len(tableMagic)]) != tableMagic || (len(b)-tableHeader)%recordSize != 0 {
+	if len(b) < tableHeader || string(b[:len(tableMagic)]) != tableMagic {
 		return Table{}, errors.New("chunk table: not one")
 	}
 	t := Table{
@@ -67,9 +75,23 @@ func DecodeTable(b []byte) (Table, error) {
 	if tableSum(b) != binary.LittleEndian.Uint64(b[len(tableMagic):]) {
 		return Table{}, errors.New("chunk table: damaged")
 	}
-	if !slices.Contains([]Compression{Gzip, Zstd, Plain, Members, Whole}, t.compression) || t.prefetch < 0 {
-		return Table{}, errors.New("chunk table: bad header")
+	if !slices.Contains([]Compression{Gzip, Zstd, Plain, Points, Whole}, t.compression) || t.prefetch < 0 {
+		return Table{}, fmt.Errorf("chunk table: compression %q, prefetch of %d bytes", t.compression, t.prefetch)
 	}
+	if err := t.splitPoints(); err != nil {
+		return Table{}, fmt.Errorf("chunk table: %w", err)
+	}
+	if len(t.records)%recordSize != 0 {
+		return Table{}, errors.New("chunk table: not one")
+	}
+	if err := t.check(); err != nil {
+		return Table{}, fmt.Errorf("chunk table: %w", err)
+	}
+	return t, nil
+}
+
+// check returns an error if chunks are not as DecodeTable promises.
+func (t Table) check() error {
 	var last Chunk
 	for i := range t.Len() {
 		c := t.At(i)
@@ -77,12 +99,15 @@ func DecodeTable(b []byte) (Table, error) {
 		if err == nil && i > 0 {
 			err = last.checkNext(&c)
 		}
+		if err == nil && t.points != nil && t.pointOf(&c) < 0 {
+			err = fmt.Errorf("no point at %d of the blob", c.BlobOffset)
+		}
 		if err != nil {
-			return Table{}, fmt.Errorf("chunk table: %w", err)
+			return err
 		}
 		last = c
 	}
-	return t, nil
+	return nil
 }
 
 // Compression returns how the streams of the blob are compressed.

@@ -183,38 +183,61 @@ func (t *tarFile) contents(inode *tree.Inode) error {
 		return err
 	}
 	for left := inode.Size; left > 0; {
-		n := min(left, importChunk)
-		if err := t.chunk(int(n)); err != nil {
+		n, err := t.chunk(int(min(left, importChunk)))
+		if err != nil {
 			return err
 		}
-		left -= n
+		left -= int64(n)
 	}
 	t.files = append(t.files, tarred{inode, len(t.chunks)})
 	return nil
 }
 
-// chunk reads n bytes of a member's contents, and makes a chunk of them unless they are all
-// zeros.
-func (t *tarFile) chunk(n int) error {
-	p := t.out.room()[:n]
+// chunk reads up to most bytes of a member's contents, as far as they are of one stream of
+// the blob, and makes a chunk of them unless they are all zeros. It returns how many.
+func (t *tarFile) chunk(most int) (int, error) {
 	start := t.in.pos
-	if _, err := io.ReadFull(t.reader, p); err != nil {
-		return unexpected(err)
+	n, err := t.piece(t.out.room()[:most])
+	if err != nil {
+		return 0, unexpected(err)
 	}
+	p := t.out.room()[:n]
 	ofTar := t.in.pos - start
 	if err := t.passed(int64(n), ofTar); err != nil {
-		return err
+		return 0, err
 	}
 	if !isZero(p) {
 		if err := t.x.memory.spend(costPiece); err != nil {
-			return err
+			return 0, err
 		}
 		t.whole = t.whole || ofTar != int64(n)
 		t.chunks = append(t.chunks, Chunk{
 			DataOffset: t.out.offset(), Size: int64(n), InnerOffset: start, Digest: sha256.Sum256(p),
 		})
 	}
-	return t.out.add(n)
+	return n, t.out.add(n)
+}
+
+// piece fills p, or the beginning of it that is of one stream. Holes of a sparse file are of
+// none: a piece with a hole goes on over the ends of streams.
+func (t *tarFile) piece(p []byte) (n int, err error) {
+	for n < len(p) {
+		size, begins := t.in.p.together()
+		if begins && n > 0 {
+			break
+		}
+		start := t.in.pos
+		k, err := io.ReadFull(t.reader, p[n:min(len(p), n+size)])
+		n += k
+		if err == nil && t.in.pos-start < int64(k) {
+			k, err = io.ReadFull(t.reader, p[n:])
+			n += k
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
 }
 
 // index returns the index of the tar, which u has read to its end.
@@ -235,9 +258,9 @@ func (t *tarFile) index(u *unpacker) (*Index, error) {
 		}
 	default:
 		if u.compression == Gzip {
-			x.Compression = Members
+			x.Compression, x.Points = Points, u.points.Bytes()
 		}
-		placeIn(x.Chunks, u.members, size)
+		placeIn(x.Chunks, u.begins, size)
 	}
 	return x, checkOrder(x.Chunks)
 }
@@ -255,27 +278,18 @@ func (t *tarFile) inTree() []Chunk {
 	return chunks
 }
 
-// placeIn says of each chunk in which stream of a blob of size bytes it is. A stream begins
-// with a member, and no chunk is in two: it has the members that the chunks in it have.
-func placeIn(chunks []Chunk, members []memberAt, size int64) {
-	var stream memberAt
-	var end int64 // of the chunk before, in the tar
+// placeIn says of each chunk in which stream of a blob of size bytes it is. No chunk is in
+// two.
+func placeIn(chunks []Chunk, begins []beginning, size int64) {
+	var stream beginning
 	for i := range chunks {
 		c := &chunks[i]
-		for len(members) > 0 && members[0].tar <= c.InnerOffset {
-			if members[0].tar >= end {
-				stream = members[0]
-			}
-			members = members[1:]
+		for len(begins) > 0 && begins[0].tar <= c.InnerOffset {
+			stream, begins = begins[0], begins[1:]
 		}
-		end = c.InnerOffset + c.Size
-		c.BlobOffset, c.InnerOffset = stream.blob, c.InnerOffset-stream.tar
-	}
-	end = size
-	for i := len(chunks) - 1; i >= 0; i-- {
-		if i+1 < len(chunks) && chunks[i+1].BlobOffset != chunks[i].BlobOffset {
-			end = chunks[i+1].BlobOffset
+		c.BlobOffset, c.InnerOffset, c.BlobEnd = stream.blob, c.InnerOffset-stream.tar, size
+		if len(begins) > 0 {
+			c.BlobEnd = begins[0].blob
 		}
-		chunks[i].BlobEnd = end
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"math"
 
 	"github.com/ladle-dev/ladle/inflate"
 )
@@ -14,8 +13,9 @@ import (
 const (
 	// Plain is no compression: the stream of a chunk is the chunk.
 	Plain Compression = "plain"
-	// Members is gzip of one or more members, of which a stream has one or more.
-	Members Compression = "members"
+	// Points is gzip with points: a stream begins at one (see package inflate) and ends
+	// where another one does.
+	Points Compression = "points"
 	// Whole is said of a layer with chunks that lie in no one stream: parts of a sparse
 	// file are not in one piece in the tar. Such chunks come out of an Import of the
 	// whole blob, and cannot be fetched one by one.
@@ -36,8 +36,8 @@ func compressionOf(r *bufio.Reader) Compression {
 	return Plain
 }
 
-// memberAt is where a member of a gzip blob begins, in bytes.
-type memberAt struct{ blob, tar int64 }
+// beginning is where a stream begins, in bytes.
+type beginning struct{ blob, tar int64 }
 
 // unpacker reads the uncompressed bytes of a whole blob: a tar that is compressed as one
 // or more members of gzip (RFC 1952, section 2.2), as frames of zstd, or not at all.
@@ -45,8 +45,9 @@ type unpacker struct {
 	source      *counter // the blob
 	in          *bufio.Reader
 	compression Compression
-	stream      io.ReadCloser // the decompressed bytes; nil before the first read, and at the end
-	members     []memberAt    // of gzip, but for small ones; else the beginning
+	stream      io.ReadCloser   // the decompressed bytes; nil before the first read, and at the end
+	begins      []beginning     // of streams, as far as read
+	points      inflate.Encoder // for gzip: a point for each of begins
 }
 
 func newUnpacker(blob *counter) *unpacker {
@@ -78,14 +79,12 @@ func (u *unpacker) open() error {
 	}
 	if u.compression == Gzip {
 		z := inflate.NewReader(u.in)
-		z.OnPoint(math.MaxInt64, func(p inflate.Point) error { // of each large member
-			u.members = append(u.members, memberAt{p.In, p.Out})
-			return nil
-		})
+		z.OnPoint(pointSpacing, u.addPoint)
+		z.OnPlace(u.addPlace)
 		u.stream = io.NopCloser(z)
 		return nil
 	}
-	u.members = []memberAt{{0, 0}}
+	u.begins = []beginning{{0, 0}}
 	var err error
 	u.stream, err = u.compression.NewReader(u.in)
 	return err

@@ -24,7 +24,10 @@
 // A layer without an index is imported: see Importing. Its blob is read whole into a data
 // file, and its index made on the way. It is in the store when its digest and its diffID are
 // proved, with all chunks present, and is like any other layer then. A chunk that is lost
-// later is fetched again from the start of its stream on, which may be that of the blob.
+// later is fetched again with its stream: of a gzip blob from the last point before it on (see
+// package inflate), of a zstd blob from the start of the blob on. If it cannot be, since the
+// layer has sparse files or its points are damaged, the layer is imported again for the next
+// mount.
 //
 // A set is all open layers of a daemon. The siblings of a layer in its image are opened ahead,
 // concurrently.
@@ -56,8 +59,9 @@
 //   - compressed bytes: 16 MiB, and 128 KiB for each part of a run. At most 64 runs without
 //     a waiting reader are in progress.
 //   - tables of contents being parsed: 1 GiB by the estimate of package index.
-//   - imports: for each, fetch.WholeMemory (16 MiB) of the blob, 7 MB of the tar, and
-//     index.ImportMemory at most for its tree. Importing.Concurrent bounds their number.
+//   - imports: for each, fetch.WholeMemory (16 MiB) of the blob, 7 MB of the tar,
+//     index.ImportMemory at most for its tree, and the points of a gzip blob: 8 MB for
+//     each GB of the tar (see package index). Importing.Concurrent bounds their number.
 //   - recently decoded trees: 256 MiB, freed after half a minute.
 //
 // On the disk a layer needs space for the chunks that were read or filled, at most as much as

@@ -1,6 +1,8 @@
 package layer
 
 import (
+	"encoding/binary"
+	"hash/crc32"
 	"slices"
 	"strconv"
 	"strings"
@@ -90,4 +92,17 @@ func SlotOrder(waiters []int) string {
 		}
 	}
 	return strings.Join(order, " ")
+}
+
+// Chunks returns how many chunks l has.
+func Chunks(l *Layer) int { return l.table.Len() }
+
+// Resum gives a chunk table with points the right checksums of both.
+func Resum(table []byte) []byte {
+	sum := func(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
+	end := len(table) - 8
+	points := table[end-int(binary.LittleEndian.Uint64(table[end:])) : end]
+	binary.LittleEndian.PutUint32(points[len(points)-4:], sum(points[:len(points)-4]))
+	binary.LittleEndian.PutUint64(table[8:], uint64(sum(table[16:])))
+	return table
 }

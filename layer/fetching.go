@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ladle-dev/ladle/fetch"
+	"github.com/ladle-dev/ladle/index"
 	"github.com/ladle-dev/ladle/store"
 )
 
@@ -32,7 +33,7 @@ func (l *Layer) fetchFrom(sources []*fetch.Blob, r *run) error {
 				break
 			}
 		}
-		if err == nil || l.ctx.Err() != nil || errors.Is(err, errNoRoom) {
+		if err == nil || l.ctx.Err() != nil || errors.Is(err, errNoRoom) || errors.Is(err, index.ErrPoints) {
 			return err
 		}
 	}
@@ -89,7 +90,7 @@ func (l *Layer) unpack(in input, r *run, n int) (next int, err error) {
 		}
 		defer memory.release()
 	}
-	s := &stream{in: in, compression: l.table.Compression()}
+	s := &stream{in: in, table: l.table, first: head}
 	defer s.close()
 	for ; n < r.end && l.table.At(n).BlobOffset == head.BlobOffset; n++ {
 		if l.data.State(n) != store.Present {

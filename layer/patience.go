@@ -34,12 +34,16 @@ func (l *Layer) fetch(r *run) error {
 }
 
 // fetchOnce tries each source, and if these may not be read, further images: see
-// fetchElsewhere.
+// fetchElsewhere. If the layer is such that no source can help, the store drops it: it is
+// imported again for the next mount.
 func (l *Layer) fetchOnce(r *run) error {
 	if l.table.Compression() == index.Whole {
 		return errors.Join(errWhole, l.data.Damaged(errWhole))
 	}
 	err := l.fetchFrom(l.sources.blobs(), r)
+	if errors.Is(err, index.ErrPoints) {
+		return errors.Join(err, l.data.Damaged(err))
+	}
 	if err != nil {
 		err = l.fetchElsewhere(r, err)
 	}
@@ -48,11 +52,15 @@ func (l *Layer) fetchOnce(r *run) error {
 
 // isTransient reports whether the error of a run can be resolved by a registry.
 func isTransient(err error) bool {
-	return !errors.Is(err, errWhole) && !errors.Is(err, errNoRoom) && !errors.Is(err, errNoSource) && !errors.Is(err, store.ErrLost)
+	for _, final := range []error{errWhole, index.ErrPoints, errNoRoom, errNoSource, store.ErrLost} {
+		if errors.Is(err, final) {
+			return false
+		}
+	}
+	return true
 }
 
-// errWhole is the error of a run in a layer whose chunks cannot be fetched one by one. The
-// store drops the layer: it is imported again for the next mount.
+// errWhole is the error of a run in a layer whose chunks cannot be fetched one by one.
 var errWhole = errors.New("a chunk is lost that cannot be fetched by itself")
 
 // errAbandoned is the error of await for an abandoned run.

@@ -87,25 +87,27 @@ func (in input) fault(err error) error {
 
 // stream is one compressed stream of a blob.
 type stream struct {
-	in          input
-	compression index.Compression
-	plain       io.ReadCloser // nil before the first read
-	pos         int64         // in the decompressed bytes
+	in    input
+	table index.Table
+	first index.Chunk   // one of its chunks
+	plain io.ReadCloser // nil before the first read
+	pos   int64         // in the decompressed bytes
 }
 
 // read fills p with the decompressed bytes at off, which is not before the end of the
-// last read. The error is errWrongBytes for bytes that cannot be decompressed, or that of
-// the connection.
+// last read. The error is errWrongBytes for bytes that cannot be decompressed, that of the
+// connection, or index.ErrPoints.
 func (s *stream) read(p []byte, off int64) error {
-	if err := s.decompress(p, off); err != nil {
-		return s.in.fault(err)
+	err := s.decompress(p, off)
+	if err == nil || errors.Is(err, index.ErrPoints) {
+		return err
 	}
-	return nil
+	return s.in.fault(err)
 }
 
 func (s *stream) decompress(p []byte, off int64) (err error) {
 	if s.plain == nil {
-		if s.plain, err = s.compression.NewReader(s.in.Reader); err != nil {
+		if s.plain, err = s.table.NewReader(s.in.Reader, s.first); err != nil {
 			return err
 		}
 	}
