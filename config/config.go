@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // DefaultPath is the configuration file of a daemon without the flag --config.
 const DefaultPath = "/etc/ladle/config.toml"
@@ -24,9 +27,10 @@ type Config struct {
 
 // Daemon is the state directory, the sockets, and how trees are mounted.
 type Daemon struct {
-	Root      string     `toml:"root"`     // directory of all state
-	Address   string     `toml:"address"`  // unix socket of the endpoint "main"
-	Endpoints []Endpoint `toml:"endpoint"` // more of them
+	Root      string     `toml:"root"`            // directory of all state
+	Address   string     `toml:"address"`         // unix socket of the endpoint "main"
+	Control   string     `toml:"control_address"` // unix socket of the control service: see ControlSocket
+	Endpoints []Endpoint `toml:"endpoint"`        // more of them
 	HostsDir  string     `toml:"hosts_dir"`
 	Driver    string     `toml:"driver"` // one of Drivers
 	Xino      string     `toml:"xino"`   // one of Xinos
@@ -116,6 +120,7 @@ func Default() Config {
 		Daemon: Daemon{
 			Root:     "/var/lib/ladle",
 			Address:  "/run/ladle/ladle.sock",
+			Control:  "auto",
 			HostsDir: "/etc/containerd/certs.d",
 			Driver:   "auto",
 			Xino:     "auto",
@@ -135,4 +140,14 @@ func Default() Config {
 // AllEndpoints returns the main endpoint, and then the endpoints of the file.
 func (c *Config) AllEndpoints() []Endpoint {
 	return append([]Endpoint{{Name: MainEndpoint, Address: c.Address}}, c.Endpoints...)
+}
+
+// ControlSocket returns the path of the control service's socket, or "" if there is to be none.
+// By default it is beside that of the main endpoint: two daemons that have different addresses
+// have different ones.
+func (c *Config) ControlSocket() string {
+	if c.Control != "auto" {
+		return c.Control
+	}
+	return strings.TrimSuffix(c.Address, ".sock") + "-control.sock"
 }

@@ -89,6 +89,8 @@ func TestRefused(t *testing.T) {
 		"log":                {"[log]\nlevel = \"loud\"\nformat = \"xml\"", []string{"log.level: ", "log.format: "}},
 		"long socket":        {`address = "/` + strings.Repeat("a", 107) + `"`, []string{"longer than 107 bytes"}},
 		"same socket":        {"[[endpoint]]\nname = \"b\"\naddress = \"/run/ladle/ladle.sock\"", []string{"is that of address, too"}},
+		"control socket":     {`control_address = "/run/ladle/ladle.sock"`, []string{"control_address: "}},
+		"auto control":       {"[[endpoint]]\nname = \"b\"\naddress = \"/run/ladle/ladle-control.sock\"", []string{"control_address: "}},
 		"debug socket":       {`debug_address = "/run/ladle/ladle.sock"`, []string{"debug_address: "}},
 		"endpoint main":      {"[[endpoint]]\nname = \"main\"\naddress = \"/b\"", []string{"is there already"}},
 		"endpoint path":      {"[[endpoint]]\nname = \"../b\"\naddress = \"/b\"", []string{"endpoint.name: "}},

@@ -73,6 +73,9 @@ func (c *Config) validateDaemon(p *problems) {
 		seen[e.Name] = true
 		p.socket("endpoint.address", e.Address, sockets)
 	}
+	if control := c.ControlSocket(); control != "" {
+		p.socket("control_address", control, sockets)
+	}
 	if c.DebugAddress != "" {
 		p.socket("debug_address", c.DebugAddress, sockets)
 	}

@@ -67,19 +67,16 @@ func mayWork(d driver) bool {
 	return ok && err == nil
 }
 
-// choose returns the driver that the options name, or the first that works, and logs the
+// choose sets the driver: the one that the options name, or the first that works. It logs the
 // reason. A driver works if the probe succeeds.
-func (f *FileSystem) choose(ctx context.Context) (driver, error) {
+func (f *FileSystem) choose(ctx context.Context) error {
 	auto := f.opts.Driver == "" || f.opts.Driver == "auto"
 	var refused []string
 	for _, d := range f.drivers() {
 		if !auto && string(d.name()) != f.opts.Driver {
 			continue
 		}
-		reason := "configured"
-		if auto {
-			reason = "the first that works"
-		}
+		reason := f.reasonFor(auto)
 		err := f.try(d)
 		if durable.NoSpace(err) && mayWork(d) {
 			log.G(ctx).WithError(err).WithField("driver", d.name()).Warn("filesystem driver is not probed: no space left on the disk")
@@ -92,12 +89,25 @@ func (f *FileSystem) choose(ctx context.Context) (driver, error) {
 		entry := log.G(ctx).WithField("driver", d.name()).WithField("reason", reason)
 		if len(refused) > 0 {
 			entry = entry.WithField("refused", strings.Join(refused, "; "))
+			reason += "; " + strings.Join(refused, "; ")
 		}
+		f.driver, f.reason = d, reason
 		entry.Info("filesystem driver chosen")
-		return d, nil
+		return nil
 	}
 	if len(refused) == 0 {
-		return nil, fmt.Errorf("no driver is called %q", f.opts.Driver)
+		return fmt.Errorf("no driver is called %q", f.opts.Driver)
 	}
-	return nil, fmt.Errorf("no driver works: %s", strings.Join(refused, "; "))
+	return fmt.Errorf("no driver works: %s", strings.Join(refused, "; "))
+}
+
+// reasonFor says why a driver that works is chosen.
+func (f *FileSystem) reasonFor(auto bool) string {
+	switch {
+	case f.opts.Takeover != nil:
+		return "that of the process before"
+	case auto:
+		return "the first that works"
+	}
+	return "configured"
 }

@@ -79,6 +79,7 @@ type FileSystem struct {
 	export *export
 	conn   *connection
 	driver driver
+	reason string // for the choice of driver
 
 	// lifetime ends with Close, and with it background work.
 	lifetime context.Context
@@ -120,7 +121,7 @@ func New(ctx context.Context, opts Options) (_ *FileSystem, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("fs: %w", err)
 	}
-	if f.driver, err = f.choose(ctx); err != nil {
+	if err = f.choose(ctx); err != nil {
 		return nil, fmt.Errorf("fs: %w", err)
 	}
 	return f, nil
@@ -174,6 +175,9 @@ func (f *FileSystem) probeDir() string  { return filepath.Join(f.root, "probe") 
 
 // Driver returns the name of the driver: erofs, loop or fuse.
 func (f *FileSystem) Driver() string { return string(f.driver.name()) }
+
+// Reason says why it is that driver, and what was wrong with others that were tried.
+func (f *FileSystem) Reason() string { return f.reason }
 
 // Close unmounts everything, and waits until ctx ends at most. Reads in progress fail.
 // Later calls do nothing. The mount points of trees are not removed: see clean.

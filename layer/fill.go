@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/containerd/log"
+
+	"github.com/ladle-dev/ladle/store"
 )
 
 // fillWindow is the number of bytes of a blob that the filler fetches per request. A
@@ -97,6 +99,8 @@ func (s *Set) fillOne() bool {
 		return false
 	}
 	defer l.Close()
+	s.setFilling(l.ID())
+	defer s.setFilling(store.ID{})
 	next, err := l.fillFrom(span{from, l.table.Len()}, fillWindow)
 	if err == nil {
 		// The chunks may never be read: free the page cache.
@@ -115,6 +119,12 @@ func (s *Set) fillOne() bool {
 		log.G(s.ctx).WithError(err).WithField("layer", l.ID().Blob).Warn("filling a layer in the background failed")
 	}
 	return true
+}
+
+func (s *Set) setFilling(id store.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.filling = id
 }
 
 // unfilled returns the open layer with the lowest number that has work left, with a

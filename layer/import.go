@@ -69,7 +69,9 @@ func (m *imports) added(i *importing, req Request) (store.ID, error) {
 	a.Lock()
 	defer a.Unlock()
 	if !req.Proves(i.made.diffID) {
-		return store.ID{}, fmt.Errorf("%w: the blob is a tar with the digest %s, which is not what the image says", ErrUnverified, i.made.diffID)
+		err := fmt.Errorf("%w: the blob is a tar with the digest %s, which is not what the image says", ErrUnverified, i.made.diffID)
+		m.failed(i, err)
+		return store.ID{}, err
 	}
 	if !a.done {
 		a.id, a.err = m.addToStore(i, req)
@@ -135,6 +137,7 @@ func (m *imports) importBlob(i *importing) (*made, error) {
 	defer m.set.opts.Imports.Running(-1)
 	logger := log.G(i.ctx).WithField("image", i.src.Ref).WithField("layer", i.src.Digest).WithField("size", i.size)
 	started := time.Now()
+	i.began.Store(&started)
 	defer i.report(logger)()
 	filling, err := m.set.store.NewFilling()
 	if err != nil {

@@ -38,6 +38,9 @@ type imports struct {
 		// pulls counts the Opens in progress by image reference; each has a timer
 		// from the end of its last one on.
 		pulls map[string]*pull
+		// failures are the newest imports that failed, maxFailures at most, the oldest
+		// first.
+		failures []FailedImport
 	}
 }
 
@@ -48,8 +51,9 @@ type importing struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
-	fetched atomic.Int64 // bytes of the blob
-	waiters atomic.Int32 // Opens that wait; changed with imports.mu held
+	fetched atomic.Int64              // bytes of the blob
+	began   atomic.Pointer[time.Time] // when it had its turn; nil before
+	waiters atomic.Int32              // Opens that wait; changed with imports.mu held
 
 	done chan struct{} // closed, with imports.mu held, when the fields below are set
 	made *made
@@ -204,6 +208,7 @@ func (m *imports) run(i *importing) {
 		err = context.Cause(i.ctx)
 	}
 	if err != nil {
+		m.failedLocked(i, err)
 		m.abandon(made)
 		i.cancel(err)
 		made = nil

@@ -91,6 +91,8 @@ type Set struct {
 		layers map[store.ID]*Layer
 		// openings has the openings in progress and the cached ones.
 		openings map[fetch.Source]*opening
+		// filling is the layer that the filler works on; zero for none.
+		filling store.ID
 	}
 }
 

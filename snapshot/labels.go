@@ -185,6 +185,12 @@ func remoteLabels(id store.ID, key string, client map[string]string) map[string]
 	return labels
 }
 
+// IsRemote reports whether a snapshot is remote: its content is a layer of the store.
+func IsRemote(info snapshots.Info) bool {
+	_, remote := layerOf(info)
+	return remote
+}
+
 // layerOf returns the layer of a remote snapshot.
 func layerOf(info snapshots.Info) (id store.ID, remote bool) {
 	blob, remote := info.Labels[layerLabel]

@@ -101,6 +101,16 @@ func (m *marks) get(i int) State {
 	return State(m.words[i/4].Load() >> (i % 4 * 8))
 }
 
+// present returns how many chunks are not absent.
+func (m *marks) present() (n int) {
+	for i := range m.n {
+		if m.get(i) != Absent {
+			n++
+		}
+	}
+	return n
+}
+
 func (m *marks) putLocked(i int, s State) {
 	word, shift := &m.words[i/4], i%4*8
 	was := m.get(i)

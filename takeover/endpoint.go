@@ -3,6 +3,7 @@ package takeover
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"net"
 	"os"
 
@@ -15,10 +16,20 @@ import (
 // Clients can connect from then on, and wait until they are accepted. A failure to store
 // the socket is logged. Retain is called before.
 func (s *Sockets) Endpoint(ctx context.Context, name, path string) (net.Listener, error) {
+	return s.listenStored(ctx, name, path, 0o660)
+}
+
+// Control is Endpoint for the control service, to which only the socket's owner can connect.
+// Retain and Withdraw know it as ControlEndpoint.
+func (s *Sockets) Control(ctx context.Context, path string) (net.Listener, error) {
+	return s.listenStored(ctx, ControlEndpoint, path, 0o600)
+}
+
+func (s *Sockets) listenStored(ctx context.Context, name, path string, perm fs.FileMode) (net.Listener, error) {
 	if l := s.inherited[name]; l != nil {
 		return l, nil
 	}
-	l, err := s.Listen(path, 0o660)
+	l, err := s.Listen(path, perm)
 	if err != nil || l == s.activated[path] {
 		return l, err
 	}

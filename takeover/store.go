@@ -17,6 +17,11 @@ const (
 	endpointPrefix = "ladle-endpoint-" // and the endpoint's name: its socket
 )
 
+// ControlEndpoint is the name under which the socket of the control service is stored. No
+// endpoint of a configuration has such a name. To a version without the control service it is
+// an endpoint that is not configured any more.
+const ControlEndpoint = "_control"
+
 // errNoStore says that systemd did not start the process, and stores nothing.
 var errNoStore = errors.New("not started by systemd")
 

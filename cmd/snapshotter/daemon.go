@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/log"
@@ -25,8 +26,11 @@ type daemon struct {
 	takeover.Received
 	cfg     config.Config
 	counts  *metrics.Metrics
+	started time.Time
 	store   *store.Store
-	servers map[string]*server // by endpoint
+	layers  *layer.Set
+	trees   *fs.FileSystem
+	servers map[string]*server // by endpoint, and that of the control service by its name
 	open    *closers           // each part is added when it was started
 }
 
@@ -51,9 +55,10 @@ func (d *daemon) start(ctx context.Context) (map[string]snapshots.Snapshotter, e
 
 	offers := auth.NewOffers(auth.NewDocker("").Credentials)
 	set := layer.NewSet(st, d.client(ctx, offers), d.layerOptions(offers))
+	d.layers = set
 	d.open.add("layers", func(context.Context) error { return set.Close() })
 
-	trees, err := d.trees(ctx, fs.Options{
+	trees, err := d.serveTrees(ctx, fs.Options{
 		Root:     d.cfg.Root,
 		Images:   st,
 		Layers:   fs.LayersOf(set),
@@ -64,6 +69,7 @@ func (d *daemon) start(ctx context.Context) (map[string]snapshots.Snapshotter, e
 	if err != nil {
 		return nil, err
 	}
+	d.trees = trees
 	d.open.add(treesPart, trees.Close)
 	return d.endpoints(ctx, set, trees)
 }

@@ -1,10 +1,11 @@
 // Command ladle is the snapshotter daemon: it makes layers readable before they are
-// downloaded. It also has commands for images.
+// downloaded. It also has commands for images, and one that asks the daemon.
 //
 // Usage (docs/command-line.md, and --help of each command):
 //
 //	ladle serve [--config FILE] [--root DIR] [--address SOCKET] [--log-level LEVEL]
 //	ladle check-config [FILE]
+//	ladle status [--json] [--all] [--control SOCKET]
 //	ladle inspect [--json] REF
 //	ladle convert [--format FORMAT] [--prefetch-list FILE] SRC DST
 //	ladle version

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/log"
@@ -20,7 +21,7 @@ func serve(ctx context.Context, cfg config.Config, received takeover.Received) (
 	}
 	log.G(ctx).WithField("version", version()).WithField("root", cfg.Root).Info("ladle starts")
 	var open closers
-	d := &daemon{cfg: cfg, Received: received, servers: map[string]*server{}, open: &open}
+	d := &daemon{cfg: cfg, Received: received, started: time.Now(), servers: map[string]*server{}, open: &open}
 	defer func() { err = errors.Join(err, d.stop(ctx)) }()
 
 	counts, registry := newMetrics()
@@ -54,12 +55,15 @@ func serve(ctx context.Context, cfg config.Config, received takeover.Received) (
 	}
 }
 
-// listen makes the servers of all endpoints.
+// listen makes the servers of all endpoints and of the control service.
 func (d *daemon) listen(ctx context.Context, endpoints map[string]snapshots.Snapshotter) error {
 	all := d.cfg.AllEndpoints()
 	paths := map[string]string{}
 	for _, e := range all {
 		paths[e.Name] = e.Address
+	}
+	if control := d.cfg.ControlSocket(); control != "" {
+		paths[takeover.ControlEndpoint] = control
 	}
 	if err := d.Sockets.Retain(paths); err != nil {
 		return err
@@ -69,7 +73,9 @@ func (d *daemon) listen(ctx context.Context, endpoints map[string]snapshots.Snap
 			return fmt.Errorf("endpoint %s: %w", e.Name, err)
 		}
 	}
-	return nil
+	return d.listenForControl(ctx, &answers{
+		started: d.started, cfg: d.cfg, store: d.store, layers: d.layers, trees: d.trees, endpoints: endpoints,
+	})
 }
 
 // listenFor makes the server of an endpoint. Clients can connect to its socket from then on,

@@ -7,9 +7,9 @@ import (
 	"github.com/ladle-dev/ladle/takeover"
 )
 
-// trees returns the file system of opts. It has the mounts that the process before has left,
+// serveTrees returns the file system of opts. It has the mounts that the process before has left,
 // if any.
-func (d *daemon) trees(ctx context.Context, opts fs.Options) (*fs.FileSystem, error) {
+func (d *daemon) serveTrees(ctx context.Context, opts fs.Options) (*fs.FileSystem, error) {
 	wanted := takeover.Terms{Format: fs.ConnectionFormat, Root: opts.Root, Driver: opts.Driver}
 	s := &treeServer{opts: opts}
 	if err := d.Mounts.Serve(ctx, wanted, s); err != nil {
