@@ -101,10 +101,13 @@ func (b *Blob) prune(hosts []*host) {
 	maps.DeleteFunc(b.mu.states, func(h *host, _ *hostState) bool { return !slices.Contains(hosts, h) })
 }
 
-// get requests a range of the blob from x.host, at the cached address if there is one. It
-// returns any answer of the last server.
+// get requests a range of the blob from x.host, or all of it if rng is empty, at the cached
+// address if there is one. It returns any answer of the last server.
 func (b *Blob) get(x *exchange, rng string) (*http.Response, error) {
-	head := http.Header{"Range": {rng}}
+	head := http.Header{}
+	if rng != "" {
+		head.Set("Range", rng)
+	}
 	for range 2 { // after the first, another read may have cached a new address
 		a := b.redirected(x.host)
 		if a == nil {
@@ -170,18 +173,27 @@ func (b *Blob) delivers(h *host, then time.Time) {
 // Link returns the current estimate for the path to the server that the blob is read
 // from.
 func (b *Blob) Link() Link {
-	if b.invalid != nil {
+	h := b.first()
+	if h == nil {
 		return Link{}
 	}
-	hosts := capable(b.client.known.get(b.img.Locator).hosts, docker.HostCapabilityPull)
-	if len(hosts) == 0 {
-		return Link{} // the hosts of the repository are not known yet
-	}
-	h := b.client.plan(b.img, hosts, b.refused).host()
 	if a := b.redirected(h); a != nil {
 		return b.client.links.link(a.Host)
 	}
 	return b.client.links.link(h.Host)
+}
+
+// first returns the host that would be asked first; nil if the hosts of the repository are not
+// known yet.
+func (b *Blob) first() *host {
+	if b.invalid != nil {
+		return nil
+	}
+	hosts := capable(b.client.known.get(b.img.Locator).hosts, docker.HostCapabilityPull)
+	if len(hosts) == 0 {
+		return nil
+	}
+	return b.client.plan(b.img, hosts, b.refused).host()
 }
 
 // Failure returns the latest errors of the blob's hosts, if all of them refused it or are
@@ -218,7 +230,12 @@ func (b *Blob) Failure() error {
 // An error matches one of ErrNotFound, ErrUnauthorized, ErrUnavailable and ErrNoRanges,
 // or the cause of ctx's end.
 func (b *Blob) Range(ctx context.Context, off, n int64) (*Reader, error) {
-	r, err := b.open(ctx, off, n)
+	return b.read(ctx, off, n, b.wholeLimit)
+}
+
+// read is Range with a limit of bytes to discard of a whole blob: see open.
+func (b *Blob) read(ctx context.Context, off, n int64, skip func(*host) int64) (*Reader, error) {
+	r, err := b.open(ctx, off, n, skip)
 	if err != nil {
 		return nil, blobError(b.src.Digest, fmt.Sprintf("[%d,%d)", off, off+n), err)
 	}

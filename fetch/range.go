@@ -13,6 +13,7 @@ type Reader struct {
 	ctx     context.Context // of the read; it ends with it
 	blob    *Blob
 	plan    *plan
+	skip    func(*host) int64 // limit of bytes to discard of a whole blob
 	off     int64
 	end     int64
 	senders []sender // of the bytes before off
@@ -27,8 +28,9 @@ type sender struct {
 	off  int64
 }
 
-// open returns a reader of the n bytes at off after its first answer has begun.
-func (b *Blob) open(ctx context.Context, off, n int64) (*Reader, error) {
+// open returns a reader of the n bytes at off after its first answer has begun. Of a host
+// that sends the whole blob it discards at most skip bytes before them.
+func (b *Blob) open(ctx context.Context, off, n int64, skip func(*host) int64) (*Reader, error) {
 	if off < 0 || n < 0 || off+n < off {
 		return nil, fmt.Errorf("invalid range")
 	}
@@ -36,7 +38,7 @@ func (b *Blob) open(ctx context.Context, off, n int64) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Reader{ctx: ctx, blob: b, plan: plan, off: off, end: off + n}
+	r := &Reader{ctx: ctx, blob: b, plan: plan, skip: skip, off: off, end: off + n}
 	if n == 0 {
 		return r, nil
 	}
@@ -51,7 +53,7 @@ func (r *Reader) ask() error {
 			return err
 		}
 		x := r.blob.client.watched(r.ctx, h)
-		s, err := r.blob.openAt(x, r.off, r.end, wholeLimit(h, r.blob.client.now()))
+		s, err := r.blob.openAt(x, r.off, r.end, r.skip(h))
 		if err == nil {
 			r.answered(s)
 			return nil

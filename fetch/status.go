@@ -28,15 +28,14 @@ func refusal(resp *http.Response, ranged, registry bool) *Error {
 		e.Kind = ErrNotFound
 	case http.StatusUnauthorized, http.StatusForbidden:
 		e.Kind = ErrUnauthorized
-	case http.StatusBadRequest, http.StatusRequestedRangeNotSatisfiable, http.StatusNotImplemented:
-		if ranged {
-			e.Kind = ErrNoRanges
-		}
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests,
 		http.StatusInternalServerError, http.StatusBadGateway,
 		http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		e.final = false
 		e.retryAfter = retryAfter(resp.Header.Get("Retry-After"), time.Now())
+	}
+	if ranged && refusesRange(resp.StatusCode) {
+		e.Kind = ErrNoRanges
 	}
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 	resp.Body.Close()
@@ -44,6 +43,15 @@ func refusal(resp *http.Response, ranged, registry bool) *Error {
 		e.Message = registryMessage(body)
 	}
 	return e
+}
+
+// refusesRange reports whether the status may be that of a server that serves no ranges.
+func refusesRange(status int) bool {
+	switch status {
+	case http.StatusBadRequest, http.StatusRequestedRangeNotSatisfiable, http.StatusNotImplemented:
+		return true
+	}
+	return false
 }
 
 // retryAfter parses the header of that name (RFC 9110 section 10.2.3): seconds or a date.

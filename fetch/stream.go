@@ -17,8 +17,8 @@ const (
 
 // wholeLimit returns how many bytes of a whole blob may be discarded before a range of
 // it.
-func wholeLimit(h *host, now time.Time) int64 {
-	if h.rangeless(now).IsZero() {
+func (b *Blob) wholeLimit(h *host) int64 {
+	if h.rangeless(b.client.now()).IsZero() {
 		return skipLimit
 	}
 	return rangelessSkip
@@ -109,14 +109,24 @@ func (f watchedBody) Read(p []byte) (int, error) {
 }
 
 // openAt requests the bytes [off, end) of the blob from x.host, and returns the bytes of
-// the answer from off on. It discards at most skip bytes before them.
+// the answer from off on. It discards at most skip bytes before them. If that is anyLength, it
+// requests the whole blob where a range is not needed, or is refused.
 func (b *Blob) openAt(x *exchange, off, end, skip int64) (*stream, error) {
-	resp, err := b.get(x, fmt.Sprintf("bytes=%d-%d", off, end-1))
+	rng := fmt.Sprintf("bytes=%d-%d", off, end-1)
+	if off == 0 && skip == anyLength {
+		rng = ""
+	}
+	resp, err := b.get(x, rng)
+	if err == nil && skip == anyLength && rng != "" && refusesRange(resp.StatusCode) {
+		discard(resp.Body)
+		rng = ""
+		resp, err = b.get(x, rng)
+	}
 	if err != nil {
 		return nil, err
 	}
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusPartialContent {
-		return nil, refusal(resp, true, x.host.owns(resp.Request.URL))
+		return nil, refusal(resp, rng != "", x.host.owns(resp.Request.URL))
 	}
 	got, ok := bodySpan(resp)
 	whole := resp.StatusCode == http.StatusOK
@@ -125,6 +135,8 @@ func (b *Blob) openAt(x *exchange, off, end, skip int64) (*stream, error) {
 		return nil, wrong(resp, fmt.Sprintf("Content-Encoding %.64q", resp.Header.Get("Content-Encoding")))
 	case whole && got.size >= 0 && got.size < end:
 		return nil, wrong(resp, fmt.Sprintf("blob has %d bytes", got.size))
+	case whole && rng == "":
+		return x.stream(resp, 0, off, end-off), nil
 	case whole && (off > 0 || got.size != end):
 		x.host.ignoredRange(b.client.now())
 		if off > skip {

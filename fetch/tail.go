@@ -7,11 +7,12 @@ import (
 )
 
 // Tail returns the last n bytes of the blob, or all of a shorter one, and the blob's size
-// in bytes, in one request if the host supports that. Errors are those of Range.
+// in bytes, in one request if the host supports that. Errors are those of Range. With
+// ErrNoRanges it returns the size that the last host has told, or 0.
 func (b *Blob) Tail(ctx context.Context, n int64) (tail []byte, size int64, err error) {
 	tail, size, err = b.tail(ctx, n)
 	if err != nil {
-		return nil, 0, blobError(b.src.Digest, fmt.Sprintf("last %d bytes", n), err)
+		return nil, size, blobError(b.src.Digest, fmt.Sprintf("last %d bytes", n), err)
 	}
 	return tail, size, nil
 }
@@ -24,15 +25,17 @@ func (b *Blob) tail(ctx context.Context, n int64) ([]byte, int64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	r := &Reader{ctx: ctx, blob: b, plan: plan}
+	r := &Reader{ctx: ctx, blob: b, plan: plan, skip: b.wholeLimit}
+	var told int64
 	for {
 		h, err := plan.next(ctx)
 		if err != nil {
-			return nil, 0, err
+			return nil, told, err
 		}
 		x := b.client.watched(ctx, h)
 		s, size, err := b.openTail(x, n)
 		if err != nil {
+			told = max(size, 0)
 			x.dog.end()
 			r.failed(err)
 			continue

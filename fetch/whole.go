@@ -24,7 +24,7 @@ const WholeMemory = wholeRanges * maxWhole
 type Whole struct {
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
-	blob    *Blob
+	serial  *serial
 	windows chan *window  // in the order of the blob; closed behind the last
 	free    chan struct{} // has an element for each window that may be fetched
 	wg      sync.WaitGroup
@@ -35,9 +35,11 @@ type Whole struct {
 // window is a range of a blob in memory. Its bytes before n are there to be read, and
 // those behind belong to the goroutine that fetches it.
 type window struct {
-	off int64
-	buf []byte
-	mu  struct {
+	off    int64
+	buf    []byte
+	before <-chan struct{} // closed when all windows before this one have ended
+	ended  chan struct{}   // closed when this one has, too: nothing is written to buf any more
+	mu     struct {
 		sync.Mutex
 		n    int
 		done bool
@@ -48,11 +50,12 @@ type window struct {
 
 // Whole returns a reader of all size bytes of the blob, in their order. It fetches several
 // ranges of it side by side, at most WholeMemory bytes ahead of the reader, each as Range
-// does. The caller must close it. The read ends with ctx. Errors are those of Range.
+// does. If no host serves ranges, it fetches the rest of the blob with one request: see
+// serial. The caller must close it. The read ends with ctx. Errors are those of Range.
 func (b *Blob) Whole(ctx context.Context, size int64) *Whole {
 	ctx, cancel := context.WithCancelCause(ctx)
 	w := &Whole{
-		ctx: ctx, cancel: cancel, blob: b,
+		ctx: ctx, cancel: cancel, serial: newSerial(b, size),
 		windows: make(chan *window, wholeRanges), free: make(chan struct{}, wholeRanges),
 	}
 	for range wholeRanges {
@@ -66,34 +69,69 @@ func (b *Blob) Whole(ctx context.Context, size int64) *Whole {
 func (w *Whole) fetchAll(size int64) {
 	defer close(w.windows)
 	n := min(max(size/wholeRanges, minWhole), maxWhole)
+	before := make(chan struct{})
+	close(before)
 	for off := int64(0); off < size; off += n {
 		select {
 		case <-w.free:
 		case <-w.ctx.Done():
 			return
 		}
-		next := &window{off: off, buf: make([]byte, min(n, size-off)), changed: make(chan struct{}, 1)}
+		next := &window{
+			off: off, buf: make([]byte, min(n, size-off)), before: before,
+			ended: make(chan struct{}), changed: make(chan struct{}, 1),
+		}
+		before = next.ended
 		w.windows <- next // has room for as many as there are at once
-		w.wg.Go(func() { next.fetch(w.ctx, w.blob) })
+		w.wg.Go(func() { next.fetch(w.ctx, w.serial) })
 	}
 }
 
-func (w *window) fetch(ctx context.Context, blob *Blob) {
-	r, err := blob.Range(ctx, w.off, int64(len(w.buf)))
+// fetch fetches the window: its range, or else its bytes of s.
+func (w *window) fetch(ctx context.Context, s *serial) {
+	defer func() {
+		<-w.before
+		close(w.ended)
+	}()
+	err := error(ErrNoRanges)
+	if !s.began.Load() {
+		err = w.fetchRange(ctx, s.blob)
+	}
+	if errors.Is(err, ErrNoRanges) {
+		err = s.fetch(ctx, w)
+	}
 	if err != nil {
 		w.advance(0, err)
-		return
+	}
+}
+
+func (w *window) fetchRange(ctx context.Context, blob *Blob) error {
+	r, err := blob.Range(ctx, w.off, int64(len(w.buf)))
+	if err != nil {
+		return err
 	}
 	defer r.Close()
-	for got := 0; got < len(w.buf) && err == nil; {
-		var n int
-		n, err = r.Read(w.buf[got:])
-		if errors.Is(err, io.EOF) {
-			err = nil // all bytes are there
-		}
+	return w.fill(r)
+}
+
+// fill reads the bytes that are not there yet from r, which ends behind the window or later.
+func (w *window) fill(r io.Reader) error {
+	for got := w.count(); got < len(w.buf); {
+		n, err := r.Read(w.buf[got:])
 		got += n
-		w.advance(n, err)
+		w.advance(n, nil)
+		if err != nil && (!errors.Is(err, io.EOF) || got < len(w.buf)) {
+			return err
+		}
 	}
+	return nil
+}
+
+// count returns how many bytes are there.
+func (w *window) count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.mu.n
 }
 
 // advance records that n bytes more are there, or that no more will come.
@@ -165,5 +203,6 @@ func (w *Whole) next() error {
 func (w *Whole) Close() error {
 	w.cancel(io.ErrClosedPipe)
 	w.wg.Wait()
+	w.serial.close()
 	return nil
 }
