@@ -31,6 +31,14 @@ const importProgress = 10 * time.Second
 // tell that it is the right one.
 func (m *imports) takes(req Request) bool { return m.set.opts.Importing.Enable && req.Proves != nil }
 
+// importable reports whether a layer of size bytes that cannot be read lazily because of err
+// can be imported instead: it has no index, one that breaks the rules or cannot be verified
+// against the image, or its registry serves no ranges.
+func importable(err error, size int64) bool {
+	return errors.Is(err, ErrNotLazy) || errors.Is(err, ErrUnverified) || errors.Is(err, ErrInvalid) ||
+		errors.Is(err, fetch.ErrNoRanges) && size > 0
+}
+
 // open imports the layer of req, whose blob has size bytes, or waits for the import that is
 // in progress, and adds it to the store.
 func (m *imports) open(ctx context.Context, req Request, size int64) (store.ID, error) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ladle-dev/ladle/durable"
 	"github.com/ladle-dev/ladle/fetch"
+	"github.com/ladle-dev/ladle/index"
 	"github.com/ladle-dev/ladle/metrics"
 	"github.com/ladle-dev/ladle/store"
 )
@@ -33,9 +34,9 @@ type Request struct {
 }
 
 // Open stores the verified index of a layer, so that it can be read, and returns the
-// layer's identity. A layer without an index, whose diffID req can tell to be right, is
-// imported whole. Open opens the siblings in the background. It needs no network if the
-// store has the layer.
+// layer's identity. A layer without an index that can be used, whose diffID req can tell to be
+// right, is imported whole: see importable. Open opens the siblings in the background. It needs
+// no network if the store has the layer.
 //
 // An error matches one of ErrNotLazy, ErrUnverified and ErrInvalid, or is one of package
 // fetch, of the store, or the cause of ctx's end.
@@ -57,7 +58,7 @@ func (s *Set) open(ctx context.Context, req Request) (store.ID, metrics.Opened, 
 		return id, metrics.OpenedStored, err
 	}
 	if wanted := (store.ID{TOC: req.TOC}).Imported(); wanted != "" {
-		req.TOC, req.Proves = "", func(diffID digest.Digest) bool { return diffID == wanted }
+		req.TOC, req.Manifest, req.Proves = "", "", func(diffID digest.Digest) bool { return diffID == wanted }
 	}
 	o := s.opening(req.Source, false)
 	claim, unclaimed := s.expect(ctx, req)
@@ -69,15 +70,18 @@ func (s *Set) open(ctx context.Context, req Request) (store.ID, metrics.Opened, 
 		o = s.opening(req.Source, false)
 		idx, err = o.wait(ctx)
 	}
-	if errors.Is(err, ErrNotLazy) && s.imports.takes(req) {
-		id, err := s.imports.open(ctx, req, o.size)
-		return id, metrics.OpenedImported, err
-	}
 	if err == nil {
 		err = unclaimed // an error of the blob takes precedence
 	}
 	if err == nil {
 		err = check(claim, idx)
+	}
+	if importable(err, o.size) && s.imports.takes(req) {
+		if !errors.Is(err, ErrNotLazy) {
+			log.G(ctx).WithError(err).WithField("layer", req.Source.Digest).Info("the layer cannot be read lazily, and is imported")
+		}
+		id, err := s.imports.open(ctx, req, o.size)
+		return id, metrics.OpenedImported, err
 	}
 	if err == nil {
 		id, err = s.add(req, idx)
@@ -100,17 +104,17 @@ func (s *Set) openStored(req Request) (store.ID, error) {
 }
 
 // candidates are the layers that are what req asks for, if the store has them.
-func (s *Set) candidates(req Request) []store.ID {
+func (s *Set) candidates(req Request) (ids []store.ID) {
 	if req.TOC != "" {
-		return []store.ID{{Blob: req.Source.Digest, TOC: req.TOC}}
+		ids = append(ids, store.ID{Blob: req.Source.Digest, TOC: req.TOC})
 	}
 	if req.Proves == nil {
-		return nil
+		return ids
 	}
-	return slices.DeleteFunc(s.store.Layers(), func(id store.ID) bool {
+	return append(ids, slices.DeleteFunc(s.store.Layers(), func(id store.ID) bool {
 		diffID := id.Imported()
 		return id.Blob != req.Source.Digest || diffID == "" || !req.Proves(diffID)
-	})
+	})...)
 }
 
 // stored is Layer for a layer that is not damaged.
@@ -138,16 +142,26 @@ func (s *Set) openAhead(req Request) {
 		src := fetch.Source{Ref: req.Source.Ref, Digest: blob}
 		o := s.opening(src, true)
 		if s.imports.takes(req) {
-			s.run(func() { s.importAhead(src, o) })
+			ahead := Request{Source: src, Manifest: req.Manifest}
+			s.run(func() { s.importAhead(ahead, o, req.TOC == "") })
 		}
 	}
 }
 
-// importAhead starts to import src if o finds that it has no index, and the disk takes
-// what nobody requested yet.
-func (s *Set) importAhead(src fetch.Source, o *opening) {
-	if _, err := o.wait(s.ctx); errors.Is(err, ErrNotLazy) && s.disk.state().takesAhead() {
-		s.imports.start(src, o.size)
+// importAhead starts to import the layer of req if o finds no index that can be used, and the
+// disk takes what nobody requested yet. What the image says about the index is looked up only
+// if unnamed is set: the labels of the layer that is opened have no TOC digest, so that the
+// manifest is fetched anyway.
+func (s *Set) importAhead(req Request, o *opening, unnamed bool) {
+	idx, err := o.wait(s.ctx)
+	if err == nil && unnamed {
+		var claim index.Claim
+		if claim, err = s.expect(s.ctx, req); err == nil {
+			err = check(claim, idx)
+		}
+	}
+	if importable(err, o.size) && s.disk.state().takesAhead() {
+		s.imports.start(req.Source, o.size)
 	}
 }
 
@@ -202,7 +216,7 @@ type opening struct {
 	ahead bool          // started by openAhead
 	done  chan struct{} // closed when the fields below are set
 	idx   *encoded
-	size  int64 // of the blob, in bytes; 0 if err is one of the registry
+	size  int64 // of the blob, in bytes; 0 if it is not known, due to an error of the registry
 	err   error
 }
 

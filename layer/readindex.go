@@ -36,11 +36,11 @@ func encode(idx *index.Index) *encoded {
 // readIndex fetches and parses the index of src: with one request, with two if the TOC is
 // large, with more if it is external. It adds the tree to s.trees under the digest of the
 // TOC, whether or not an image refers to that. It returns the size of the blob in bytes,
-// too, also if the blob is not lazily readable.
+// too, also if the blob is not lazily readable, or, if it is known, with fetch.ErrNoRanges.
 func (s *Set) readIndex(ctx context.Context, src fetch.Source) (idx *encoded, size int64, err error) {
 	end, err := endOf(ctx, fetchedBlob{s.fetch.Blob(src)})
 	if err != nil {
-		return nil, 0, err
+		return nil, end.size, err
 	}
 	idx, err = s.readTOC(ctx, src, end)
 	return idx, end.size, err
@@ -172,6 +172,9 @@ func (s *Set) externalTOC(ctx context.Context, src fetch.Source) (toc io.ReadClo
 		return nil, 0, fmt.Errorf("%w: its table of contents is external: %w", ErrNotLazy, err)
 	}
 	manifest, _, err := s.fetch.ManifestByTag(ctx, ref)
+	if errors.Is(err, fetch.ErrNotFound) {
+		err = fmt.Errorf("%w: %w", ErrNotLazy, err)
+	}
 	if err != nil {
 		return nil, 0, err
 	}
