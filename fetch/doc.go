@@ -20,7 +20,8 @@
 // after a failure the next host is tried; and each host is tried at most
 // 1 + Options.MaxRetries times. A caller with more time calls again.
 //
-// Whole reads a blob to its end by several ranges side by side.
+// Whole reads a blob to its end by several ranges side by side, or by one request if no host
+// serves ranges.
 //
 // The first bytes of a blob take these serial round trips:
 //

@@ -120,30 +120,28 @@ func (i inspection) layer(ctx context.Context, manifest []byte, desc ocispec.Des
 	switch {
 	case err == nil:
 		l.Format, l.Index = formatOf(x), indexOf(x)
-		if err := x.Verify(manifest, desc.Digest); err != nil {
-			l.Reason = err.Error()
-		} else {
+		if err = x.Verify(manifest, desc.Digest); err == nil {
 			l.Lazy, l.Fetched = true, Lazily
+			return l, nil
 		}
-	case errors.Is(err, layer.ErrNotLazy), errors.Is(err, layer.ErrInvalid):
-		notLazy := errors.Is(err, layer.ErrNotLazy) && !isMissing(err)
-		l.Reason = err.Error()
+	case errors.Is(err, layer.ErrNotLazy), errors.Is(err, layer.ErrInvalid), errors.Is(err, fetch.ErrNoRanges):
 		if l.Format == "" {
-			if l.Format, err = plain(ctx, blob, desc.Size); err != nil {
-				return l, err
-			}
-			if i.imports && notLazy && l.Format != Unknown {
-				l.Fetched = Imported
+			var unread error
+			if l.Format, unread = plain(ctx, blob, desc.Size); unread != nil {
+				return l, unread
 			}
 		}
 	default:
 		return l, fmt.Errorf("layer %s: %w", desc.Digest, err)
 	}
+	l.Reason = err.Error()
+	if i.imports && l.Format != EROFS && l.Format != Unknown {
+		l.Fetched = Imported
+	}
 	return l, nil
 }
 
-// isMissing reports whether err is that the image with the external TOCs is not there: the
-// layer is then left to containerd, and not imported.
+// isMissing reports whether err is that the image with the external TOCs is not there.
 func isMissing(err error) bool {
 	return errors.Is(err, fetch.ErrNotFound) || errors.Is(err, os.ErrNotExist)
 }

@@ -3,6 +3,7 @@ package inspect_test
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"encoding/json"
 	"flag"
 	"io"
@@ -23,6 +24,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ladle-dev/ladle/depot"
+	"github.com/ladle-dev/ladle/fetch"
 	"github.com/ladle-dev/ladle/inspect"
 	"github.com/ladle-dev/ladle/internal/layouttest"
 )
@@ -79,6 +81,37 @@ func TestReportOfArchive(t *testing.T) {
 	for _, tag := range tags(t) {
 		if want, got := report(t, depot.Reference{Layout: formats, Name: tag}), report(t, depot.Reference{Layout: archive, Name: tag}); !bytes.Equal(want, got) {
 			t.Errorf("%s: the report is\n%s\nwant\n%s", tag, got, want)
+		}
+	}
+}
+
+// rangeless is an origin that serves no ranges.
+type rangeless struct{ depot.Origin }
+
+func (r rangeless) Blob(d digest.Digest) depot.Blob { return rangelessBlob{r.Origin.Blob(d)} }
+
+type rangelessBlob struct{ depot.Blob }
+
+func (rangelessBlob) Tail(context.Context, int64) ([]byte, int64, error) {
+	return nil, 0, fetch.ErrNoRanges
+}
+
+// TestReportWithoutRanges: layers of a registry that serves no ranges are imported, also those
+// with an index.
+func TestReportWithoutRanges(t *testing.T) {
+	origin, err := depot.Depot{}.Open(depot.Reference{Layout: formats, Name: "mixed"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer origin.Close()
+	r, err := inspect.Inspect(t.Context(), rangeless{origin}, inspect.Options{Import: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, want := range []inspect.Format{inspect.Gzip, inspect.Zstd, inspect.Gzip, inspect.Gzip} {
+		l := r.Images[0].Layers[n]
+		if l.Format != want || l.Fetched != inspect.Imported || l.Reason != fetch.ErrNoRanges.Error() || l.BeforeRun != l.Size {
+			t.Errorf("layer %d: %+v", n, l)
 		}
 	}
 }

@@ -57,8 +57,8 @@ const (
 	// Lazily: what is read. The layer is lazy.
 	Lazily Fetched = "lazily"
 
-	// Imported: all of it, by ladle, at the first pull. The layer has no index, but
-	// keeps no layer above it from being lazy.
+	// Imported: all of it, by ladle, at the first pull. The layer has no index that can be
+	// used, but keeps no layer above it from being lazy.
 	Imported Fetched = "imported"
 
 	// Downloaded: all of it, by containerd. The layer, or one below it, is neither lazy

@@ -21,7 +21,8 @@
 // that nearly every container reads first are fetched when one is about to start. The filler
 // fetches the remaining chunks in the background while no reader waits.
 //
-// A layer without an index is imported: see Importing. Its blob is read whole into a data
+// A layer without an index is imported: see Importing. So is one with an index that cannot be
+// verified, and one of a registry that serves no ranges. Its blob is read whole into a data
 // file, and its index made on the way. It is in the store when its digest and its diffID are
 // proved, with all chunks present, and is like any other layer then. A chunk that is lost
 // later is fetched again with its stream: of a gzip blob from the last point before it on (see

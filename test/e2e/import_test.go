@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd/stargz-snapshotter/estargz"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -100,6 +101,25 @@ var packings = []func(tarball []byte) (*packed, error){
 	func(b []byte) (*packed, error) { return &packed{b, b, types.OCIUncompressedLayer}, nil },
 }
 
+// unnamedTOC makes an eStargz layer of a tar. Its manifest will have no digest of its TOC.
+func unnamedTOC(tarball []byte) (*packed, error) {
+	made, err := estargz.Build(io.NewSectionReader(bytes.NewReader(tarball), 0, int64(len(tarball))))
+	if err != nil {
+		return nil, err
+	}
+	defer made.Close()
+	data, err := io.ReadAll(made)
+	if err != nil {
+		return nil, err
+	}
+	z, err := gzip.NewReader(bytes.NewReader(data))
+	if err != nil {
+		return nil, err
+	}
+	tarball, err = io.ReadAll(z)
+	return &packed{tarball, data, types.OCILayer}, err
+}
+
 func gzipped(tarball []byte, member int, mediaType types.MediaType) (*packed, error) {
 	var b bytes.Buffer
 	for rest := tarball; len(rest) > 0; {
@@ -120,7 +140,8 @@ func gzipped(tarball []byte, member int, mediaType types.MediaType) (*packed, er
 }
 
 // plainMix is a recipe's image with more layers on top, each packed in another way: one
-// that changes what is below, and one with a sparse file.
+// that changes what is below, one with a sparse file, and one that is eStargz, which the
+// image does not say.
 func (l lab) plainMix(recipe string) *image.Image {
 	l.Helper()
 	like := l.image(recipe, image.Gzip)
@@ -141,6 +162,10 @@ func (l lab) plainMix(recipe string) *image.Image {
 		tarballs = append(tarballs, tarball)
 	}
 	tarballs = append(tarballs, changes(), l.sparse())
+	unnamed, err := unnamedTOC(l.tarOf("unnamed", "a file of a layer without a digest of its TOC\n"))
+	if err != nil {
+		l.Fatal(err)
+	}
 	var layers []mutate.Addendum
 	for n, tarball := range tarballs {
 		p, err := packings[n%len(packings)](tarball)
@@ -149,6 +174,7 @@ func (l lab) plainMix(recipe string) *image.Image {
 		}
 		layers = append(layers, mutate.Addendum{Layer: p, MediaType: p.mediaType})
 	}
+	layers = append(layers, mutate.Addendum{Layer: unnamed, MediaType: unnamed.mediaType})
 	img, err := assemble(like, layers...)
 	if err != nil {
 		l.Fatal(err)
