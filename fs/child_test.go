@@ -19,6 +19,7 @@ var children = map[string]func(args []string) error{
 	"touch":     childTouch,
 	"populate":  childPopulate,
 	"daemon":    childDaemon,
+	"whole":     childWhole,
 	"successor": childSuccessor,
 	"rootless":  childRootless,
 }

@@ -11,6 +11,9 @@
 // devices; the fuse driver serves tree and data by FUSE, for older kernels and user
 // namespaces. All drivers show the same tree.
 //
+// A device is a FUSE file of the export, or, of a layer that is whole when the tree is
+// mounted (see Whole), the data file itself. The latter is read without this process.
+//
 // The export is one FUSE mount per daemon, at ROOT/f, with the data files of all layers and
 // the trees of the fuse driver. Node ids are computed from the numbers of layers and trees
 // and from positions in trees, without a table of earlier lookups, so that another process
@@ -23,8 +26,11 @@
 // counts are zero:
 //
 //	dataFile.trees  trees over the layer that exist
-//	dataFile.opens  opens of the data file by the kernel: EROFS and loop devices
+//	dataFile.opens  opens of the FUSE file by the kernel: EROFS and loop devices
 //	dataFile.reads  READs in progress
+//
+// The kernel can have the data file of a whole layer open for longer: its bytes stay as they
+// are, also when the store has removed its name.
 //
 // A tree of the fuse driver exists while it is mounted or the kernel has a lookup of its
 // root that it has not undone with FORGET.

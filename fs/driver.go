@@ -15,11 +15,12 @@ import (
 
 // plan is a tree to be mounted by a driver.
 type plan struct {
-	number uint32  // of the tree image
-	image  string  // its path
-	inode  uint64  // the first inode number of the image; 0 for an outdated image
-	layers []Layer // the lowest first, exported for as long as the plan is mounted
-	target string  // the directory to mount at
+	number uint32   // of the tree image
+	image  string   // its path
+	inode  uint64   // the first inode number of the image; 0 for an outdated image
+	layers []Layer  // the lowest first, exported for as long as the plan is mounted
+	whole  []string // see wholeFiles; empty: no layer is whole
+	target string   // the directory to mount at
 	// tree returns the content of the image, for the fuse driver.
 	tree func() (*tree.Inode, error)
 

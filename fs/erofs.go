@@ -3,7 +3,6 @@ package fs
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -23,8 +22,8 @@ func (d *erofsDriver) filesystem() string { return "erofs" }
 
 func (d *erofsDriver) mount(p *plan) error {
 	devices := make([]string, len(p.layers))
-	for i, l := range p.layers {
-		devices[i] = filepath.Join(d.export, dataName(l))
+	for i := range p.layers {
+		devices[i] = p.device(i, d.export)
 	}
 	return mountEROFS(p.image, devices, p.target, func(create func() error) error {
 		return d.readahead.around(p.image, create)

@@ -61,6 +61,8 @@ type book struct {
 	data         io.ReaderAt
 	open         atomic.Int64 // how many have it open
 	reads        atomic.Int64
+	// whole: all bytes of the layer are in its data file, too.
+	whole bool
 	// hook, if not nil, is called before a read; an error is the read's.
 	hook atomic.Pointer[func(ctx context.Context, off int64, n int) error]
 }

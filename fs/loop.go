@@ -24,7 +24,7 @@ type loopDriver struct {
 	export string
 	mu     struct {
 		sync.Mutex
-		devices map[string]*loopDevice // by name of the data file
+		devices map[string]*loopDevice // by path of the data file, or of its file on the export
 	}
 }
 
@@ -48,21 +48,21 @@ func (d *loopDriver) name() metrics.Driver { return metrics.DriverLoop }
 func (d *loopDriver) filesystem() string { return "erofs" }
 
 func (d *loopDriver) mount(p *plan) (err error) {
-	image, err := attachLoop(p.image)
+	image, err := attachLoop(p.image, true)
 	if err != nil {
 		return err
 	}
 	defer image.Close()
 	var devices []string
-	for i, l := range p.layers {
-		device, err := d.acquire(dataName(l))
+	for i := range p.layers {
+		device, err := d.acquire(p.device(i, d.export))
 		if err != nil {
-			return errors.Join(err, d.releaseDevices(p.layers[:i]))
+			return errors.Join(err, d.releaseDevices(p, i))
 		}
 		devices = append(devices, device)
 	}
 	if err := mountEROFS(image.Name(), devices, p.target, createOnly); err != nil {
-		return errors.Join(err, d.releaseDevices(p.layers))
+		return errors.Join(err, d.releaseDevices(p, len(devices)))
 	}
 	return nil
 }
@@ -74,34 +74,35 @@ func (d *loopDriver) release(p *plan) error {
 	if p.adopted {
 		return nil
 	}
-	return d.releaseDevices(p.layers)
+	return d.releaseDevices(p, len(p.layers))
 }
 
-// acquire returns the path of the loop device of a data file.
-func (d *loopDriver) acquire(data string) (string, error) {
+// acquire returns the path of the loop device of the file at path.
+func (d *loopDriver) acquire(path string) (string, error) {
 	d.mu.Lock()
-	dev := d.mu.devices[data]
+	dev := d.mu.devices[path]
 	if dev == nil {
 		dev = &loopDevice{}
-		d.mu.devices[data] = dev
+		d.mu.devices[path] = dev
 	}
 	dev.users++
 	d.mu.Unlock()
-	dev.attach.Do(func() { dev.file, dev.err = attachLoop(filepath.Join(d.export, data)) })
+	exported := filepath.Dir(path) == d.export
+	dev.attach.Do(func() { dev.file, dev.err = attachLoop(path, exported) })
 	if dev.err != nil {
-		return "", errors.Join(dev.err, d.releaseDevice(data))
+		return "", errors.Join(dev.err, d.releaseDevice(path))
 	}
 	return dev.file.Name(), nil
 }
 
 // releaseDevice reverts one acquire.
-func (d *loopDriver) releaseDevice(data string) error {
+func (d *loopDriver) releaseDevice(path string) error {
 	d.mu.Lock()
-	dev := d.mu.devices[data]
+	dev := d.mu.devices[path]
 	dev.users--
 	last := dev.users == 0
 	if last {
-		delete(d.mu.devices, data)
+		delete(d.mu.devices, path)
 	}
 	d.mu.Unlock()
 	if !last || dev.file == nil {
@@ -110,10 +111,11 @@ func (d *loopDriver) releaseDevice(data string) error {
 	return dev.file.Close()
 }
 
-func (d *loopDriver) releaseDevices(layers []Layer) error {
+// releaseDevices reverts acquire for the first n devices of p.
+func (d *loopDriver) releaseDevices(p *plan, n int) error {
 	var errs []error
-	for _, l := range layers {
-		errs = append(errs, d.releaseDevice(dataName(l)))
+	for i := range n {
+		errs = append(errs, d.releaseDevice(p.device(i, d.export)))
 	}
 	return errors.Join(errs...)
 }
@@ -124,10 +126,12 @@ func (d *loopDriver) releaseDevices(layers []Layer) error {
 const loopReadahead = 128 << 10 / 512
 
 // attachLoop returns an open loop device for the file at path. With direct I/O the device
-// has many reads of a data file in progress, otherwise one after the other, and the pages
-// of the file are not cached twice.
-func attachLoop(path string) (*os.File, error) {
-	file, err := mount.SetupLoop(path, mount.LoopParams{Readonly: true, Autoclear: true, Direct: true})
+// has many reads of a file of the export in progress, otherwise one after the other, and the
+// pages of the file are not cached twice. A data file is read through its own cache: it has
+// the bytes of a layer that was imported just now, and the kernel reads ahead from one small
+// file to the next.
+func attachLoop(path string, direct bool) (*os.File, error) {
+	file, err := mount.SetupLoop(path, mount.LoopParams{Readonly: true, Autoclear: true, Direct: direct})
 	if err != nil {
 		return nil, fmt.Errorf("loop device of %s: %w", path, err)
 	}

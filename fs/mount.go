@@ -153,7 +153,7 @@ func (f *FileSystem) mount(ctx context.Context, spec store.Spec) (_ *plan, err e
 		tree:   func() (*tree.Inode, error) { return f.tree(spec, layers) },
 		target: filepath.Join(f.treesDir(), strconv.FormatUint(image.Number, 10)),
 	}
-	if err := f.attach(p); err != nil {
+	if err := f.attach(ctx, p); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -161,11 +161,11 @@ func (f *FileSystem) mount(ctx context.Context, spec store.Spec) (_ *plan, err e
 
 // attach exports p's layers and mounts p at its target. After an error nothing is
 // exported or mounted.
-func (f *FileSystem) attach(p *plan) error {
+func (f *FileSystem) attach(ctx context.Context, p *plan) error {
 	if err := f.export.addLayers(p.layers); err != nil {
 		return err
 	}
-	err := f.mountOrAdopt(p)
+	err := f.mountOrAdopt(ctx, p)
 	if err != nil {
 		_ = os.Remove(p.target) // err is the error to return
 		return errors.Join(err, f.export.dropLayers(p.layers))
@@ -173,10 +173,10 @@ func (f *FileSystem) attach(p *plan) error {
 	return nil
 }
 
-func (f *FileSystem) mountOrAdopt(p *plan) error {
+func (f *FileSystem) mountOrAdopt(ctx context.Context, p *plan) error {
 	err := os.Mkdir(p.target, 0o700)
 	if err == nil {
-		return f.driver.mount(p)
+		return f.mountNew(ctx, p)
 	}
 	if !errors.Is(err, os.ErrExist) {
 		return err
@@ -191,6 +191,13 @@ func (f *FileSystem) mountOrAdopt(p *plan) error {
 	}
 	if err := unmount(p.target); err != nil { // a mount of another driver
 		return err
+	}
+	return f.mountNew(ctx, p)
+}
+
+func (f *FileSystem) mountNew(ctx context.Context, p *plan) error {
+	if f.driver.filesystem() == "erofs" {
+		p.whole = wholeFiles(ctx, p.layers)
 	}
 	return f.driver.mount(p)
 }

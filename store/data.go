@@ -12,7 +12,12 @@ import (
 // it: a page that is written to meanwhile stays, and if ext4 could not write it
 // once, what it writes of it later is not on disk, and no error (buffers are
 // marked as mapped, the extent stays unwritten; Linux 6.18, fs/ext4/inode.c).
+//
+// A file that others may read is left as it is: they would read zeros.
 func (l *Layer) empty() error {
+	if l.whole.is.Load() {
+		return errWhole
+	}
 	err := unix.Fallocate(int(l.data.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, roundUp(l.size))
 	if errors.Is(err, unix.EOPNOTSUPP) {
 		return dropCache(l.data, 0, 0) // no filesystem with such buffers
@@ -76,7 +81,7 @@ func (l *Layer) checkWrites(since uint64) error {
 func (l *Layer) settle() error {
 	off, n, flags := roundUp(l.size), int64(blockSize), unix.SYNC_FILE_RANGE_WAIT_BEFORE
 	if l.filled.Load() {
-		off, n, flags = 0, 0, flags|unix.SYNC_FILE_RANGE_WRITE|unix.SYNC_FILE_RANGE_WAIT_AFTER
+		off, n, flags = 0, 0, writeAll
 	}
 	lost := l.syncRange(l.Losses(), off, n, flags)
 	if lost == nil {

@@ -52,8 +52,9 @@
 //  1. the lock of a tree image (Store.treeLocks): while it is checked or made
 //  2. the lock of a layer (Store.layerLocks): while it is added, opened, closed or removed,
 //     which includes I/O on local files and nothing else
-//  3. one of count, low, Layer.mu, marks.mu, numbers.mu: with I/O on local files
-//  4. Store.mu, or passing.mu: without I/O
+//  3. whole.mu, of a layer
+//  4. one of count, low, Layer.mu, marks.mu, numbers.mu: with I/O on local files
+//  5. Store.mu, or passing.mu: without I/O
 //
 // # Presence marks
 //
@@ -67,4 +68,8 @@
 // until the kernel has written its data file. If the daemon is killed, and the kernel
 // fails to write and evicts the inode before the next daemon opens the layer, nobody
 // is told.
+//
+// A layer of which all chunks are present, and on disk, is whole, from the first call of
+// Whole that finds it so: its data file can be read without this process, and this process
+// does not change it any more. After that no write can fail that the kernel would tell of.
 package store

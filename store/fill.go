@@ -8,7 +8,8 @@ import (
 // Fill writes p, the verified bytes of the n-th chunk, at off and marks it
 // present. Blocks that are all zeros are left as holes. It may be called for
 // one chunk by several at once, with equal bytes. After an error the chunk is
-// not present; errors.Is finds unix.ENOSPC and the like.
+// not present; errors.Is finds unix.ENOSPC and the like. A data file that others
+// may read (Whole) is not written to.
 func (l *Layer) Fill(n int, off int64, p []byte) error {
 	err := l.fill(n, off, p)
 	if err != nil {
@@ -20,6 +21,14 @@ func (l *Layer) Fill(n int, off int64, p []byte) error {
 func (l *Layer) fill(n int, off int64, p []byte) error {
 	if off < 0 || off > l.size-int64(len(p)) {
 		return fmt.Errorf("%d bytes at %d of %d", len(p), off, l.size)
+	}
+	l.whole.mu.RLock()
+	defer l.whole.mu.RUnlock()
+	if l.whole.is.Load() {
+		if l.State(n) == Present {
+			return nil
+		}
+		return errWhole
 	}
 	since := l.Losses() // before emptied is asked, which later losses may change
 	if err := l.emptied(); err != nil {

@@ -14,6 +14,7 @@ type Filling struct {
 	number uint64
 	draft  *draft
 	data   *os.File
+	behind *writeback // writes data to disk
 }
 
 // NewFilling begins a layer with an empty data file.
@@ -38,7 +39,7 @@ func (s *Store) newFilling() (*Filling, error) {
 	if err != nil {
 		return nil, errors.Join(err, d.abandon())
 	}
-	return &Filling{s, number, d, data}, nil
+	return &Filling{s, number, d, data, newWriteback(data)}, nil
 }
 
 // WriteAt writes bytes of the data file. Blocks that are all zeros are left as holes.
@@ -46,6 +47,7 @@ func (f *Filling) WriteAt(p []byte, off int64) (int, error) {
 	if err := writeSparse(f.data, p, off); err != nil {
 		return 0, fmt.Errorf("store: write layer %d: %w", f.number, err)
 	}
+	f.behind.wrote(off + int64(len(p)))
 	return len(p), nil
 }
 
@@ -53,21 +55,25 @@ func (f *Filling) WriteAt(p []byte, off int64) (int, error) {
 // that one is returned, and what was written is dropped. f is at its end then, also after
 // an error.
 //
-// The data file is not synced, and writing it to disk is not begun: else syncing the other
-// files would wait for it, too (ext4, data=ordered). After a reset of the machine its chunks
-// are verified like those of any layer, and if the file itself is not whole, the layer is
-// absent.
+// The data file is not synced. It is written to disk while it is filled, in steps: else
+// syncing the other files would wait for all of it, too (ext4, data=ordered). After a reset
+// of the machine its chunks are verified like those of any layer, and if the file itself is
+// damaged, the layer is absent.
 func (f *Filling) Add(id ID, c Content) (*Layer, error) {
 	s := f.store
 	defer s.layerLocks.Lock(id)()
 	// The data file stays open until it is opened again: the kernel tells who opens it
 	// then of a write that fails later.
 	defer f.data.Close()
+	lost := f.behind.end()
 	l, err := s.openLayer(id)
 	if !errors.Is(err, ErrNotFound) {
 		return l, errors.Join(err, f.draft.abandon())
 	}
-	err = f.publish(id, c)
+	err = lost
+	if err == nil {
+		err = f.publish(id, c)
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("store: add %s: %w", id.Blob, err), f.draft.abandon())
 	}
@@ -96,4 +102,7 @@ func (f *Filling) publish(id ID, c Content) error {
 }
 
 // Abandon removes what was written.
-func (f *Filling) Abandon() error { return errors.Join(f.data.Close(), f.draft.abandon()) }
+func (f *Filling) Abandon() error {
+	_ = f.behind.end() // what was lost is not wanted
+	return errors.Join(f.data.Close(), f.draft.abandon())
+}

@@ -25,6 +25,7 @@ type Layer struct {
 
 	passing passing
 	filled  atomic.Bool // Fill was called
+	whole   whole
 
 	// mu is held while meta.json is replaced. The file says meta.
 	mu struct {
