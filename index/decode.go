@@ -2,7 +2,6 @@ package index
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -44,26 +43,37 @@ func decodeTree(b []byte) (*tree.Inode, error) {
 	if crc32.Checksum(b[treeHeader:], castagnoli) != binary.LittleEndian.Uint32(b[len(treeMagic):]) {
 		return nil, errors.New("damaged")
 	}
-	in := bufio.NewReaderSize(bytes.NewReader(b[treeHeader:]), 32<<10)
+	body, err := decompressFrame(string(b[treeHeader:]), maxTreeSize)
+	if err != nil {
+		return nil, err
+	}
+	return decodeBody(body, maxMemory)
+}
+
+// decompressFrame returns what a frame of zstd holds, at most limit bytes.
+func decompressFrame(frame string, limit int64) (string, error) {
+	in := bufio.NewReaderSize(strings.NewReader(frame), 32<<10)
 	if Zstd.Memory(in) > usualWindow {
-		return nil, errTree // EncodeTree writes none like it
+		return "", errTree // nothing here is encoded so
 	}
 	r, err := Zstd.NewReader(in)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	defer r.Close()
 	// The frame says how long it is, but need not be believed.
 	var body strings.Builder
-	body.Grow(4 * len(b))
-	if _, err := io.Copy(&body, &meter{r: r, limit: maxTreeSize}); err != nil {
-		return nil, err
+	body.Grow(int(min(limit, 4*int64(len(frame)))))
+	if _, err := io.Copy(&body, &meter{r: r, limit: limit + 1}); err != nil {
+		return "", err
 	}
-	return decodeBody(body.String())
+	return body.String(), nil
 }
 
-func decodeBody(body string) (*tree.Inode, error) {
-	d := treeDecoder{rest: body, memory: budget{limit: func() int64 { return maxMemory }}}
+// decodeBody returns the tree of which body is the encoded form, decompressed, if it takes no
+// more than limit bytes of memory.
+func decodeBody(body string, limit int64) (*tree.Inode, error) {
+	d := treeDecoder{fields: fields{rest: body}, memory: budget{limit: func() int64 { return limit }}}
 	n := d.number(uint64(len(body) / minInode))
 	d.spend(int64(n) * costInode)
 	if d.failed {
@@ -77,11 +87,9 @@ func decodeBody(body string) (*tree.Inode, error) {
 	return root, nil
 }
 
-// treeDecoder reads from the start of rest. Once it has failed it returns
-// nothing but zeros.
+// treeDecoder reads inodes.
 type treeDecoder struct {
-	rest   string
-	failed bool
+	fields
 	inodes []tree.Inode // that are no directories, in order
 	memory budget
 }
@@ -91,44 +99,6 @@ func (d *treeDecoder) spend(n int64) {
 	if d.memory.spend(n) != nil {
 		d.fail()
 	}
-}
-
-func (d *treeDecoder) fail() { d.rest, d.failed = "", true }
-
-// number reads a number that is at most limit.
-func (d *treeDecoder) number(limit uint64) uint64 {
-	var n uint64
-	for shift := 0; shift < 64 && len(d.rest) > 0; shift += 7 {
-		c := d.rest[0]
-		d.rest = d.rest[1:]
-		n |= uint64(c&0x7f) << shift
-		if c < 0x80 {
-			if n > limit {
-				break
-			}
-			return n
-		}
-	}
-	d.fail()
-	return 0
-}
-
-func (d *treeDecoder) number32() uint32 { return uint32(d.number(math.MaxUint32)) }
-
-func (d *treeDecoder) signed() int64 {
-	n := d.number(math.MaxUint64)
-	return int64(n>>1) ^ -int64(n&1)
-}
-
-func (d *treeDecoder) text() string {
-	n := d.number(uint64(len(d.rest)))
-	if n > uint64(len(d.rest)) { // the number itself took some of it
-		d.fail()
-		return ""
-	}
-	s := d.rest[:n]
-	d.rest = d.rest[n:]
-	return s
 }
 
 // inode reads an inode at depth; nil if there is none.

@@ -39,7 +39,7 @@
 //
 // How a chunk of it is found in the blob again depends on the compression:
 //
-//   - gzip: its streams begin at points (see package inflate), every 512 KiB of the tar or
+//   - gzip: its streams begin at points (see package inflate), every 640 KiB of the tar or
 //     where the next block of deflate begins, and at members that are not shorter than
 //     32 KiB. Each ends where the next one begins. The chunk table has the points, so that
 //     a stream is decompressed without the bytes before it. Chunks end where streams do.
@@ -48,6 +48,15 @@
 //
 // The chunks of sparse files are in no one stream, so that of a layer with such files none is
 // found again by itself.
+//
+// # Documents
+//
+// A document is the whole index of a layer, and of which layer, in one piece: it can be kept
+// without the layer's data, and be sent elsewhere. EncodeDocument and DecodeDocument are its
+// form, MediaTypeDocument its name. Of real gzip layers it is 1.15 to 1.45 % of the blob: points
+// 0.65 to 0.9, digests of chunks 0.3 to 0.4, the tree 0.13, and where chunks are 0.03. A document
+// is named by the digest of the layer's blob. Who vouches for it is no part of it: nothing in it
+// proves that it is the index of that blob, but once all chunks are there, the diffID does.
 //
 // # Memory
 //
@@ -75,7 +84,8 @@
 // 255 bytes for a name and 4095 for a path, and so a tree is 2048 deep at most.
 //
 // The encoded forms are bounded when they are read, too: they are made of an index
-// within these limits, so that no more than 1 GiB is taken for one.
+// within these limits, so that no more than 1 GiB is taken for one. A document may come from
+// anywhere, and takes memory in proportion to itself: see DecodeDocument.
 //
 // The encoded forms, a table of chunks and an encoded tree, are what a store
 // keeps of an index.

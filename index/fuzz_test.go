@@ -236,7 +236,7 @@ func FuzzDecodeTree(f *testing.F) {
 			binary.LittleEndian.PutUint32(b[len(treeMagic):], crc32.Checksum(body, castagnoli))
 			memtest.Bound(t, 1<<15*int64(len(body)), func() { root, err = DecodeTree(b) }) // what zstd reaches
 		} else {
-			memtest.BoundSmall(t, len(body), 128, func() { root, err = decodeBody(string(body)) })
+			memtest.BoundSmall(t, len(body), 128, func() { root, err = decodeBody(string(body), maxMemory) })
 		}
 		if err != nil {
 			return
@@ -272,6 +272,29 @@ func FuzzReadClaim(f *testing.F) {
 		memtest.BoundSmall(t, len(manifest), 256, func() { _, size, err = ExternalTOC(manifest, blob) })
 		if err == nil && (size <= 0 || size > maxTOC) {
 			t.Errorf("external TOC of %d bytes", size)
+		}
+	})
+}
+
+// FuzzDecodeDocument has what follows the checksum of a document.
+func FuzzDecodeDocument(f *testing.F) {
+	for _, form := range append(slices.Clone(forms), plainForms...) {
+		b, err := EncodeDocument(documentOf(f, form.compress(f, tarOf(f, someMembers()))))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b[documentHeader:])
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		b := make([]byte, documentHeader)
+		copy(b, documentMagic)
+		b = resumDocument(append(b, body...))
+		var d *Document
+		var err error
+		most := 4*Memory(int64(len(b))) + placesMemory + 256*int64(len(b))
+		memtest.Bound(t, most, func() { d, err = DecodeDocument(b) })
+		if err == nil {
+			checkDocument(t, d)
 		}
 	})
 }

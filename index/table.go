@@ -25,6 +25,7 @@ type Table struct {
 	compression Compression
 	prefetch    int64
 	points      *inflate.List // nil: none
+	list        []byte        // of which points are decoded
 }
 
 const (

@@ -18,7 +18,7 @@ import (
 )
 
 // spacing is about how many bytes of a tar are between two points.
-const spacing = 512 << 10
+const spacing = 640 << 10
 
 // largeFiles returns files of 12 MB in all. About half of their bytes compress.
 func largeFiles() []file {
