@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# gofmt, go vet and staticcheck over all modules, shellcheck over all scripts.
+# gofmt, go vet and staticcheck over all modules, shellcheck over all scripts; and no
+# file of the repository is a program that was built.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/modules.sh"
 
@@ -9,6 +10,12 @@ command -v shellcheck >/dev/null || { echo "error: there is no shellcheck (scrip
 unformatted=$(find . -name '*.go' -not -path './.cache/*' -print0 | xargs -0 gofmt -l)
 if [[ -n $unformatted ]]; then
   printf 'not formatted by gofmt:\n%s\n' "$unformatted" >&2
+  exit 1
+fi
+tracked=$(git -c safe.directory='*' ls-files)
+large=$(xargs -d '\n' stat --format='%s %n' <<<"$tracked" 2>/dev/null | awk '$1 > 1048576' || true) # some may be deleted
+if [[ -n $large ]]; then
+  printf 'tracked by git, and larger than 1 MiB:\n%s\n' "$large" >&2
   exit 1
 fi
 mkdir -p .cache/bin
