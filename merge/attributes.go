@@ -169,12 +169,12 @@ func isAccumulated(name string) bool {
 // same list without a walk.
 func Attributed(ctx context.Context, dir string, opts Options) ([]string, error) {
 	key := hardlink.MarkKey(strings.TrimPrefix(tree.AttributedXattr, hardlink.MarkKey("", false)), opts.UserXattr)
-	value, err := sysx.LGetxattr(dir, key)
-	if err == nil {
-		return tree.ParseAttributed(string(value)), nil
+	value, listed, err := xattr(dir, key)
+	if err != nil {
+		return nil, err
 	}
-	if !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.ENOTSUP) {
-		return nil, &os.PathError{Op: "getxattr " + key, Path: dir, Err: err}
+	if listed {
+		return tree.ParseAttributed(string(value)), nil
 	}
 	var found []string
 	err = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {

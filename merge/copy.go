@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ladle-dev/ladle/hardlink"
+	"github.com/ladle-dev/ladle/tree"
 )
 
 // ErrCopy is the error of a copy that cannot be made of hard links, or would differ from
@@ -211,12 +212,9 @@ func (c *Copy) checkDest() error {
 // checkNoDefaultACL refuses a directory with a default access control list, which new
 // entries inherit.
 func (c *Copy) checkNoDefaultACL(dir string) error {
-	_, err := unix.Lgetxattr(dir, "system.posix_acl_default", nil)
-	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) {
-		return nil
-	}
-	if err != nil {
-		return &os.PathError{Op: "getxattr", Path: dir, Err: err}
+	_, found, err := xattr(dir, "system.posix_acl_default")
+	if err != nil || !found {
+		return err
 	}
 	return refuse("%s has a default access control list", dir)
 }
@@ -225,7 +223,7 @@ func (c *Copy) checkNoDefaultACL(dir string) error {
 // directories: as a lowerdir over Below it shows what BuildKit's copier makes. It does
 // not wait for the disk.
 func (c *Copy) Make(ctx context.Context, path string, links Links) (hardlink.Made, error) {
-	w := copier{Copy: c, links: links, linked: map[inode][]*hardlink.Node{}, unlinkable: map[inode]bool{}}
+	w := copier{Copy: c, links: links, linked: map[tree.FileID][]*hardlink.Node{}, unlinkable: map[tree.FileID]bool{}}
 	node, err := w.node(&c.source, c.dest.below, c.dest.path, c.Source)
 	if err != nil {
 		return hardlink.Made{}, err

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ladle-dev/ladle/hardlink"
+	"github.com/ladle-dev/ladle/tree"
 )
 
 // Links says which files of a copy may be links; the others are copied.
@@ -17,17 +18,14 @@ type Links struct {
 	Alone func(path string) bool
 }
 
-// inode identifies a file on this host.
-type inode struct{ dev, ino uint64 }
-
 // copier builds the nodes of a copy.
 type copier struct {
 	*Copy
 	links Links
 	// linked are the nodes of files with several names, and unlinkable the
 	// inodes of those that must be copied.
-	linked     map[inode][]*hardlink.Node
-	unlinkable map[inode]bool
+	linked     map[tree.FileID][]*hardlink.Node
+	unlinkable map[tree.FileID]bool
 	bytes      int64 // in files that are copied
 }
 
@@ -101,7 +99,7 @@ func (c *copier) file(e *entry, target, source string) (*hardlink.Node, error) {
 	}
 	alone := c.links.Alone != nil && (c.links.Alone(target) || c.links.Alone(source))
 	node.Anew = alone || c.links.Single && e.st.Nlink > 1
-	ino := inode{e.st.Dev, e.st.Ino}
+	ino := tree.FileIDOf(&e.st)
 	if node.Anew && !c.unlinkable[ino] {
 		if c.bytes += e.st.Size; c.bytes > maxCopied {
 			return nil, refuse("more than %d bytes of %s cannot be links", maxCopied, c.Source)

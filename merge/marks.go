@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/containerd/continuity/sysx"
 	"golang.org/x/sys/unix"
 
 	"github.com/ladle-dev/ladle/hardlink"
@@ -54,12 +53,8 @@ func (s *scan) marks(dir string) (marks, error) {
 
 // mark returns the value of an extended attribute of overlayfs, or "" if there is none.
 func (s *scan) mark(path, name string) (string, error) {
-	key := hardlink.MarkKey(name, s.opts.UserXattr)
-	value, err := sysx.LGetxattr(path, key)
-	if err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.ENOTSUP) {
-		return "", &os.PathError{Op: "getxattr " + key, Path: path, Err: err}
-	}
-	return string(value), nil
+	value, _, err := xattr(path, hardlink.MarkKey(name, s.opts.UserXattr))
+	return string(value), err
 }
 
 // isWhiteout reports whether e is a whiteout: a character device 0:0, or, in a directory
@@ -83,15 +78,8 @@ func (s *scan) isWhiteout(e *entry) (bool, error) {
 }
 
 func (s *scan) hasMark(path, name string) (bool, error) {
-	key := hardlink.MarkKey(name, s.opts.UserXattr)
-	_, err := unix.Lgetxattr(path, key, nil)
-	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) {
-		return false, nil
-	}
-	if err != nil {
-		return false, &os.PathError{Op: "getxattr " + key, Path: path, Err: err}
-	}
-	return true, nil
+	_, found, err := xattr(path, hardlink.MarkKey(name, s.opts.UserXattr))
+	return found, err
 }
 
 // checkMetacopy returns ErrRedirect for a file without contents. It looks only if the

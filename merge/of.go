@@ -2,15 +2,10 @@ package merge
 
 import (
 	"encoding/binary"
-	"errors"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"github.com/containerd/continuity/sysx"
-	"golang.org/x/sys/unix"
 
 	"github.com/ladle-dev/ladle/hardlink"
 )
@@ -44,12 +39,9 @@ func encodeOf(ids []uint64) (string, bool) {
 // error is an *os.PathError.
 func Of(dir string, opts Options) (ids []uint64, known bool, err error) {
 	key := hardlink.MarkKey(ofMark, opts.UserXattr)
-	b, err := sysx.LGetxattr(dir, key)
-	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) || err == nil && (len(b) == 0 || b[0] != ofFormat) {
-		return nil, false, nil
-	}
-	if err != nil {
-		return nil, false, &os.PathError{Op: "getxattr " + key, Path: dir, Err: err}
+	b, _, err := xattr(dir, key)
+	if err != nil || len(b) == 0 || b[0] != ofFormat {
+		return nil, false, err
 	}
 	ids = []uint64{}
 	for last, rest := uint64(0), b[1:]; len(rest) > 0; {

@@ -2,11 +2,9 @@ package merge
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"os"
 
-	"github.com/containerd/continuity/sysx"
 	"golang.org/x/sys/unix"
 )
 
@@ -46,11 +44,10 @@ func sameCapabilities(a, b string) (bool, error) {
 	const key = "security.capability"
 	var values [2][]byte
 	for i, path := range []string{a, b} {
-		value, err := sysx.LGetxattr(path, key)
-		if err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.ENOTSUP) {
-			return false, &os.PathError{Op: "getxattr " + key, Path: path, Err: err}
+		var err error
+		if values[i], _, err = xattr(path, key); err != nil {
+			return false, err
 		}
-		values[i] = value
 	}
 	return bytes.Equal(values[0], values[1]), nil
 }
