@@ -170,17 +170,15 @@ func (s *Store) save(ctx context.Context) (err error) {
 	return nil
 }
 
-// copyUnchanged is copy in a writable transaction, beside which no other one writes. It
-// also returns how many transactions had written before. The transaction is rolled back:
-// MetaStore.WithTransaction does that only after an error, which it logs.
+// copyUnchanged is copy while no transaction writes. It also returns how many
+// transactions had written before.
 func (s *Store) copyUnchanged(ctx context.Context) (made *durable.File, written uint64, err error) {
-	_, tx, err := s.db.TransactionContext(ctx, true)
-	if err != nil {
-		return nil, 0, err
-	}
-	written = s.count.written.Load()
-	made, err = s.copy()
-	return made, written, errors.Join(err, tx.Rollback())
+	err = s.Exclusively(ctx, func(context.Context) (err error) {
+		written = s.count.written.Load()
+		made, err = s.copy()
+		return err
+	})
+	return made, written, err
 }
 
 // syncNamed writes the entries of the named directories to disk. ext4 and xfs have

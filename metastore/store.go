@@ -75,6 +75,18 @@ func (s *Store) WithTransaction(ctx context.Context, writable bool, fn storage.T
 	return err
 }
 
+// Exclusively calls fn in a transaction beside which no other one writes. What fn writes
+// is rolled back, so that the saved file does not become older by it.
+func (s *Store) Exclusively(ctx context.Context, fn storage.TransactionCallback) error {
+	// MetaStore.WithTransaction rolls a writable transaction back only after an error,
+	// which it logs.
+	ctx, tx, err := s.db.TransactionContext(ctx, true)
+	if err != nil {
+		return err
+	}
+	return errors.Join(fn(ctx), tx.Rollback())
+}
+
 // hasChanged has keepSaving save the metadata soon.
 func (s *Store) hasChanged() {
 	select {

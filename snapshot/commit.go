@@ -23,7 +23,11 @@ func (s *Snapshotter) Commit(ctx context.Context, name, key string, opts ...snap
 	if err != nil {
 		return err
 	}
-	defer s.lock(key)()
+	unlock, err := s.lock(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	var id number
 	labels, err := s.commitLabels(ctx, key, info.Labels)
 	if err != nil {

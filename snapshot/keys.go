@@ -16,7 +16,7 @@ import (
 //
 // INVARIANT: it has every snapshot that is stored. It may have others: a snapshot is added
 // in the transaction that stores it, which can still fail, and only sweeps remove
-// snapshots, each in a writable transaction.
+// snapshots, while no transaction writes.
 type clientKeys struct {
 	mu struct {
 		sync.Mutex
@@ -40,7 +40,7 @@ func (k *clientKeys) addLocked(key string) {
 	}
 }
 
-// reset sets k to what is stored. It needs a writable transaction.
+// reset sets k to what is stored. It needs a transaction beside which no other one writes.
 func (k *clientKeys) reset(ctx context.Context) error {
 	stored, err := storage.IDMap(ctx)
 	if err != nil && !errdefs.IsNotFound(err) {

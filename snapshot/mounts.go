@@ -27,7 +27,11 @@ const parallelMounts = 8
 // ErrUnavailable.
 func (s *Snapshotter) Mounts(ctx context.Context, key string) (_ []mount.Mount, err error) {
 	defer classifyFull(&err)
-	defer s.lock(key)()
+	unlock, err := s.lock(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	var u usable
 	err = s.meta.WithTransaction(ctx, false, func(ctx context.Context) (err error) {
 		u, err = readUsable(ctx, key)
@@ -134,8 +138,8 @@ func (s *Snapshotter) mountLowers(ctx context.Context, u usable, mount func(cont
 func (s *Snapshotter) throughLink(ctx context.Context, tree string) (string, error) {
 	link, trees := filepath.Join(string(s.dirs), stack.TreesName), filepath.Dir(tree)
 	if to, err := os.Readlink(link); err != nil || to != trees {
-		// Within a transaction, since a sweep could delete a link that is being made.
-		err := s.meta.WithTransaction(ctx, true, func(context.Context) error { return replaceLink(link, trees) })
+		// A sweep, which is exclusive, too, could delete a link that is being made.
+		err := s.meta.Exclusively(ctx, func(context.Context) error { return replaceLink(link, trees) })
 		if err != nil {
 			return "", fmt.Errorf("link to trees: %w", err)
 		}

@@ -39,7 +39,11 @@ func (s *Snapshotter) Prepare(ctx context.Context, key, parent string, opts ...s
 	if err != nil {
 		return nil, err
 	}
-	defer s.lock(key)()
+	unlock, err := s.lock(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	m := making{kind: snapshots.KindActive, key: key, parent: parent, labels: storedLabels(info.Labels)}
 	if info.Labels[snapshots.LabelSnapshotRef] != "" {
 		// Some labels of a layer are annotations of its image, which must not
@@ -82,7 +86,11 @@ func (s *Snapshotter) View(ctx context.Context, key, parent string, opts ...snap
 	if err != nil {
 		return nil, err
 	}
-	defer s.lock(key)()
+	unlock, err := s.lock(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	if err := s.refuseMapping(ctx, parent, info.Labels); err != nil {
 		return nil, fmt.Errorf("view %q: %w", key, err)
 	}

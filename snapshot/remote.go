@@ -23,44 +23,57 @@ import (
 // choose the name of another image's layer.
 var errTaken = errors.New("the snapshot of this name has another layer")
 
+// layerPrepare is a Prepare that asks for a layer of an image.
+type layerPrepare struct {
+	key, parent string
+	labels      map[string]string
+	layer.Request
+	top bool // it is the topmost layer of the image
+}
+
+// target is what the client calls the snapshot of the layer.
+func (p layerPrepare) target() string { return p.labels[snapshots.LabelSnapshotRef] }
+
 // prepareRemote makes the remote snapshot that labels ask for. It returns
 // ErrAlreadyExists when the snapshot is there, and nil when the layer is to be
 // prepared as overlayfs would. It writes the one log line of the layer.
 func (s *Snapshotter) prepareRemote(ctx context.Context, key, parent string, labels map[string]string) error {
-	target := labels[snapshots.LabelSnapshotRef]
-	req, top, why := parseRequest(labels)
+	p := layerPrepare{key: key, parent: parent, labels: labels}
+	var why error
+	p.Request, p.top, why = parseRequest(labels)
+	var id store.ID
 	var chain stack.Chain
 	if why == nil && isOrphan(parent, labels) {
 		why = errOrphan
 	}
 	if why == nil {
-		s.offer(labels, req)
-		chain, why = s.openRemote(ctx, key, parent, labels, req)
+		s.offer(labels, p.Request)
+		id, chain, why = s.openRemote(ctx, p)
 	}
 	if why != nil && ctx.Err() != nil {
 		return why // the caller gave up
 	}
-	logger := log.G(ctx).WithField("key", key).WithField("target", target)
+	logger := log.G(ctx).WithField("key", key).WithField("target", p.target())
 	if errors.Is(why, errNoLayer) {
 		s.leave(logger, unnamed(key))
 		return nil
 	}
-	logger = logger.WithField("image", req.Source.Ref).WithField("layer", req.Source.Digest)
+	logger = logger.WithField("image", p.Source.Ref).WithField("layer", p.Source.Digest)
 	if why != nil {
 		s.leave(logger, why)
 		return nil
 	}
 	s.opts.Prepares.Remote()
-	logger.WithField(preparedField, "true").Info(how(chain))
-	if merged := chain.Bottom(); top && len(merged) > 0 {
+	logger.WithField(preparedField, "true").Info(how(id))
+	if merged := chain.Bottom(); len(merged) > 0 {
 		s.opts.Trees.Warm(store.Spec{Kind: store.Lowest, Layers: merged})
 	}
-	return fmt.Errorf("remote snapshot %q: %w", target, errdefs.ErrAlreadyExists)
+	return fmt.Errorf("remote snapshot %q: %w", p.target(), errdefs.ErrAlreadyExists)
 }
 
-// how says how the topmost layer of a chain is there.
-func how(chain stack.Chain) string {
-	if len(chain) > 0 && chain[len(chain)-1].Layer.Imported() != "" {
+// how says how a layer is there.
+func how(id store.ID) string {
+	if id.Imported() != "" {
 		return "layer is imported"
 	}
 	return "layer is read lazily"
@@ -89,31 +102,29 @@ func (s *Snapshotter) offer(labels map[string]string, req layer.Request) {
 }
 
 // openRemote opens the layer and makes its snapshot, or finds it made already.
-// It returns the chain that ends in it.
-func (s *Snapshotter) openRemote(ctx context.Context, key, parent string, labels map[string]string, req layer.Request) (stack.Chain, error) {
+// It returns the layer, and of the topmost one of an image the chain that ends in it.
+func (s *Snapshotter) openRemote(ctx context.Context, p layerPrepare) (id store.ID, chain stack.Chain, err error) {
 	openCtx, importing, cancel := s.openContext(ctx)
 	defer cancel()
-	req.Importing = importing
-	var err error
-	if req.Proves, err = s.proof(ctx, labels[snapshots.LabelSnapshotRef], parent); err != nil {
-		return nil, err
+	p.Importing = importing
+	if p.Proves, err = s.proof(ctx, p.target(), p.parent); err != nil {
+		return id, nil, err
 	}
-	done, err := s.opts.Claims.open(openCtx, req.Source.Digest)
+	done, err := s.opts.Claims.open(openCtx, p.Source.Digest)
 	if err != nil {
-		return nil, causeOf(openCtx, err)
+		return id, nil, causeOf(openCtx, err)
 	}
 	defer done()
-	id, err := s.opts.Layers.Open(openCtx, req)
-	if err != nil {
-		return nil, causeOf(openCtx, err)
+	if id, err = s.opts.Layers.Open(openCtx, p.Request); err != nil {
+		return id, nil, causeOf(openCtx, err)
 	}
 	// The new snapshot's claim, if there is to be a new one.
 	s.opts.Claims.Claim(id)
-	chain, made, err := s.commitRemote(ctx, key, parent, labels, id)
+	chain, made, err := s.commitRemote(ctx, p, id)
 	if !made {
 		s.opts.Claims.Unclaim(id)
 	}
-	return chain, err
+	return id, chain, err
 }
 
 // openContext returns the context of Layers.Open: it ends after OpenTimeout, unless
@@ -136,30 +147,32 @@ func causeOf(ctx context.Context, err error) error {
 	return err
 }
 
-// commitRemote makes the remote snapshot of the layer id unless it is there.
-func (s *Snapshotter) commitRemote(ctx context.Context, key, parent string, labels map[string]string, id store.ID) (chain stack.Chain, made bool, err error) {
+// commitRemote makes the remote snapshot of the layer id unless it is there. It returns
+// the chain as openRemote does.
+func (s *Snapshotter) commitRemote(ctx context.Context, p layerPrepare, id store.ID) (chain stack.Chain, made bool, err error) {
 	if err := s.skipNumbers(ctx); err != nil {
 		return nil, false, err
 	}
 	err = s.meta.WithTransaction(ctx, true, func(ctx context.Context) error {
-		name, there, err := remoteName(ctx, labels[snapshots.LabelSnapshotRef], parent, id)
+		name, there, err := remoteName(ctx, p.target(), p.parent, id)
 		if err != nil {
 			return err
 		}
 		if !there {
-			if _, err := storage.CreateSnapshot(ctx, snapshots.KindActive, key, parent); err != nil {
+			if _, err := storage.CreateSnapshot(ctx, snapshots.KindActive, p.key, p.parent); err != nil {
 				return err
 			}
-			stored := snapshots.WithLabels(remoteLabels(id, key, labels))
-			if _, err := storage.CommitActive(ctx, key, name, snapshots.Usage{}, stored); err != nil {
+			stored := snapshots.WithLabels(remoteLabels(id, p.key, p.labels))
+			if _, err := storage.CommitActive(ctx, p.key, name, snapshots.Usage{}, stored); err != nil {
 				return err
 			}
 			s.clientKeys.add(name)
-		} else if err := addSpace(ctx, name, key); err != nil {
+		} else if err := addSpace(ctx, name, p.key); err != nil {
 			return err
 		}
-		made = !there
-		chain, err = readChain(ctx, name)
+		if made = !there; p.top {
+			chain, err = readChain(ctx, name)
+		}
 		return err
 	})
 	if err != nil {

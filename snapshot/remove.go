@@ -20,7 +20,11 @@ import (
 // many snapshots under one lock.
 func (s *Snapshotter) Remove(ctx context.Context, key string) (err error) {
 	defer classifyFull(&err)
-	defer s.lock(key)()
+	unlock, err := s.lock(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	return s.remove(ctx, key)
 }
 
@@ -84,9 +88,9 @@ func (s *Snapshotter) Cleanup(ctx context.Context) (err error) {
 }
 
 // sweep deletes the directories that belong to no snapshot: of removed snapshots, and of
-// interrupted processes. It lists them in a writable transaction: no Prepare makes a
-// directory meanwhile. Since no number is given to two snapshots, none that is listed is
-// made anew.
+// interrupted processes. It lists them while no other transaction can write, so that no
+// Prepare makes a directory meanwhile, and writes nothing. Since no number is given to two
+// snapshots, none that is listed is made anew.
 //
 // There is one sweep at a time: two would delete the same directories.
 func (s *Snapshotter) sweep(ctx context.Context) error {
@@ -98,7 +102,7 @@ func (s *Snapshotter) sweep(ctx context.Context) error {
 	}
 	var stray []string
 	done := s.pins.Exclude()
-	err := s.meta.WithTransaction(ctx, true, func(ctx context.Context) error {
+	err := s.meta.Exclusively(ctx, func(ctx context.Context) error {
 		keys, err := storage.IDMap(ctx)
 		if err != nil {
 			return err
@@ -143,8 +147,8 @@ func removeStray(dir string) (err error) {
 	return err
 }
 
-// strays returns the directories that are to be deleted. It needs a writable transaction,
-// and Pins.Exclude.
+// strays returns the directories that are to be deleted. It is called in
+// Store.Exclusively, after Pins.Exclude.
 func (s *Snapshotter) strays(keys map[string]string, used uses) ([]string, error) {
 	entries, err := os.ReadDir(string(s.dirs))
 	if err != nil {

@@ -16,9 +16,9 @@ import (
 	"github.com/containerd/continuity/fs"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
-	"github.com/moby/locker"
 
 	"github.com/ladle-dev/ladle/durable"
+	"github.com/ladle-dev/ladle/keylock"
 	"github.com/ladle-dev/ladle/metastore"
 	"github.com/ladle-dev/ladle/metrics"
 	"github.com/ladle-dev/ladle/settle"
@@ -72,7 +72,7 @@ type Snapshotter struct {
 	dirs stack.Dirs
 	meta *metastore.Store
 	overlay
-	keys       *locker.Locker
+	keys       keylock.Locks[string]
 	clientKeys clientKeys
 	transient  transient
 	pins       *stack.Pins
@@ -103,10 +103,8 @@ func New(ctx context.Context, opts Options) (*Snapshotter, error) {
 		return nil, err
 	}
 	s := &Snapshotter{
-		opts: opts,
-		dirs: stack.Dirs(filepath.Join(opts.Root, "snapshots")),
-		keys: locker.New(),
-
+		opts:     opts,
+		dirs:     stack.Dirs(filepath.Join(opts.Root, "snapshots")),
 		sweeping: make(chan struct{}, 1),
 	}
 	s.pins = stack.NewPins(opts.Claims)
@@ -308,10 +306,14 @@ func (s *Snapshotter) Close() error {
 	return errors.Join(s.closeSharing(), s.meta.Close())
 }
 
-// lock begins a call that names key; unlock ends it.
-func (s *Snapshotter) lock(key string) (unlock func()) {
-	s.keys.Lock(key)
-	return func() { _ = s.keys.Unlock(key) } // it fails only for what is not locked
+// lock begins a call that names key; unlock ends it. Another call that names key may be
+// waiting for a registry: lock waits for it as long as ctx lasts.
+func (s *Snapshotter) lock(ctx context.Context, key string) (unlock func(), err error) {
+	unlock, err = s.keys.LockContext(ctx, key)
+	if err != nil {
+		return nil, fmt.Errorf("wait for another call about snapshot %q: %w", key, err)
+	}
+	return unlock, nil
 }
 
 func (s *Snapshotter) upper(id number) string { return s.dirs.Upper(uint64(id)) }
