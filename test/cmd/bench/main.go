@@ -27,24 +27,15 @@ package main
 import (
 	"context"
 	"flag"
-	"fmt"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
+	"github.com/ladle-dev/ladle/test/command"
 	"github.com/ladle-dev/ladle/test/report"
 	"github.com/ladle-dev/ladle/test/warm"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-}
+func main() { command.Main(run) }
 
 // probeCommand is the first argument of the child processes.
 const probeCommand = "probe"
