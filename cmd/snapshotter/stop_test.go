@@ -23,7 +23,7 @@ func TestNoStore(t *testing.T) {
 // TestCleanStop leaves nothing, neither mounted nor with systemd.
 func TestCleanStop(t *testing.T) {
 	u := newUnit(t, "")
-	if got, want := u.Stored(), []string{"ladle-terms", "ladle-fuse", "ladle-proof", "ladle-endpoint-main"}; !slices.Equal(got, want) {
+	if got, want := u.Stored(), []string{"ladle-terms", "ladle-fuse", "ladle-proof", "ladle-endpoint-main", "ladle-endpoint-_control"}; !slices.Equal(got, want) {
 		t.Errorf("kept are %v, want %v", got, want)
 	}
 	u.end(syscall.SIGINT)
