@@ -36,7 +36,7 @@ check: ## Lint and the short tests of the daemon (root): two minutes, and only w
 	script/components.sh packages
 	script/lint.sh
 	go test -count=1 ./internal/levels
-	go test -short -p=1 ./...
+	go test -short ./...
 
 .PHONY: test
 test: $(if $(PKG),,build) ## Every test (root), and what was skipped; or some: PKG=./snapshot RUN=TestX

@@ -67,6 +67,7 @@ func TestTokenIsRenewed(t *testing.T) {
 // TestFailedTokenIsNotKept: neither an error of the token server nor a caller that ends
 // makes the token fail for others.
 func TestFailedTokenIsNotKept(t *testing.T) {
+	t.Parallel()
 	data := random(1000)
 	for name, f := range map[string]registrytest.Fault{
 		"500":    {Status: 500},
@@ -76,6 +77,7 @@ func TestFailedTokenIsNotKept(t *testing.T) {
 		"stalls": {Stall: registrytest.After(-1)},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := registrytest.New(t, registrytest.Options{Token: true})
 			b := blobOf(client(t, f), r, data)
 			r.SetFault(registrytest.Always(registrytest.Token, f))

@@ -33,6 +33,7 @@ func TestManifest(t *testing.T) {
 }
 
 func TestManifestFaults(t *testing.T) {
+	t.Parallel()
 	body := []byte(`{"schemaVersion": 2}`)
 	for name, c := range map[string]struct {
 		f    registrytest.Fault

@@ -104,6 +104,7 @@ func faultData() []byte { return random(far + faultLength + 1000) }
 // TestFaults: with a fault that stays, a read ends in the right error, or in
 // the right bytes if it can.
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	data := faultData()
 	for _, c := range faults {
 		for kind, opts := range map[registrytest.Kind]registrytest.Options{
@@ -132,6 +133,7 @@ func TestFaults(t *testing.T) {
 // TestFaultOnce: with a fault that may pass, a read gets the right bytes from
 // the same host. What is definite is for the caller to read again.
 func TestFaultOnce(t *testing.T) {
+	t.Parallel()
 	data := faultData()
 	for _, c := range faults {
 		if c.kind == ErrNotFound || c.kind == ErrUnauthorized {
@@ -161,6 +163,7 @@ func TestFaultOnce(t *testing.T) {
 // TestFaultAtMirror: whatever a mirror does wrong, the registry makes good for
 // it, also in the middle of a read; a second read asks the registry first.
 func TestFaultAtMirror(t *testing.T) {
+	t.Parallel()
 	data := faultData()
 	for _, c := range faults {
 		t.Run(c.name, func(t *testing.T) {

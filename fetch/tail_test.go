@@ -71,6 +71,7 @@ func TestTailOfSmallBlobIn416(t *testing.T) {
 }
 
 func TestTailFaults(t *testing.T) {
+	t.Parallel()
 	data := faultData()
 	for _, c := range faults {
 		t.Run(c.name, func(t *testing.T) {
@@ -98,6 +99,7 @@ func TestTailFaults(t *testing.T) {
 }
 
 func TestTailAtSecondHost(t *testing.T) {
+	t.Parallel()
 	data := faultData()
 	for _, c := range faults {
 		t.Run(c.name, func(t *testing.T) {

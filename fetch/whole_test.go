@@ -29,6 +29,7 @@ func TestWhole(t *testing.T) {
 // TestWholeOfFaultyRegistry: with a fault that stays, the bytes are right or there is the
 // right error; with one that passes, they are right.
 func TestWholeOfFaultyRegistry(t *testing.T) {
+	t.Parallel()
 	data := random(5*minWhole + 7)
 	whole := func(t *testing.T, c registrytest.Fault, r *registrytest.Registry) error {
 		w := blobOf(client(t, c), r, data).Whole(within(t), int64(len(data)))

@@ -178,6 +178,9 @@ func (a *atEnd) Read(p []byte) (int, error) {
 
 // TestLargeLayers has layers as images have them, which must not be refused.
 func TestLargeLayers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long, and is left out by -short")
+	}
 	for name, n := range map[string]int{"file": 100_000, "symlink": 100_000, "dir": 80_000, "hardlink": 100_000} {
 		document := manyEntries(t, n, name)
 		checkAccounts(t, name, document)

@@ -21,6 +21,7 @@ import (
 // A chunk table that lies about the blob costs its own readers an error. It
 // makes no reader wait for ever, and nothing is written but the data file.
 func TestHostileTables(t *testing.T) {
+	t.Parallel()
 	content := bytes.Repeat([]byte("content "), 1000)
 	var blob bytes.Buffer
 	for range 3 {

@@ -6,24 +6,15 @@ import (
 	"os"
 	"runtime"
 	"runtime/pprof"
-	"strconv"
 	"testing"
 	"time"
-)
 
-// leastParallel is how many tests run side by side that say t.Parallel, unless more
-// or another number is asked for: they wait for timeouts and pauses.
-const leastParallel = 6
+	"github.com/ladle-dev/ladle/internal/waittest"
+)
 
 // TestMain fails if the tests leave goroutines behind. Those of fuzzing stay.
 func TestMain(m *testing.M) {
-	flag.Parse()
-	parallel := flag.Lookup("test.parallel")
-	if parallel.Value.String() == parallel.DefValue && runtime.GOMAXPROCS(0) < leastParallel {
-		if err := parallel.Value.Set(strconv.Itoa(leastParallel)); err != nil {
-			panic(err)
-		}
-	}
+	waittest.Parallel(24)
 	before := runtime.NumGoroutine()
 	code := m.Run()
 	if flag.Lookup("test.fuzz").Value.String() != "" {

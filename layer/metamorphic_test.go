@@ -83,6 +83,7 @@ func (w world) fault(nth uint64) registrytest.Fault {
 // With every format, option and fault, a read returns the original bytes or an error, and
 // after the faults the original bytes.
 func TestSameBytes(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(24) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()

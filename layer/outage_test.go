@@ -109,6 +109,7 @@ func (f *failing) RoundTrip(r *http.Request) (*http.Response, error) {
 // A registry that is away for a while in the middle of a container's life, in
 // whatever way, costs no reader its bytes.
 func TestOutage(t *testing.T) {
+	t.Parallel()
 	for name, way := range map[string]func(net.Conn){
 		"connection refused": nil,
 		"connection closed":  func(c net.Conn) { c.Close() },

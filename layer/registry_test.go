@@ -129,6 +129,7 @@ func (b *bench) readFar(l *layer.Layer, off int64) error {
 // An answer that a registry gives in the middle of a container's life, once or a
 // few times, costs no reader its bytes.
 func TestAnswerOnce(t *testing.T) {
+	t.Parallel()
 	c := newConverted(t)
 	for _, times := range []int{1, 5} {
 		for _, a := range answers() {
@@ -154,6 +155,7 @@ func TestAnswerOnce(t *testing.T) {
 // time is over and not before, and the error says what the answer was; when the
 // registry gives another one, the next read succeeds.
 func TestAnswerForever(t *testing.T) {
+	t.Parallel()
 	const timeout = 1500 * time.Millisecond // more than the timeout of a request, quick.Timeout
 	c := newConverted(t)
 	for _, a := range answers() {
@@ -188,6 +190,7 @@ func TestAnswerForever(t *testing.T) {
 // An answer that one of two hosts goes on to give costs no reader its bytes, nor
 // is that host asked for ever before the other.
 func TestAnswerOfOneOfTwo(t *testing.T) {
+	t.Parallel()
 	c := newConverted(t)
 	for _, a := range answers() {
 		t.Run(a.name+" of "+string(a.kind), func(t *testing.T) {

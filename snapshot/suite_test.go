@@ -77,6 +77,9 @@ func newMetadata(s *Snapshotter, dir string) (*metadata.DB, func() error, error)
 func TestSuite(t *testing.T) {
 	for name, reach := range clients {
 		t.Run(name, func(t *testing.T) {
+			if testing.Short() && name != "metadata" { // as containerd reaches it
+				t.Skip("takes long, and is left out by -short")
+			}
 			testsuite.SnapshotterSuite(t, "overlayfs", func(ctx context.Context, root string) (snapshots.Snapshotter, func() error, error) {
 				d := newDisk(t)
 				s, err := New(ctx, Options{Root: filepath.Join(root, "ladle"), Layers: d, Trees: d})

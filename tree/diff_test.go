@@ -100,7 +100,11 @@ func altered(r *rand.Rand, root *tree.Inode) *tree.Inode {
 // TestDiffAsBuildKit takes BuildKit's rules, applied to directories, as the
 // oracle: any stack of differences over any tree must show what they make of it.
 func TestDiffAsBuildKit(t *testing.T) {
-	for seed := range uint64(60) {
+	seeds := uint64(60)
+	if testing.Short() {
+		seeds = 15
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 2))
 			pairs := 1 + r.IntN(3)
