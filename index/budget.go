@@ -100,8 +100,8 @@ func (c *counter) Read(p []byte) (int, error) {
 // memory returns what may be kept in memory of what was read so far.
 func (c *counter) memory() int64 { return Memory(c.n.Load()) }
 
-// text is the document of a TOC, of which there is no more than its compressed
-// bytes may become.
+// text is the document of a TOC. It is read up to the size to which its compressed bytes
+// may inflate.
 type text struct {
 	r    io.Reader
 	toc  *counter

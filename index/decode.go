@@ -25,7 +25,7 @@ const (
 
 var errTree = errors.New("not what an encoded tree has")
 
-// DecodeTree returns the tree whose encoded form is b. It fails if b is
+// DecodeTree returns the tree that EncodeTree encoded as b. It fails if b is
 // damaged. Names, types and extents are as package tree wants them also if b
 // is hostile.
 func DecodeTree(b []byte) (*tree.Inode, error) {

@@ -95,8 +95,8 @@ func (g gzipForm) parse(tail []byte, size int64) (Footer, bool) {
 		return Footer{}, false
 	}
 	p := tail[len(tail)-n:]
-	// The parsers index the extra field before they check that it is there
-	// and how long it is.
+	// The parsers of package estargz index the extra field before they check its
+	// length, which may be zero.
 	if p[3] != gzipExtra || int(binary.LittleEndian.Uint16(p[10:])) != n-gzipAround {
 		return Footer{}, false
 	}

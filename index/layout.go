@@ -151,10 +151,10 @@ const (
 	zerosBudget = 256 << 20 // bytes to hash at most
 )
 
-// zeros returns the digests of zeros for the sizes of pieces that may hold
-// nothing else. Zeros that matter come in large numbers: only those sizes are
-// tried of which two pieces have the same digest, and those that are too large for
-// anything else. containers/storage makes one piece of a file of zeros.
+// zeros returns the digests of pieces that consist of zeros, by size. Hashing zeros of each
+// size would take long, so a size is tried only if two pieces of it have the same digest, or
+// if it is larger than any chunk with content: containers/storage makes one piece of a file
+// of zeros.
 func (c *contents) zeros() zeroSum {
 	sums := zeroSum{}
 	seen := map[[sha256.Size]byte]bool{}
@@ -174,7 +174,8 @@ func (c *contents) zeros() zeroSum {
 	return sums
 }
 
-// sumZeros returns the digest of n zeros; block is some of them.
+// sumZeros returns the digest of n zeros. block has zeros, at least one, which are hashed
+// again and again.
 func sumZeros(n int64, block []byte) (sum [sha256.Size]byte) {
 	h := sha256.New()
 	for ; n > 0; n -= int64(len(block)) {

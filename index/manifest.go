@@ -31,8 +31,8 @@ const (
 	chunkedTarSplit = "io.github.containers.zstd-chunked.tarsplit-position"
 )
 
-// externalLayer is the annotation by which a layer of a TOC image says whose
-// TOC it is: the digest of the layer's blob.
+// externalLayer is the annotation of a layer of a TOC image that has the digest of the blob
+// to which the TOC belongs.
 const externalLayer = "containerd.io/snapshot/stargz/layer.digest"
 
 // ErrNoLayer is returned for a manifest that does not have the layer.

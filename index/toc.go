@@ -187,7 +187,7 @@ func expect(d *jsontext.Decoder, kind jsontext.Kind) error {
 	return nil
 }
 
-// meter reads up to a limit, which whoever consumes the bytes may move on.
+// meter reads up to a limit, which the consumer of the bytes raises as it goes on.
 type meter struct {
 	r           io.Reader
 	read, limit int64 // bytes

@@ -56,8 +56,8 @@ func isOrphan(parent string, labels map[string]string) bool {
 }
 
 // checkParent returns an error for a commit that gives the snapshot key a parent
-// that it cannot have, or leaves it without. What is to be put over others was
-// unpacked with its whiteouts, and what was not has lost them. It needs a
+// that it cannot have, or leaves it without the parent that it needs: a layer that was
+// unpacked for a parent has its whiteouts, and any other layer has none. It needs a
 // transaction.
 func checkParent(ctx context.Context, key, parent string) error {
 	_, info, _, err := storage.GetInfo(ctx, key)
@@ -79,8 +79,8 @@ func checkParent(ctx context.Context, key, parent string) error {
 }
 
 // refuseMapping returns an error if the ids in parent are to be mapped to those
-// that labels say ("remap-ids"). A client that does not count on ladle for it
-// sends the same labels, with a parent whose files it has given to these ids.
+// that labels say ("remap-ids"). A client that maps them itself sends the same labels, with
+// a parent in which it has changed the owners of files to these ids.
 func (s *Snapshotter) refuseMapping(ctx context.Context, parent string, labels map[string]string) error {
 	uids, gids := labels[snapshots.LabelSnapshotUIDMapping], labels[snapshots.LabelSnapshotGIDMapping]
 	if isIdentity(uids) && isIdentity(gids) {

@@ -59,9 +59,8 @@ func (s *Snapshotter) readCopy(ctx context.Context, m making, r merge.CopyReques
 	return request, err
 }
 
-// The first word in the value of the label of a copy. The numbers of the snapshots follow
-// to whose files it has links. Earlier versions wrote their partners, too, after
-// labelShared.
+// The first word in the value of the label of a copy. The numbers of the snapshots that it
+// has links to follow. Earlier versions wrote the partners of these, too, after labelShared.
 const (
 	labelShared = "copy"
 	labelSingle = "single" // settle.Copied.Single

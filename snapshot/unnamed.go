@@ -26,8 +26,8 @@ const (
 	transferSetting = `for containerd's transfer service, set enable_remote_snapshot_annotations = "true" in the exports of ladle's proxy plugin in containerd's configuration; other clients set annotations themselves, or cannot`
 )
 
-// unnamed returns errNoLayer with what is to be done about it, as far as the key
-// of the Prepare tells.
+// unnamed returns errNoLayer with the setting by which the client would name the layer. The
+// key of the Prepare tells which client it is, if anything does.
 func unnamed(key string) error {
 	if space, _, _ := cutKey(key); space == criSpace {
 		return fmt.Errorf("%w: %s", errNoLayer, criSetting)

@@ -19,15 +19,15 @@ const (
 	XinoOff  = "off"  // xino=off instead, where the kernel would else do it
 )
 
-// xinoParameter is what the kernel does with mounts that do not say it. It is
-// there on kernels that know the option (Linux 4.17).
+// xinoParameter has the kernel's default for mounts without the option. The file exists on
+// kernels with the option (Linux 4.17).
 const xinoParameter = "/sys/module/overlay/parameters/xino_auto"
 
-// xino is the option of overlay mounts by which files of all lowerdirs have the
-// st_dev of the mount, and st_ino that remain. Without it overlayfs gives that
-// only to mounts whose layers are all on one filesystem, and ladle's never are:
-// there a file has another st_dev before it is copied up than after, and a
-// directory another st_ino each time that the kernel looked it up anew (Linux
+// xino is the option of overlay mounts by which the files of all lowerdirs have the st_dev
+// of the mount, and each a constant st_ino. Without the option overlayfs does so only if all
+// layers are on one filesystem, which those of ladle are not. In other mounts the st_dev of
+// a file changes when it is copied up, and the st_ino of a directory may change each time
+// that the kernel looks it up (Linux
 // Documentation/filesystems/overlayfs.rst, "Inode properties").
 type xino struct {
 	option string // "" for none
@@ -59,10 +59,9 @@ func newXino(setting, parameter string) (xino, error) {
 //
 // BuildKit compares views by their options, and fails where it does not know one
 // (v0.26 to v0.34, util/overlay, GetOverlayLayers, and snapshot/diffapply_linux.go). It
-// compares no active snapshots: it commits them before. Its keys are no paths,
-// while the keys of clients that mount a view for somebody to look at are: ctr
-// images mount has the path of the target. A client without containerd's metadata
-// before its keys is supposed to be BuildKit.
+// compares no active snapshots: it commits them before. Its keys are no paths. Clients that
+// mount a view for a person use paths as keys: ctr images mount uses the path of the
+// target. A client without containerd's metadata before its keys is taken for BuildKit.
 func (x xino) of(kind snapshots.Kind, key string, lowers []stack.Lower) string {
 	if !slices.ContainsFunc(lowers, stack.Lower.IsTree) {
 		return ""

@@ -32,9 +32,9 @@ func (c *Call) accumulate(ctx context.Context, diffs []cleanDiff) ([]Lower, erro
 	return []Lower{top}, err
 }
 
-// attributed finds the directories with extended attributes of all diffs but the topmost,
-// the last one: overlayfs shows all attributes of that. To find those of a tree that is
-// made from indexes, the tree is mounted.
+// attributed finds the directories with extended attributes in all diffs but the last, the
+// topmost: overlayfs shows all attributes of the topmost directory. A tree that is made from
+// indexes is mounted for it.
 func (c *Call) attributed(ctx context.Context, diffs []cleanDiff) ([]merge.Shown, error) {
 	shown := make([]merge.Shown, len(diffs))
 	group, ctx := errgroup.WithContext(ctx)

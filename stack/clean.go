@@ -82,8 +82,8 @@ func (c *Call) findDiff(ctx context.Context, p Pair, name diffName) (cleanDiff, 
 	opts.Apart = name.apart
 	s, scan := p.sides, merge.Compare
 	if s.adjacent() {
-		// Files are looked up in the lower side, in fewer trees: which layer has one is
-		// of no interest.
+		// Files are looked up in the lower side. One tree over all of its layers is
+		// sufficient, since it does not matter which layer has a file.
 		s = sides{p.lowerActive, s.upper[:1]}
 		scan = func(ctx context.Context, lower, upper []string, opts merge.Options) (*merge.Diff, error) {
 			return merge.Scan(ctx, upper[0], lower, opts)

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Whoever reads through a tree has the bytes in the page cache of the tree;
-// those of the data file are there a second time.
+// The bytes that a container reads are in the page cache of the mounted tree. The kernel
+// caches the data file that they come from as well, which takes the memory twice.
 
 // largestFolio is the largest unit in bytes of the page cache on amd64, and its
 // alignment in a file. The kernel drops no part of a folio: ranges that are
@@ -48,9 +48,9 @@ func (l *Layer) dropBehind(off, end int64) {
 	}
 }
 
-// passing tells sequential reads from others: they have read most of a folio
-// when they come to its end, in whatever order, since the kernel has several
-// under way.
+// passing tells sequential reads from others. A sequential reader has read most of a folio
+// when it reads the folio's end. The order of the reads within a folio is not considered,
+// since the kernel has several reads in progress.
 type passing struct {
 	mu struct {
 		sync.Mutex

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Checksums find what a disk or a crash did to a file. They are no protection
-// against somebody who can write to the store.
+// Checksums find damage of a file by a disk or a crash. They are no protection against a
+// process that can write to the store.
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 

@@ -74,10 +74,10 @@ func (l *Layer) checkWrites(since uint64) error {
 }
 
 // settle waits until the kernel has written what was filled in. It is called before
-// the file is closed: if a write fails while nobody has the file open, the kernel
-// forgets that together with the inode, and who opens the file later reads zeros. If
-// chunks were lost they are absent then; it returns an error only if the file of
-// the marks does not say so.
+// the file is closed: if a write fails while the file is not open, the kernel forgets the
+// error together with the inode, and a later reader of the file gets zeros. If chunks were
+// lost they are absent then; it returns an error only if that could not be written to the
+// file of the marks.
 func (l *Layer) settle() error {
 	off, n, flags := roundUp(l.size), int64(blockSize), unix.SYNC_FILE_RANGE_WAIT_BEFORE
 	if l.filled.Load() {

@@ -18,8 +18,8 @@ import (
 // it.
 const formatVersion = 1
 
-// formatFile is a file in the store's root directory. A store without one is of
-// version 1, which began without it.
+// formatFile is a file in the store's root directory. A store without this file is of
+// version 1: early stores of that version have none.
 const formatFile = "format"
 
 // ErrLaterFormat is returned for a store, or a part of it, that a later version of this

@@ -69,8 +69,9 @@ func (s *Store) takeInodes(number, count uint64) (inodeRange, error) {
 	return inodeRange{}, errNoInodes
 }
 
-// gapIn returns where the first count numbers begin that lie in no range of
-// taken, which is sorted, and not before within begins. They may end after it.
+// gapIn returns the first of count successive numbers, the lowest that are in no range of
+// taken. It is not lower than the first number of within; the last may be higher than the
+// last one of within. taken is sorted.
 func gapIn(taken []inodeRange, within inodeRange, count uint64) uint64 {
 	at := within.First
 	for _, r := range taken {
@@ -90,9 +91,9 @@ func (s *Store) giveInodes(number uint64) {
 	delete(s.mu.drafts, number)
 }
 
-// outdatedInodes returns the numbers that an image has whose meta.json says
-// nothing of them: versions before had a fixed place for those that are lowest,
-// and for all others one above 1<<32.
+// outdatedInodes returns the inode numbers of an image that an earlier version made, which
+// wrote none to meta.json. It numbered images of kind Lowest from leastInode on, and all
+// others from 1<<32 on.
 func outdatedInodes(m treeMeta) inodeRange {
 	first := uint64(inodes32)
 	if m.Kind == Lowest {

@@ -13,8 +13,8 @@ import (
 // marks are the presence marks of an open layer, in memory and in their file.
 // Reading them takes no lock.
 //
-// While there is no space for a new file in place of one that is not to be believed,
-// they are in memory only: the next process believes as little of that file, and
+// A file of an earlier boot is not valid, and is replaced. While there is no space for the
+// new file the marks are in memory only. The next process finds the invalid file, and
 // verifies or fetches the chunks again.
 type marks struct {
 	path   string
@@ -30,9 +30,9 @@ type marks struct {
 	// could not write some of them to disk.
 	losses atomic.Uint64
 
-	// mu is held to change a mark or losses, in memory and in the file. A
-	// chunk becomes present in the file first, and none does while unemptied is
-	// set.
+	// mu is held to change a mark or losses, in memory and in the file. A chunk
+	// becomes present in the file before it does in memory. While unemptied is set no
+	// chunk becomes present.
 	mu struct {
 		sync.Mutex
 		file  *os.File  // nil: there is no space for it
@@ -42,7 +42,7 @@ type marks struct {
 	}
 }
 
-// marksRetry is how long after there was no space for the file it is tried again.
+// marksRetry is the time between two attempts to make the file while there is no space.
 const marksRetry = 5 * time.Second
 
 func openMarks(path, bootID string, n int) (*marks, error) {
@@ -143,7 +143,7 @@ func (m *marks) setLocked(i int, s State) error {
 }
 
 // filled sets chunk i present: its bytes were written after losses was read as
-// since. It returns ErrLost, and leaves the chunk, if some were lost meanwhile.
+// since. If chunks were lost meanwhile it changes nothing and returns ErrLost.
 func (m *marks) filled(i int, since uint64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -16,13 +16,15 @@ import (
 const reservation = 16
 
 // numbers hands out the numbers of layers and tree images, from 1. A number
-// is on disk as reserved before it is handed out, so it is never handed out
-// twice, whatever is killed when.
+// is on disk as reserved before it is handed out, so it is never handed out twice, also if
+// the process is killed or the machine is reset.
 type numbers struct {
 	path string
 
-	// mu is held while the file is written. next <= reserved, and the file
-	// says reserved: whoever reads it hands out nothing less.
+	// mu is held while the file is written.
+	//
+	// INVARIANT: next <= reserved, and the file has reserved. A process that reads the
+	// file begins with that number.
 	mu struct {
 		sync.Mutex
 		next     uint64

@@ -7,11 +7,11 @@ import (
 	"slices"
 )
 
-// Remove removes every layer for which keep is false and that nobody has
-// open, and the tree images that are made from them. So keep is true for all
-// layers of a Spec, Spec.All, for as long as something may mount its tree. It
-// returns the bytes freed, also with an error, and stops when ctx ends. keep may
-// use the store. Of a layer that somebody has open Unused tells when it is closed.
+// Remove removes each layer for which keep returns false, unless it is open, and the tree
+// images that are made from it. The caller's keep returns true for all layers of a Spec,
+// Spec.All, as long as the tree may be mounted. Remove returns the bytes freed, also with an
+// error, and stops when ctx ends. keep may use the store. When an open layer that Remove
+// left is closed, Unused receives.
 func (s *Store) Remove(ctx context.Context, keep func(ID) bool) (int64, error) {
 	var freed int64
 	for _, id := range s.Layers() {
@@ -30,9 +30,9 @@ func (s *Store) Remove(ctx context.Context, keep func(ID) bool) (int64, error) {
 	return freed, nil
 }
 
-// Unused receives after layers were closed that Remove left, since somebody had
-// them open: the kernel closes a layer's data file some time after the last tree of
-// it was unmounted. There is one receiver, who calls Remove again.
+// Unused receives after a layer was closed that Remove left because it was open: the kernel
+// closes a layer's data file some time after the last tree of it was unmounted. It has one
+// receiver, which calls Remove again.
 func (s *Store) Unused() <-chan struct{} { return s.unused }
 
 func (s *Store) hasUnused() {
@@ -55,8 +55,8 @@ func (s *Store) removeLayer(id ID) (freed int64, err error) {
 	return freed, err
 }
 
-// forget takes a layer that nobody has open, and the tree images made from it,
-// out of the store and returns their directories, those of the tree images first.
+// forget takes a layer that is not open, and the tree images made from it, out of the
+// store. It returns their directories, the tree images' first.
 func (s *Store) forget(id ID) (dirs []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -39,8 +39,8 @@ type low struct {
 	asked time.Time
 }
 
-// IsLow reports whether less than the reserve is free. What nobody asked for is
-// not to be stored then. It ends when an eighth more than the reserve is free.
+// IsLow reports whether less than the reserve is free. Background fetches and prefetches
+// store nothing then. It returns false again when an eighth more than the reserve is free.
 func (s *Store) IsLow() bool {
 	s.low.Lock()
 	defer s.low.Unlock()

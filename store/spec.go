@@ -35,8 +35,8 @@ const (
 	// AsIs is the tree of one layer with the whiteouts and opaque marks that
 	// it has, for layers below it.
 	AsIs Kind = iota
-	// Lowest is the tree of layers below which nothing lies: whiteouts and
-	// opaque marks were applied, or mean nothing, and there are none.
+	// Lowest is the tree of layers without a lowerdir below them. It has no
+	// whiteouts and opaque marks: they were applied, or had nothing to hide.
 	Lowest
 	// Diff is what makes the tree over Lower into the tree over Layers, both
 	// with nothing below them, as a lowerdir of overlayfs over any tree: see

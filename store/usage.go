@@ -66,9 +66,9 @@ type count struct {
 	next  time.Time // when to count again
 }
 
-// Bytes returns how many bytes all layers and tree images take on disk, as it was a
-// minute ago or later, or when somebody asked first after that. It looks at each
-// file of the store to find out, but not for each who asks.
+// Bytes returns how many bytes all layers and tree images take on disk. To count them each
+// file of the store is looked at. So they are counted at most once a minute, at the first
+// call after it; calls in between return that count.
 func (s *Store) Bytes() int64 {
 	s.count.Lock()
 	defer s.count.Unlock()
