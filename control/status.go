@@ -50,6 +50,7 @@ type Store struct {
 	Stored  int64  `json:"stored"`  // layers and tree images on disk; up to a minute old
 	Free    int64  `json:"free"`    // of the filesystem
 	Reserve int64  `json:"reserve"` // of these, what is to stay free of what nobody asked for
+	Partial int64  `json:"partial"` // fetched for imports that are not done, or were interrupted
 }
 
 // Import is an import that waits or is in progress.

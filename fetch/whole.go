@@ -52,7 +52,10 @@ type window struct {
 // ranges of it side by side, at most WholeMemory bytes ahead of the reader, each as Range
 // does. If no host serves ranges, it fetches the rest of the blob with one request: see
 // serial. The caller must close it. The read ends with ctx. Errors are those of Range.
-func (b *Blob) Whole(ctx context.Context, size int64) *Whole {
+func (b *Blob) Whole(ctx context.Context, size int64) *Whole { return b.WholeFrom(ctx, 0, size) }
+
+// WholeFrom is Whole of the bytes from off on of a blob of size bytes.
+func (b *Blob) WholeFrom(ctx context.Context, off, size int64) *Whole {
 	ctx, cancel := context.WithCancelCause(ctx)
 	w := &Whole{
 		ctx: ctx, cancel: cancel, serial: newSerial(b, size),
@@ -61,17 +64,17 @@ func (b *Blob) Whole(ctx context.Context, size int64) *Whole {
 	for range wholeRanges {
 		w.free <- struct{}{}
 	}
-	w.wg.Go(func() { w.fetchAll(size) })
+	w.wg.Go(func() { w.fetchAll(off, size) })
 	return w
 }
 
-// fetchAll starts to fetch one window after the other.
-func (w *Whole) fetchAll(size int64) {
+// fetchAll starts to fetch one window after the other, from off to size.
+func (w *Whole) fetchAll(off, size int64) {
 	defer close(w.windows)
-	n := min(max(size/wholeRanges, minWhole), maxWhole)
+	n := min(max((size-off)/wholeRanges, minWhole), maxWhole)
 	before := make(chan struct{})
 	close(before)
-	for off := int64(0); off < size; off += n {
+	for ; off < size; off += n {
 		select {
 		case <-w.free:
 		case <-w.ctx.Done():

@@ -72,6 +72,9 @@ func (d *disk) state() diskState {
 	if changed {
 		d.logSpace(low)
 	}
+	if changed && low {
+		d.store.SweepPartials(d.ctx)
+	}
 	return state
 }
 

@@ -24,7 +24,8 @@
 // A layer without an index is imported: see Importing. So is one with an index that cannot be
 // verified, and one of a registry that serves no ranges. Its blob is read whole into a data
 // file, and its index made on the way. It is in the store when its digest and its diffID are
-// proved, with all chunks present, and is like any other layer then. A chunk that is lost
+// proved, with all chunks present, and is like any other layer then. What was fetched of the
+// blob of an import that was interrupted is kept, and not fetched again. A chunk that is lost
 // later is fetched again with its stream: of a gzip blob from the last point before it on (see
 // package inflate), of a zstd blob from the start of the blob on. If it cannot be, since the
 // layer has sparse files or its points are damaged, the layer is imported again for the next

@@ -79,6 +79,7 @@ func (m *imports) added(i *importing, req Request) (store.ID, error) {
 	if !req.Proves(i.made.diffID) {
 		err := fmt.Errorf("%w: the blob is a tar with the digest %s, which is not what the image says", ErrUnverified, i.made.diffID)
 		m.failed(i, err)
+		m.set.forgetPartial(i.src.Digest)
 		return store.ID{}, err
 	}
 	if !a.done {
@@ -100,6 +101,7 @@ func (m *imports) addToStore(i *importing, req Request) (store.ID, error) {
 	if err != nil {
 		return store.ID{}, err
 	}
+	m.set.forgetPartial(i.src.Digest)
 	return id, errors.Join(m.set.linger(id), data.Close())
 }
 
@@ -135,7 +137,8 @@ func (s *Set) linger(id store.ID) error {
 	return l.Close()
 }
 
-// importBlob imports the blob of i.
+// importBlob imports the blob of i. What an earlier import has fetched of it is not fetched
+// again.
 func (m *imports) importBlob(i *importing) (*made, error) {
 	if err := m.slots.acquire(i); err != nil {
 		return nil, err
@@ -147,13 +150,9 @@ func (m *imports) importBlob(i *importing) (*made, error) {
 	started := time.Now()
 	i.began.Store(&started)
 	defer i.report(logger)()
-	filling, err := m.set.store.NewFilling()
+	got, filling, err := m.resume(i, logger)
 	if err != nil {
 		return nil, err
-	}
-	got, err := i.read(m.set.fetch.Blob(i.src), filling)
-	if err != nil {
-		return nil, errors.Join(err, filling.Abandon())
 	}
 	m.set.caches.addTree(store.Imported(got.Blob, got.DiffID), got.Root)
 	logger.WithField("took", time.Since(started).Round(time.Millisecond)).Info("layer is imported")
@@ -179,8 +178,7 @@ func (i *importing) report(logger *log.Entry) (stop func()) {
 }
 
 // read reads the whole blob into data, and compares its digest.
-func (i *importing) read(blob *fetch.Blob, data io.WriterAt) (*index.Imported, error) {
-	body := &importBody{Whole: blob.Whole(i.ctx, i.size), i: i}
+func (i *importing) read(body *importBody, data io.WriterAt) (*index.Imported, error) {
 	out := &importData{data: data}
 	got, err := index.Import(i.ctx, body, out)
 	switch {
@@ -196,22 +194,6 @@ func (i *importing) read(blob *fetch.Blob, data io.WriterAt) (*index.Imported, e
 		return nil, fmt.Errorf("%w: the blob has digest %s", ErrInvalid, got.Blob)
 	}
 	return got, nil
-}
-
-// importBody is the blob, which counts its bytes and keeps its first error.
-type importBody struct {
-	*fetch.Whole
-	i   *importing
-	err error
-}
-
-func (b *importBody) Read(p []byte) (int, error) {
-	n, err := b.Whole.Read(p)
-	b.i.fetched.Add(int64(n))
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrClosedPipe) && b.err == nil {
-		b.err = err
-	}
-	return n, err
 }
 
 // importData is the data file, which keeps its first error.
@@ -233,8 +215,14 @@ func outcomeOf(err error) metrics.Import {
 	switch {
 	case err == nil:
 		return metrics.ImportDone
-	case errors.Is(err, errUnwanted), errors.Is(err, context.Canceled):
+	case isCancelled(err):
 		return metrics.ImportCancelled
 	}
 	return metrics.ImportFailed
+}
+
+// isCancelled reports whether an import that ended with err was cancelled, by its readers or
+// by the end of the set.
+func isCancelled(err error) bool {
+	return errors.Is(err, errUnwanted) || errors.Is(err, context.Canceled)
 }

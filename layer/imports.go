@@ -27,7 +27,8 @@ type Importing struct {
 // An Open waits for the import of its layer. The imports of its siblings run ahead, in the
 // order of their queue. What they make is added to the store by the Open that asks for it:
 // before, nobody would keep it from being removed. An import ends, and what it has made is
-// removed, when all that waited for it gave up, and when its image is not pulled any more.
+// removed, when all that waited for it gave up, and when its image is not pulled any more. The
+// bytes of the blob that it has fetched stay for the next import: see resume.
 type imports struct {
 	set   *Set
 	slots *slots
@@ -157,10 +158,14 @@ func (m *imports) abandon(made *made) {
 	}
 }
 
-// start starts the import of a blob of size bytes, unless there is one.
+// start starts the import of a blob of size bytes ahead, unless there is one, or its image is
+// not pulled any more: nobody would end it then.
 func (m *imports) start(src fetch.Source, size int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.mu.pulls[src.Ref] == nil {
+		return
+	}
 	m.startLocked(src, size)
 }
 

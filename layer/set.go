@@ -107,6 +107,7 @@ func NewSet(st *store.Store, client *fetch.Client, opts Options) *Set {
 	s.imports = newImports(s)
 	s.mu.layers = map[store.ID]*Layer{}
 	s.mu.openings = map[fetch.Source]*opening{}
+	s.wg.Go(s.sweepPartials)
 	s.disk.state() // logs if the disk is low already
 	if !s.opts.NoFill {
 		s.wg.Go(s.fill)

@@ -13,6 +13,8 @@
 //	layers/N/present     which chunks of data are there: the presence marks
 //	trees/N/image        a tree image over one or more layers
 //	trees/N/meta.json    its Spec, and which inode numbers it has
+//	partial/DIGEST       the beginning of a blob whose import was interrupted: see Partial
+//	partial/boot         the boot of the machine in which these were written
 //	tmp                  what is being made or removed
 //
 // Layers and tree images have their numbers from one sequence. A number is

@@ -7,8 +7,8 @@ import (
 )
 
 // Filling is a layer whose data file is written before anything else is known of it. It is
-// used by one goroutine at a time, and ended by Add or Abandon. A process that ends before
-// leaves nothing.
+// used by one goroutine at a time, and ended by Add or Abandon. What a process that ends before
+// leaves is removed by the next. A Partial has the bytes that it is made of.
 type Filling struct {
 	store  *Store
 	number uint64

@@ -22,8 +22,8 @@ func (s *Store) Space() (Space, error) {
 		return Space{}, fmt.Errorf("store: %w", &os.PathError{Op: "statfs", Path: s.root, Err: err})
 	}
 	space := Space{Free: int64(fs.Bavail) * fs.Bsize}
-	if s.reserve != nil {
-		space.Reserve = s.reserve(int64(fs.Blocks) * fs.Bsize)
+	if s.low.reserve != nil {
+		space.Reserve = s.low.reserve(int64(fs.Blocks) * fs.Bsize)
 	}
 	return space, nil
 }
@@ -34,6 +34,7 @@ const spaceAge = 10 * time.Millisecond
 
 // low is whether less is free than is to stay free.
 type low struct {
+	reserve func(size int64) int64 // Options.Reserve
 	sync.Mutex
 	is    bool
 	asked time.Time

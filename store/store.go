@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/containerd/log"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/ladle-dev/ladle/durable"
@@ -67,15 +68,15 @@ type Store struct {
 	outdated bool
 	lock     *os.File
 	numbers  numbers
-	reserve  func(size int64) int64
 	low      low
 	count    count
 	unused   chan struct{} // has room for one
 
 	// These serialise adding, opening, closing and removing of one layer or tree image:
 	// see the package comment for the order.
-	layerLocks keylock.Locks[ID]
-	treeLocks  keylock.Locks[SpecKey]
+	layerLocks   keylock.Locks[ID]
+	treeLocks    keylock.Locks[SpecKey]
+	partialLocks keylock.Locks[digest.Digest] // of the beginning of a blob, while it is in use
 
 	// mu is never held during I/O.
 	mu struct {
@@ -103,8 +104,9 @@ type slot struct {
 // process has the store open, and ErrLaterFormat if a later version wrote it.
 func Open(ctx context.Context, root string, opts Options) (*Store, error) {
 	s := &Store{
-		root: root, bootID: opts.BootID, outdated: opts.Outdated, reserve: opts.Reserve, unused: make(chan struct{}, 1),
+		root: root, bootID: opts.BootID, outdated: opts.Outdated, unused: make(chan struct{}, 1),
 	}
+	s.low.reserve = opts.Reserve
 	s.mu.layers = map[ID]*slot{}
 	s.mu.trees = map[SpecKey]*treeSlot{}
 	s.mu.drafts = map[uint64]inodeRange{}
@@ -140,6 +142,10 @@ func (s *Store) open(ctx context.Context) (err error) {
 	}
 	if len(s.bootID) > maxBootID {
 		return fmt.Errorf("boot id %q is too long", s.bootID)
+	}
+	if err := s.openPartials(ctx); err != nil {
+		// A full disk must not keep the daemon from starting: nothing is kept then.
+		log.G(ctx).WithError(err).Warn("store: what is fetched for imports is not kept")
 	}
 	return s.scan(ctx)
 }

@@ -59,7 +59,7 @@ func (a *answers) Status(ctx context.Context, _ *control.StatusRequest) (*contro
 		Process:   control.Process{Version: version(), PID: os.Getpid(), Started: a.started},
 		Driver:    control.Driver{Name: a.trees.Driver(), Reason: a.trees.Reason()},
 		Endpoints: endpoints,
-		Store:     control.Store{Root: a.cfg.Root, Stored: disk.Stored, Free: disk.Free, Reserve: disk.Reserve},
+		Store:     control.Store{Root: a.cfg.Root, Stored: disk.Stored, Free: disk.Free, Reserve: disk.Reserve, Partial: a.store.Partials()},
 		Imports:   a.imports(),
 		Failures:  a.failures(),
 		Layers:    a.layersStatus(ctx),

@@ -81,6 +81,9 @@ func printStatus(w io.Writer, st *control.Status, all bool) error {
 	fmt.Fprintf(&out, "driver %s: %s\n", st.Driver.Name, st.Driver.Reason)
 	fmt.Fprintf(&out, "store in %s: %s on disk; %s of the disk are free, %s are to stay so\n",
 		st.Store.Root, bytesText(st.Store.Stored), bytesText(st.Store.Free), bytesText(st.Store.Reserve))
+	if n := st.Store.Partial; n > 0 {
+		fmt.Fprintf(&out, "%s are of imports that are not done, or were interrupted\n", bytesText(n))
+	}
 	t := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "\nENDPOINT\tCOMMITTED\tREMOTE\tACTIVE\tVIEWS\tADDRESS")
 	for _, e := range st.Endpoints {
