@@ -148,6 +148,20 @@ func (m *imports) dropLocked(i *importing) {
 	}
 }
 
+// close removes what was made and is not in the store. No import is in progress any more.
+func (m *imports) close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, i := range m.mu.all {
+		m.dropLocked(i)
+	}
+	for _, p := range m.mu.pulls {
+		if p.idle != nil {
+			p.idle.Stop()
+		}
+	}
+}
+
 // abandon removes what an import has made.
 func (m *imports) abandon(made *made) {
 	if made == nil || made.filling == nil {

@@ -209,3 +209,25 @@ func TestRegistryThatFailsLeavesWhatItSent(t *testing.T) {
 	b.SetFault(nil)
 	b.wantResumed(t, b.kept(t))
 }
+
+// TestSetLeavesNoDrafts closes a set that has imported a layer which nobody has asked for. It
+// need not be fetched again.
+func TestSetLeavesNoDrafts(t *testing.T) {
+	b := plainBench(t, someFiles(1, 30), packers["gzip"])
+	b.start(t, importing, store.Options{})
+	other := b.req
+	tarball := tarOf(t, someFiles(2, 5))
+	other.Source.Digest = b.AddBlob(packed(t, tarball, len(tarball)))
+	other.Siblings = []digest.Digest{b.req.Source.Digest}
+	other.Proves = provedBy(digest.FromBytes(tarball))
+	if _, err := b.set.Open(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { return layer.ImportsMade(b.set) == 1 })
+	b.stop(t)
+	if left, err := os.ReadDir(filepath.Join(b.root, "tmp")); err != nil || len(left) > 0 {
+		t.Errorf("%d drafts are left, %v", len(left), err)
+	}
+	b.start(t, importing, store.Options{})
+	b.wantResumed(t, int64(len(b.blob)))
+}

@@ -267,5 +267,6 @@ func (s *Set) Close() error {
 	s.mu.Unlock()
 	s.caches.stop()
 	s.wg.Wait()
+	s.imports.close()
 	return nil
 }
