@@ -43,7 +43,8 @@
 //     where the next block of deflate begins, and at members that are not shorter than
 //     32 KiB. Each ends where the next one begins. The chunk table has the points, so that
 //     a stream is decompressed without the bytes before it. Chunks end where streams do.
-//   - zstd: the whole blob is one stream, also if it has several frames.
+//   - zstd: streams begin at frames, as far as these are 64 KiB of the tar apart, so that a blob
+//     of one frame is one stream. Chunks end where streams do.
 //   - none: the chunk is the stream.
 //
 // The chunks of sparse files are in no one stream, so that of a layer with such files none is

@@ -63,7 +63,7 @@ func TestChunksEndWhereStreamsDo(t *testing.T) {
 				cuts = append(cuts, at)
 			}
 		}
-		u := &unpacker{compression: Gzip, source: &counter{}}
+		u := &unpacker{compression: Gzip, source: &counter{}, in: newBuffered(nil)}
 		u.stream = &lateTeller{u: u, rest: tarball, cuts: slices.Clone(cuts)}
 		p := newPipeline(u, sha256.New())
 		in := &tarInput{p: p}

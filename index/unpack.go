@@ -46,6 +46,7 @@ type unpacker struct {
 	in          *bufio.Reader
 	compression Compression
 	stream      io.ReadCloser   // the decompressed bytes; nil before the first read, and at the end
+	out         int64           // bytes of the tar that were read
 	begins      []beginning     // of streams, as far as read
 	points      inflate.Encoder // for gzip: a point for each of begins
 }
@@ -57,23 +58,29 @@ func newUnpacker(blob *counter) *unpacker {
 
 // Read implements io.Reader.
 func (u *unpacker) Read(p []byte) (int, error) {
-	if u.stream == nil {
-		if err := u.open(); err != nil {
-			return 0, err
+	for {
+		if u.stream == nil {
+			if err := u.open(); err != nil {
+				return 0, err
+			}
 		}
-	}
-	n, err := u.stream.Read(p)
-	if errors.Is(err, io.EOF) {
-		u.close()
-		if n > 0 {
+		n, err := u.stream.Read(p)
+		u.out += int64(n)
+		if errors.Is(err, io.EOF) {
+			u.close()
 			err = nil
 		}
+		if n > 0 || err != nil {
+			return n, err
+		}
 	}
-	return n, err
 }
 
-// open opens the stream; it returns io.EOF at the end of the blob.
+// open opens the stream at which u stands; it returns io.EOF at the end of the blob.
 func (u *unpacker) open() error {
+	if u.compression == Zstd {
+		return u.openFrame()
+	}
 	if _, err := u.in.Peek(1); err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@
 // proved, with all chunks present, and is like any other layer then. What was fetched of the
 // blob of an import that was interrupted is kept, and not fetched again. A chunk that is lost
 // later is fetched again with its stream: of a gzip blob from the last point before it on (see
-// package inflate), of a zstd blob from the start of the blob on. If it cannot be, since the
+// package inflate), of a zstd blob from the beginning of its frame on. If it cannot be, since the
 // layer has sparse files or its points are damaged, the layer is imported again for the next
 // mount.
 //

@@ -36,6 +36,18 @@ var packers = map[string]func(t testing.TB, tarball []byte) []byte{
 		}
 		return w.EncodeAll(b, nil)
 	},
+	"frames": func(t testing.TB, b []byte) []byte {
+		w, err := zstd.NewWriter(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		skipped := []byte{0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4} // a frame of zstd, too
+		packed := bytes.Clone(skipped)
+		for n := 300_000; len(b) > 0; b = b[min(n, len(b)):] {
+			packed = append(w.EncodeAll(b[:min(n, len(b))], packed), skipped...)
+		}
+		return packed
+	},
 }
 
 func packed(t testing.TB, p []byte, n int) []byte {

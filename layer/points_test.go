@@ -76,6 +76,7 @@ func TestLostChunkIsFetchedFromItsPoint(t *testing.T) {
 		"small members":   func(t testing.TB, p []byte) []byte { return packed(t, p, 50_000) },
 		"several members": func(t testing.TB, p []byte) []byte { return packed(t, p, 3_000_000) },
 		"uncompressed":    packers["uncompressed"],
+		"zstd frames":     packers["frames"],
 	} {
 		for _, holes := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, holes: %v", name, holes), func(t *testing.T) {

@@ -96,7 +96,11 @@ var packings = []func(tarball []byte) (*packed, error){
 		if err != nil {
 			return nil, err
 		}
-		return &packed{b, w.EncodeAll(b, nil), types.OCILayerZStd}, nil
+		var frames []byte
+		for rest := b; len(rest) > 0; rest = rest[min(1<<20, len(rest)):] {
+			frames = w.EncodeAll(rest[:min(1<<20, len(rest))], frames)
+		}
+		return &packed{b, frames, types.OCILayerZStd}, nil
 	},
 	func(b []byte) (*packed, error) { return &packed{b, b, types.OCIUncompressedLayer}, nil },
 }
