@@ -295,11 +295,7 @@ func dataFile(t testing.TB, b *blob, index *Index) *os.File {
 // tableOf returns the table of index.
 func tableOf(t testing.TB, index *Index) Table {
 	t.Helper()
-	x := *index
-	if x.Compression == Whole {
-		x.Compression = Plain // see importIt
-	}
-	table, err := DecodeTable(EncodeTable(&x))
+	table, err := DecodeTable(EncodeTable(index))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,8 +47,8 @@
 //     of one frame is one stream. Chunks end where streams do.
 //   - none: the chunk is the stream.
 //
-// The chunks of sparse files are in no one stream, so that of a layer with such files none is
-// found again by itself.
+// A chunk of a sparse file is in one piece in the tar: chunks end where holes begin, and holes
+// are in no chunk.
 //
 // # Documents
 //

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
@@ -138,10 +140,75 @@ func TestSparseTarsImported(t *testing.T) {
 			t.Run(format+", "+form.name, func(t *testing.T) {
 				made := form.compress(t, tarball)
 				index, _ := made.mustOpen(t)
-				if index.Compression != Whole {
-					t.Errorf("compression %q", index.Compression)
-				}
 				checkSparse(t, made, index, contents)
+			})
+		}
+	}
+}
+
+// holeyFile writes a file of some MB with pieces of noise of any length between holes of any
+// length, and returns what it contains.
+func holeyFile(t *testing.T, r *rand.Rand, path string) []byte {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var size int64
+	for range 1 + r.IntN(30) {
+		if r.IntN(8) > 0 {
+			size += 1 + r.Int64N(1<<(10+r.IntN(12)))
+		}
+		p := noise(r, 1+r.IntN(1<<(8+r.IntN(12))))
+		if _, err := f.WriteAt(p, size); err != nil {
+			t.Fatal(err)
+		}
+		size += int64(len(p))
+	}
+	size += r.Int64N(2) * r.Int64N(3<<20)
+	if err := f.Truncate(size); err != nil {
+		t.Fatal(err)
+	}
+	content, err := io.ReadAll(io.NewSectionReader(f, 0, size))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
+// TestChunksOfSparseFiles imports tars with files of many pieces and holes, of which streams of
+// the blob begin at any byte: each chunk comes from its own stream, and has no hole at its ends.
+func TestChunksOfSparseFiles(t *testing.T) {
+	packed := map[string]func(r *rand.Rand, p []byte) []byte{
+		"plain":  func(_ *rand.Rand, p []byte) []byte { return p },
+		"gzip":   func(r *rand.Rand, p []byte) []byte { return gzipOf(t, r, p) },
+		"frames": func(r *rand.Rand, p []byte) []byte { return framesOf(t, r, p, 300_000) },
+	}
+	for format := range treetest.SparseFormats {
+		for name, pack := range packed {
+			t.Run(format+", "+name, func(t *testing.T) {
+				r := rand.New(rand.NewPCG(uint64(len(format)), uint64(len(name))))
+				dir := t.TempDir()
+				contents := map[string][]byte{}
+				for n := range 4 {
+					file := fmt.Sprint(n)
+					contents[file] = holeyFile(t, r, filepath.Join(dir, file))
+				}
+				tarball := treetest.SparseTarOf(t, format, dir)
+				made := plainBlob(tarball, pack(r, tarball))
+				index, _ := made.mustOpen(t)
+				checkSparse(t, made, index, contents) // from the streams of chunks alone
+				var inChunks, inFiles int64
+				for _, c := range index.Chunks {
+					inChunks += c.Size
+				}
+				for _, content := range contents {
+					inFiles += int64(len(content))
+				}
+				if inChunks > int64(len(tarball)) || inFiles <= int64(len(tarball)) {
+					t.Errorf("%d bytes are in chunks, of a tar of %d, whose files have %d", inChunks, len(tarball), inFiles)
+				}
 			})
 		}
 	}

@@ -33,7 +33,6 @@ type tarFile struct {
 	files  []tarred
 	chunks []Chunk // their InnerOffset is that in the tar
 	holes  int64   // bytes of holes that were read
-	whole  bool    // there are chunks that are not in one piece in the tar
 }
 
 // tarred is a regular file with contents.
@@ -47,13 +46,22 @@ type tarInput struct {
 	p     *pipeline
 	pos   int64 // bytes of the tar that were read
 	limit int64 // where reading on is an error
+	// fragments is told what is read of a sparse file; nil while no such file is read.
+	fragments *fragments
 }
 
 func (in *tarInput) Read(b []byte) (int, error) {
 	if in.pos >= in.limit {
 		return 0, fmt.Errorf("headers of more than %d bytes", maxHeaders)
 	}
-	n, err := in.p.Read(b)
+	if in.fragments == nil || len(b) == 0 {
+		n, err := in.p.Read(b)
+		in.pos += int64(n)
+		return n, err
+	}
+	size, begins := in.p.together()
+	n, err := in.p.Read(b[:min(len(b), size)])
+	in.fragments.add(b[:n], in.pos, begins)
 	in.pos += int64(n)
 	return n, err
 }
@@ -107,7 +115,11 @@ func (t *tarFile) member(h *tar.Header) error {
 	if inode == nil || e.Type != "reg" || e.Size == 0 {
 		return t.skip(h.Size)
 	}
-	return t.contents(inode)
+	read := t.chunk
+	if isSparse(h) {
+		read = t.sparseChunks
+	}
+	return t.contents(inode, read)
 }
 
 // skip reads the size bytes of a member's contents, which are of no use.
@@ -170,8 +182,9 @@ func entryOf(h *tar.Header) (entry, error) {
 	return e, nil
 }
 
-// contents reads the contents of a member into the data file.
-func (t *tarFile) contents(inode *tree.Inode) error {
+// contents reads the contents of a member into the data file by calling read with the most
+// bytes to read, until all are read.
+func (t *tarFile) contents(inode *tree.Inode, read func(most int) (int, error)) error {
 	if err := t.out.align(); err != nil {
 		return err
 	}
@@ -183,7 +196,7 @@ func (t *tarFile) contents(inode *tree.Inode) error {
 		return err
 	}
 	for left := inode.Size; left > 0; {
-		n, err := t.chunk(int(min(left, importChunk)))
+		n, err := read(int(min(left, importChunk)))
 		if err != nil {
 			return err
 		}
@@ -206,33 +219,37 @@ func (t *tarFile) chunk(most int) (int, error) {
 	if err := t.passed(int64(n), ofTar); err != nil {
 		return 0, err
 	}
-	if !isZero(p) {
-		if err := t.x.memory.spend(costPiece); err != nil {
-			return 0, err
-		}
-		t.whole = t.whole || ofTar != int64(n)
-		t.chunks = append(t.chunks, Chunk{
-			DataOffset: t.out.offset(), Size: int64(n), InnerOffset: start, Digest: sha256.Sum256(p),
-		})
+	if ofTar != int64(n) {
+		return 0, errFragments // no header says that the file is sparse
+	}
+	if err := t.addChunk(p, t.out.offset(), start); err != nil {
+		return 0, err
 	}
 	return n, t.out.add(n)
 }
 
-// piece fills p, or the beginning of it that is of one stream. Holes of a sparse file are of
-// none: a piece with a hole goes on over the ends of streams.
+// addChunk makes a chunk of p, which is at off of the data file and at pos of the tar, unless
+// it is all zeros.
+func (t *tarFile) addChunk(p []byte, off, pos int64) error {
+	if isZero(p) {
+		return nil
+	}
+	if err := t.x.memory.spend(costPiece); err != nil {
+		return err
+	}
+	t.chunks = append(t.chunks, Chunk{DataOffset: off, Size: int64(len(p)), InnerOffset: pos, Digest: sha256.Sum256(p)})
+	return nil
+}
+
+// piece fills p, or the beginning of it that is of one stream.
 func (t *tarFile) piece(p []byte) (n int, err error) {
 	for n < len(p) {
 		size, begins := t.in.p.together()
 		if begins && n > 0 {
 			break
 		}
-		start := t.in.pos
 		k, err := io.ReadFull(t.reader, p[n:min(len(p), n+size)])
 		n += k
-		if err == nil && t.in.pos-start < int64(k) {
-			k, err = io.ReadFull(t.reader, p[n:])
-			n += k
-		}
 		if err != nil {
 			return n, err
 		}
@@ -243,25 +260,17 @@ func (t *tarFile) piece(p []byte) (n int, err error) {
 // index returns the index of the tar, which u has read to its end.
 func (t *tarFile) index(u *unpacker) (*Index, error) {
 	x := &Index{Root: t.x.root, Chunks: t.inTree(), DataSize: align(t.out.offset()), Compression: u.compression}
-	size := u.source.n.Load()
-	switch {
-	case t.whole:
-		x.Compression = Whole
-		for i := range x.Chunks {
-			c := &x.Chunks[i]
-			c.BlobEnd, c.InnerOffset = size, c.DataOffset
-		}
-	case u.compression == Plain:
+	if u.compression == Plain {
 		for i := range x.Chunks {
 			c := &x.Chunks[i]
 			c.BlobOffset, c.BlobEnd, c.InnerOffset = c.InnerOffset, c.InnerOffset+c.Size, 0
 		}
-	default:
-		if u.compression == Gzip {
-			x.Compression, x.Points = Points, u.points.Bytes()
-		}
-		placeIn(x.Chunks, u.begins, size)
+		return x, checkOrder(x.Chunks)
 	}
+	if u.compression == Gzip {
+		x.Compression, x.Points = Points, u.points.Bytes()
+	}
+	placeIn(x.Chunks, u.begins, u.source.n.Load())
 	return x, checkOrder(x.Chunks)
 }
 

@@ -16,9 +16,8 @@ const (
 	// Points is gzip with points: a stream begins at one (see package inflate) and ends
 	// where another one does.
 	Points Compression = "points"
-	// Whole is said of a layer with chunks that lie in no one stream: parts of a sparse
-	// file are not in one piece in the tar. Such chunks come out of an Import of the
-	// whole blob, and cannot be fetched one by one.
+	// Whole is said of a layer with sparse files that an earlier version imported: their
+	// chunks are not in one piece in the tar, and cannot be fetched one by one.
 	Whole Compression = "whole"
 )
 

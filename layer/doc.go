@@ -27,9 +27,9 @@
 // proved, with all chunks present, and is like any other layer then. What was fetched of the
 // blob of an import that was interrupted is kept, and not fetched again. A chunk that is lost
 // later is fetched again with its stream: of a gzip blob from the last point before it on (see
-// package inflate), of a zstd blob from the beginning of its frame on. If it cannot be, since the
-// layer has sparse files or its points are damaged, the layer is imported again for the next
-// mount.
+// package inflate), of a zstd blob from the beginning of its frame on. If it cannot be, since its
+// points are damaged, or an earlier version imported it with sparse files, the layer is imported
+// again for the next mount.
 //
 // A set is all open layers of a daemon. The siblings of a layer in its image are opened ahead,
 // concurrently.

@@ -103,6 +103,11 @@ func Resum(table []byte) []byte {
 	end := len(table) - 8
 	points := table[end-int(binary.LittleEndian.Uint64(table[end:])) : end]
 	binary.LittleEndian.PutUint32(points[len(points)-4:], sum(points[:len(points)-4]))
-	binary.LittleEndian.PutUint64(table[8:], uint64(sum(table[16:])))
+	return ResumChunks(table)
+}
+
+// ResumChunks gives a chunk table the right checksum.
+func ResumChunks(table []byte) []byte {
+	binary.LittleEndian.PutUint64(table[8:], uint64(crc32.Checksum(table[16:], crc32.MakeTable(crc32.Castagnoli))))
 	return table
 }

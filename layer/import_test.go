@@ -144,39 +144,52 @@ func TestImportedChunksAreFetchedAgain(t *testing.T) {
 	}
 }
 
-// TestSparseImportIsMadeAgain has chunks that cannot be fetched one by one, and a data file
-// that a reset of the machine has emptied: reads fail, until the layer is opened again.
-func TestSparseImportIsMadeAgain(t *testing.T) {
-	tarball, contents := treetest.SparseTar(t, "PAX 1.0")
-	b := plainBench(t, nil, func(testing.TB, []byte) []byte { return packed(t, tarball, len(tarball)) })
-	b.req.Proves = provedBy(digest.FromBytes(tarball))
-	for name, data := range contents {
-		b.files = append(b.files, file{name: name, data: data})
-	}
-	b.start(t, importing, store.Options{BootID: "a"})
-	l := b.open(t)
-	b.wantFiles(t, l)
-	n, size := l.Number(), l.DataSize()
-	b.stop(t)
-	if err := os.WriteFile(filepath.Join(b.root, "layers", strconv.FormatUint(n, 10), "data"), make([]byte, size), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	b.start(t, importing, store.Options{BootID: "b"})
-	l = b.open(t)
-	failed := 0
-	at := extents(t, l)
-	for _, f := range b.files {
-		got := make([]byte, len(f.data))
-		if _, err := l.ReadAt(t.Context(), got, at[f.name]); err != nil {
-			failed++
-		} else if !bytes.Equal(got, f.data) {
-			t.Errorf("%s has other bytes", f.name)
+// TestLostChunksOfSparseFiles has layers with sparse files, and a data file that a reset of the
+// machine has emptied: their chunks are fetched again.
+func TestLostChunksOfSparseFiles(t *testing.T) {
+	for format := range treetest.SparseFormats {
+		tarball, contents := treetest.SparseTar(t, format)
+		for name, pack := range packers {
+			t.Run(format+", "+name, func(t *testing.T) {
+				b := plainBench(t, nil, func(t testing.TB, _ []byte) []byte { return pack(t, tarball) })
+				b.req.Proves = provedBy(digest.FromBytes(tarball))
+				for name, data := range contents {
+					b.files = append(b.files, file{name: name, data: data})
+				}
+				b.start(t, importing, store.Options{BootID: "a"})
+				b.lose(t, b.open(t), true)
+				b.start(t, importing, store.Options{BootID: "b"})
+				l := b.open(t)
+				b.Reset()
+				b.wantFiles(t, l)
+				b.wantFiles(t, l)
+				if n := b.Count(registrytest.Blob); n == 0 || n > layer.Chunks(l) {
+					t.Errorf("%d requests for %d chunks", n, layer.Chunks(l))
+				}
+			})
 		}
 	}
-	if failed == 0 {
-		t.Error("all files could be read")
+}
+
+// TestUnfetchableChunks has a chunk table of an earlier version with chunks that cannot be fetched
+// one by one, and none of its bytes: reads fail, until the layer is opened again.
+func TestUnfetchableChunks(t *testing.T) {
+	b := plainBench(t, someFiles(1, 5), packers["uncompressed"])
+	b.damagedTable(t, func(table []byte) []byte {
+		copy(table[24:32], "whole\x00\x00\x00")
+		return layer.ResumChunks(table)
+	})
+	l := b.open(t)
+	for name, off := range extents(t, l) {
+		if _, err := l.ReadAt(t.Context(), make([]byte, 1), off); err == nil {
+			t.Errorf("%s could be read", name)
+		}
 	}
-	b.wantFiles(t, b.open(t))
+	again := b.open(t)
+	if again == l || !again.Full() {
+		t.Error("it was not imported again")
+	}
+	b.wantFiles(t, again)
 }
 
 // TestImportIsProved has images that claim another's diffID, and blobs that are others.

@@ -56,11 +56,17 @@ func SparseTar(t testing.TB, format string) (tarball []byte, contents map[string
 			t.Fatal(err)
 		}
 	}
+	return SparseTarOf(t, format, dir), contents
+}
+
+// SparseTarOf has GNU tar archive a directory with sparse files in one of SparseFormats.
+func SparseTarOf(t testing.TB, format, dir string) []byte {
+	t.Helper()
 	cmd := exec.Command("tar", append(append([]string{"--create", "--sparse", "--sort=name"}, SparseFormats[format]...), "-C", dir, ".")...)
 	cmd.Stderr = os.Stderr
 	tarball, err := cmd.Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tarball, contents
+	return tarball
 }
