@@ -175,6 +175,7 @@ func TestUnlazyLayersAreImportedAhead(t *testing.T) {
 	b.open(t)
 	waitFor(t, func() bool { return layer.ImportsMade(b.set) == 3 })
 	b.stop(t)
+	b.wantNoDrafts(t)
 
 	lazy := newBench(t, registrytest.Options{}, someFiles(1, 30))
 	lazy.req.Siblings, lazy.req.Proves = b.req.Siblings, b.req.Proves
