@@ -186,8 +186,9 @@ func storageBlob(t testing.TB, tarball []byte) *blob {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.add(h, data)
+		w.add(t, h, data)
 	}
+	w.frame.Write(make([]byte, 1024)) // the end of the tar
 	w.restart()
 	return w.finish(t)
 }
@@ -198,7 +199,7 @@ func (w *storageWriter) restart() int64 {
 	return int64(w.out.Len())
 }
 
-func (w *storageWriter) add(h *tar.Header, data []byte) {
+func (w *storageWriter) add(t testing.TB, h *tar.Header, data []byte) {
 	types := map[byte]string{
 		tar.TypeReg: "reg", tar.TypeLink: "hardlink", tar.TypeChar: "char", tar.TypeBlock: "block",
 		tar.TypeDir: "dir", tar.TypeFifo: "fifo", tar.TypeSymlink: "symlink",
@@ -215,10 +216,11 @@ func (w *storageWriter) add(h *tar.Header, data []byte) {
 	}
 	e["xattrs"] = xattrs
 	w.entries = append(w.entries, e)
-	fmt.Fprintf(w.frame, "header of %s", h.Name)
+	w.frame.Write(tarHeader(t, *h))
 	if len(data) > 0 {
 		w.file(e, data)
 	}
+	w.frame.Write(make([]byte, -len(data)&511))
 }
 
 func (w *storageWriter) file(e map[string]any, data []byte) {

@@ -77,7 +77,7 @@ func windowOf(r *bufio.Reader) int64 {
 func (c Compression) NewReader(r io.Reader) (io.ReadCloser, error) {
 	switch c {
 	case Gzip:
-		return newGzipStream(r)
+		return newGzipStream(r, false)
 	case Zstd:
 		return newZstdStream(r)
 	case Plain:
@@ -102,13 +102,13 @@ func (s *stream) Close() error {
 
 var gzipReaders = sync.Pool{New: func() any { return new(gzip.Reader) }}
 
-func newGzipStream(r io.Reader) (io.ReadCloser, error) {
+func newGzipStream(r io.Reader, members bool) (io.ReadCloser, error) {
 	zr := gzipReaders.Get().(*gzip.Reader)
 	if err := zr.Reset(r); err != nil {
 		gzipReaders.Put(zr)
 		return nil, fmt.Errorf("gzip: %w", unexpected(err))
 	}
-	zr.Multistream(false)
+	zr.Multistream(members)
 	return &stream{zr, func() { gzipReaders.Put(zr) }}, nil
 }
 

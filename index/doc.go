@@ -59,6 +59,14 @@
 // is named by the digest of the layer's blob. Who vouches for it is no part of it: nothing in it
 // proves that it is the index of that blob, but once all chunks are there, the diffID does.
 //
+// # Proof
+//
+// Prove rebuilds the tar of a layer that has a table of contents, and makes the tree of it by
+// the code of Import. It is the layer's diffID if its digest is, and the layer shows what
+// the tar has if the trees are equal, but for fractions of seconds of modification times,
+// which eStargz leaves out, and if the chunks of each file are where its contents are in the tar.
+// A tar with sparse files cannot be proved: see above.
+//
 // # Memory
 //
 // An index takes memory in proportion to what was fetched for it: 32 MiB, and 64

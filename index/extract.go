@@ -261,10 +261,15 @@ func (x *extraction) finish() (*Index, error) {
 	if landmark != nil && x.root.Dir.Lookup(estargz.NoPrefetchLandmark) == nil {
 		index.PrefetchSize = x.contents.blobOffset(landmark)
 	}
-	for _, name := range []string{estargz.PrefetchLandmark, estargz.NoPrefetchLandmark, estargz.TOCTarName} {
-		x.remove(x.root, name)
-	}
+	x.dropOwn()
 	var err error
 	index.Chunks, index.DataSize, err = x.contents.layOut()
 	return index, err
+}
+
+// dropOwn takes out of the tree what is eStargz's own.
+func (x *extraction) dropOwn() {
+	for _, name := range []string{estargz.PrefetchLandmark, estargz.NoPrefetchLandmark, estargz.TOCTarName} {
+		x.remove(x.root, name)
+	}
 }

@@ -40,7 +40,7 @@ func Import(ctx context.Context, blob io.ReadCloser, data io.WriterAt) (*Importe
 		tarHash = tarSum
 	}
 	p := newPipeline(u, tarHash)
-	in := &tarInput{p: p}
+	in := &tarInput{tar: p, p: p}
 	t := &tarFile{
 		ctx: ctx, x: newExtraction(0, &budget{limit: func() int64 { return min(source.memory(), ImportMemory) }}),
 		in: in, reader: tar.NewReader(in), out: newDataWriter(data),

@@ -66,7 +66,7 @@ func TestChunksEndWhereStreamsDo(t *testing.T) {
 		u := &unpacker{compression: Gzip, source: &counter{}, in: newBuffered(nil)}
 		u.stream = &lateTeller{u: u, rest: tarball, cuts: slices.Clone(cuts)}
 		p := newPipeline(u, sha256.New())
-		in := &tarInput{p: p}
+		in := &tarInput{tar: p, p: p}
 		file := &tarFile{
 			ctx: t.Context(), x: newExtraction(0, nil), in: in, reader: tar.NewReader(in), out: newDataWriter(&cappedData{}),
 		}

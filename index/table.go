@@ -143,6 +143,12 @@ func (t Table) Search(off int64) int {
 	})
 }
 
+// searchBlob returns the least i such that the stream of the i-th chunk begins at or behind
+// off of the blob; it returns Len if there is none.
+func (t Table) searchBlob(off int64) int {
+	return sort.Search(t.Len(), func(i int) bool { return number(t.records[i*recordSize:], 2) >= off })
+}
+
 func number(record []byte, i int) int64 {
 	return int64(binary.LittleEndian.Uint64(record[8*i:]))
 }

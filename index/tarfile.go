@@ -43,9 +43,10 @@ type tarred struct {
 
 // tarInput is what archive/tar reads from.
 type tarInput struct {
-	p     *pipeline
-	pos   int64 // bytes of the tar that were read
-	limit int64 // where reading on is an error
+	tar   io.Reader
+	p     *pipeline // the same, of an import
+	pos   int64     // bytes of the tar that were read
+	limit int64     // where reading on is an error
 	// fragments is told what is read of a sparse file; nil while no such file is read.
 	fragments *fragments
 }
@@ -55,7 +56,7 @@ func (in *tarInput) Read(b []byte) (int, error) {
 		return 0, fmt.Errorf("headers of more than %d bytes", maxHeaders)
 	}
 	if in.fragments == nil || len(b) == 0 {
-		n, err := in.p.Read(b)
+		n, err := in.tar.Read(b)
 		in.pos += int64(n)
 		return n, err
 	}
