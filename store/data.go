@@ -80,7 +80,7 @@ func (l *Layer) checkWrites(since uint64) error {
 // file of the marks.
 func (l *Layer) settle() error {
 	off, n, flags := roundUp(l.size), int64(blockSize), unix.SYNC_FILE_RANGE_WAIT_BEFORE
-	if l.filled.Load() {
+	if l.whole.filled.Load() {
 		off, n, flags = 0, 0, writeAll
 	}
 	lost := l.syncRange(l.Losses(), off, n, flags)

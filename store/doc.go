@@ -11,6 +11,7 @@
 //	layers/N/entries     the tree, from which tree images are built
 //	layers/N/data        the data file: sparse, filled chunk by chunk
 //	layers/N/present     which chunks of data are there: the presence marks
+//	layers/N/rest        what the layer's tar has besides chunks, as far as it was kept
 //	trees/N/image        a tree image over one or more layers
 //	trees/N/meta.json    its Spec, and which inode numbers it has
 //	partial/DIGEST       the beginning of a blob whose import was interrupted: see Partial
@@ -55,7 +56,7 @@
 //  2. the lock of a layer (Store.layerLocks): while it is added, opened, closed or removed,
 //     which includes I/O on local files and nothing else
 //  3. whole.mu, of a layer
-//  4. one of count, low, Layer.mu, marks.mu, numbers.mu: with I/O on local files
+//  4. one of count, low, Layer.mu, Layer.rest, marks.mu, numbers.mu: with I/O on local files
 //  5. Store.mu, or passing.mu: without I/O
 //
 // # Presence marks

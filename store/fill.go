@@ -34,7 +34,7 @@ func (l *Layer) fill(n int, off int64, p []byte) error {
 	if err := l.emptied(); err != nil {
 		return fmt.Errorf("%w: %w", ErrLost, err)
 	}
-	l.filled.Store(true)
+	l.whole.filled.Store(true)
 	if err := writeSparse(l.data, p, off); err != nil {
 		return err
 	}

@@ -82,7 +82,7 @@ func (f *Filling) Add(id ID, c Content) (*Layer, error) {
 	s.mu.Unlock()
 	l, err = s.openLayer(id)
 	if err == nil {
-		l.filled.Store(true)
+		l.whole.filled.Store(true)
 	}
 	return l, err
 }

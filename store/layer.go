@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
@@ -24,8 +23,8 @@ type Layer struct {
 	refs   int // how many have it open; guarded by Store.mu, and less only with the lock of its ID held
 
 	passing passing
-	filled  atomic.Bool // Fill was called
 	whole   whole
+	rest    rest
 
 	// mu is held while meta.json is replaced. The file says meta.
 	mu struct {
@@ -134,6 +133,9 @@ func (l *Layer) release() error {
 	}
 	if l.marks != nil {
 		errs = append(errs, l.marks.close())
+	}
+	if l.rest.file != nil {
+		errs = append(errs, l.rest.file.Close())
 	}
 	return errors.Join(errs...)
 }

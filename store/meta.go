@@ -20,6 +20,7 @@ type layerMeta struct {
 	Chunks   fileMeta      `json:"chunks"`
 	Entries  fileMeta      `json:"entries"`
 	Sources  []string      `json:"sources,omitempty"` // newest first
+	Proof    *Proof        `json:"proof,omitempty"`   // nil: nothing was found out
 }
 
 // treeMeta is the meta.json of a tree image.

@@ -122,7 +122,11 @@ func (s *Store) scanLayer(n uint64) error {
 	if s.mu.layers[id] != nil {
 		return errSecond
 	}
-	s.mu.layers[id] = &slot{id: id, number: n}
+	sl := &slot{id: id, number: n}
+	if m.Proof != nil {
+		sl.proof = *m.Proof
+	}
+	s.mu.layers[id] = sl
 	return nil
 }
 

@@ -90,12 +90,13 @@ type Store struct {
 	}
 }
 
-// slot is where a layer is. Its open and left are guarded by Store.mu.
+// slot is where a layer is. Its open, left and proof are guarded by Store.mu.
 type slot struct {
 	id     ID
 	number uint64
 	open   *Layer // nil if nobody has it open
 	left   bool   // Remove left it, since somebody had it open
+	proof  Proof
 }
 
 // Open opens or makes the store at root. What an interrupted process left

@@ -10,7 +10,8 @@ import (
 
 // whole is whether the data file of a layer is one that others may read.
 type whole struct {
-	is atomic.Bool
+	is     atomic.Bool
+	filled atomic.Bool // Fill was called
 	// mu is read-locked while a chunk is written, and locked while is becomes true.
 	mu sync.RWMutex
 }
