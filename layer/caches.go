@@ -33,6 +33,8 @@ type caches struct {
 	// chunks are the newest of those that the disk does not take: see diskState. Their
 	// bytes are not changed.
 	chunks *lru.Sized[chunkID, []byte]
+	// claims are those about recently opened layers.
+	claims *lru.Concurrent[store.ID, *claims]
 }
 
 type chunkID struct {
@@ -45,6 +47,7 @@ func newCaches() caches {
 		trees:  lru.NewSized[store.ID, *tree.Inode](treesMemory, treeLifetime),
 		files:  lru.NewConcurrent[store.ID, files](maxFiles),
 		chunks: lru.NewSized[chunkID, []byte](chunksMemory, stateLifetime),
+		claims: lru.NewConcurrent[store.ID, *claims](maxClaimed),
 	}
 }
 

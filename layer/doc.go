@@ -31,6 +31,15 @@
 // points are damaged, or an earlier version imported it with sparse files, the layer is imported
 // again for the next mount.
 //
+// A stretch of the blob is what is decompressed by itself: the streams of chunks are in
+// stretches, with tar headers and padding between them. The rest of a stretch is its part of
+// the layer's tar without the bytes of chunks. Rests are kept when a run passes them. When a layer
+// is full, the filler proves it: it rebuilds the tar from the data file and the rests, of which
+// it fetches those that did not pass, and compares it with the layer's tree and with the diffID
+// that images claim. A layer that shows something else than its tar is wrong: reads of
+// it fail with ErrWrong, and it is not opened again. A layer of which an image claims another
+// diffID is in order; Proof tells what it is, and package snapshot refuses the claim.
+//
 // A set is all open layers of a daemon. The siblings of a layer in its image are opened ahead,
 // concurrently.
 //
@@ -40,7 +49,7 @@
 //
 //  1. Set.mu
 //  2. Layer.mu
-//  3. one of run.mu, disk.mu, sources.mu, and what is locked below them: the store's mutex
+//  3. one of run.mu, disk.mu, sources.mu, the mutexes of claims and known, and what is locked below them: the store's mutex
 //     (package store), and the estimates and failures of hosts (package fetch)
 //
 // Semaphores are acquired, and chunks are waited for, without a mutex. A run without a waiting
@@ -64,6 +73,9 @@
 //   - imports: for each, fetch.WholeMemory (16 MiB) of the blob, 7 MB of the tar,
 //     index.ImportMemory at most for its tree, and the points of a gzip blob: 8 MB for
 //     each GB of the tar (see package index). Importing.Concurrent bounds their number.
+//   - rests that are kept: 128 KiB for each part of a run, and 16 MiB for large ones.
+//   - the proof of a layer, one at a time: its rests, compressed, 64 MiB at most for what was
+//     fetched; a chunk; and index.ImportMemory at most for the tree of the tar.
 //   - recently decoded trees: 256 MiB, freed after half a minute.
 //
 // On the disk a layer needs space for the chunks that were read or filled, at most as much as

@@ -2,6 +2,7 @@ package layer
 
 import (
 	"errors"
+	"io"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -49,7 +50,7 @@ const maxWrong = 3
 func (l *Layer) stream(r *run, blob *fetch.Blob) error {
 	missing := span{r.head(), r.end}
 	from := l.table.At(missing.first).BlobOffset
-	body, err := blob.Range(l.ctx, from, l.table.At(missing.end-1).BlobEnd-from)
+	body, err := blob.Range(l.ctx, from, l.endOf(missing.end-1)-from)
 	if err != nil {
 		return err
 	}
@@ -77,30 +78,47 @@ func (l *Layer) stream(r *run, blob *fetch.Blob) error {
 }
 
 // unpack decompresses the stream with the n-th chunk, and makes the absent chunks of the
-// stream from the n-th on present. It returns the first chunk of the next stream.
-func (l *Layer) unpack(in input, r *run, n int) (next int, err error) {
+// stream from the n-th on present. to is where the next one begins in the part, or the part
+// ends; the bytes up to there are kept by k. It returns the first chunk of the next stream.
+func (l *Layer) unpack(in input, r *run, n int, to int64, k *keeper) (next int, err error) {
 	head := l.table.At(n)
-	if err := in.skipTo(head.BlobOffset); err != nil {
+	from := head.BlobOffset
+	if err := in.skipTo(from); err != nil {
 		return 0, err
 	}
-	if need := l.memoryOf(in, span{n, r.end}); need > 0 {
+	need := l.memoryOf(in, span{n, r.end})
+	if need == 0 {
+		k = nil // nothing is decompressed
+	} else {
 		memory, err := l.set.budget.unpack(l.ctx, r, need)
 		if err != nil {
 			return 0, err
 		}
 		defer memory.release()
 	}
-	s := &stream{in: in, table: l.table, first: head}
+	s := &stream{in: in, table: l.table, first: head, rest: io.Discard}
 	defer s.close()
-	for ; n < r.end && l.table.At(n).BlobOffset == head.BlobOffset; n++ {
-		if l.data.State(n) != store.Present {
-			if err := l.fill(s, r, n); err != nil {
-				return 0, err
-			}
-		}
-		r.markPresent(n)
+	kept := k.keepStretch(s, from, to)
+	defer func() { kept.finish(s, err == nil) }()
+	first, _ := l.table.Chunks(from)
+	if kept == nil {
+		first = n
 	}
-	return n, nil
+	for next = first; next < r.end && l.table.At(next).BlobOffset == from; next++ {
+		switch c := l.table.At(next); {
+		case next >= n && l.data.State(next) != store.Present:
+			err = l.fill(s, r, next)
+		case kept != nil:
+			err = s.skip(c.InnerOffset, c.Size)
+		}
+		if err != nil {
+			return 0, err
+		}
+		if next >= n {
+			r.markPresent(next)
+		}
+	}
+	return next, nil
 }
 
 // memoryOf returns the bytes of memory that are needed to decompress the stream with the

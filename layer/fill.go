@@ -92,11 +92,12 @@ func (s *Set) idle() bool {
 	return s.ctx.Err() == nil && s.disk.state().takesAhead()
 }
 
-// fillOne does the work of one request; it returns false if no work is left.
+// fillOne does the work of one request, or proves one layer; it returns false if no work is
+// left.
 func (s *Set) fillOne() bool {
 	l, from := s.unfilled()
 	if l == nil {
-		return false
+		return s.proveOne()
 	}
 	defer l.Close()
 	s.setFilling(l.ID())
@@ -109,7 +110,7 @@ func (s *Set) fillOne() bool {
 	f := filling{next: next}
 	if errors.Is(err, errNoRoom) {
 		f, err = filling{next: from}, nil // continue when the disk has space again
-	} else if err != nil || next == l.table.Len() {
+	} else if err != nil || next == l.table.Len() && !l.data.Full() {
 		f = filling{after: time.Now().Add(s.opts.FillRetry)}
 	}
 	s.mu.Lock()

@@ -25,6 +25,7 @@ type Layer struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // runs in progress
 
+	proof     proving
 	linkedSem *semaphore.Weighted // bounds the concurrent calls of fetchLinked
 
 	refs    int     // guarded by set.mu

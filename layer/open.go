@@ -95,12 +95,26 @@ func (s *Set) open(ctx context.Context, req Request) (store.ID, metrics.Opened, 
 // openStored is open for a layer that the store has, and else store.ErrNotFound.
 func (s *Set) openStored(req Request) (store.ID, error) {
 	for _, id := range s.candidates(req) {
+		if err := refutes(s.store.Proof(id), req); err != nil {
+			return store.ID{}, err
+		}
 		l, err := s.stored(id)
 		if err == nil {
 			return id, errors.Join(s.opened(l, req), l.Close())
 		}
 	}
 	return store.ID{}, store.ErrNotFound
+}
+
+// refutes returns an error if a layer's proof says that it is not the one that req asks for.
+func refutes(p store.Proof, req Request) error {
+	switch {
+	case p.Wrong != "":
+		return fmt.Errorf("%w: %w: %s", ErrInvalid, ErrWrong, p.Wrong)
+	case p.DiffID != "" && req.Proves != nil && !req.Proves(p.DiffID):
+		return fmt.Errorf("%w: the layer's tar is %s, which is not what the image says", ErrUnverified, p.DiffID)
+	}
+	return nil
 }
 
 // candidates are the layers that are what req asks for, if the store has them.
@@ -200,6 +214,7 @@ func (s *Set) addToStore(id store.ID, req Request, idx *encoded) error {
 // opened records that req's image has the blob of l, and starts the prefetch.
 func (s *Set) opened(l *Layer, req Request) error {
 	s.addSource(l, req.Source.Ref)
+	s.caches.addClaim(l.ID(), req.Proves)
 	if !s.opts.NoPrefetch && !l.data.Full() {
 		s.background(l, "prefetching a layer failed", func() error { return l.prefetch(s.opts.PrefetchSize) })
 	}

@@ -62,7 +62,7 @@ func (l *Layer) part(s span) *part {
 		}
 		last = off
 	}
-	p.to = l.table.At(p.end - 1).BlobEnd
+	p.to = l.endOf(p.end - 1)
 	return p
 }
 
@@ -159,10 +159,16 @@ func (l *Layer) unpackPart(r *run, p *part) error {
 		inputs.Put(buffer)
 	}()
 	in := newInput(buffer, f, p.from)
+	k := l.newKeeper()
+	defer k.flush()
 	var err error
 	for n := p.first; n < p.end && err == nil; {
 		c := l.table.At(n)
-		if n, err = l.unpack(in, r, n); errors.Is(err, errWrongBytes) {
+		to := l.table.StreamAfter(c.BlobOffset)
+		if to < 0 || to > p.to {
+			to = p.to
+		}
+		if n, err = l.unpack(in, r, n, to, k); errors.Is(err, errWrongBytes) {
 			err = &wrongStream{err, c.BlobOffset, c.BlobEnd}
 		}
 	}

@@ -17,11 +17,15 @@ import (
 //   - ErrTimeout, wrapped with the error of the latest try (see package fetch) if there
 //     was one; it matches context.DeadlineExceeded,
 //   - the cause of the end of ctx,
+//   - ErrWrong,
 //   - store.ErrLost, if the disk loses chunks repeatedly, or another error of reading or
 //     writing the data file,
 //   - an error without a type of its own, if no source image of the layer is known,
 //     memory for a chunk cannot be mapped, or the layer was closed during the read.
 func (l *Layer) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	if l.proof.wrong.Load() {
+		return 0, fmt.Errorf("layer %s: %w", l.ID().Blob, ErrWrong)
+	}
 	if n, ok := l.readLocal(p, off); ok {
 		l.set.opts.Reads.Local(n)
 		l.detectProgram(p, off)

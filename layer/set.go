@@ -45,6 +45,7 @@ type Options struct {
 // Counts are the metrics of a set. What is nil is not counted.
 type Counts struct {
 	Layers  *metrics.Layers  // opened layers
+	Proofs  *metrics.Proofs  // layers of which the tar was rebuilt
 	Imports *metrics.Imports // imported layers
 	Chunks  *metrics.Chunks  // verified chunks
 	Reads   *metrics.Reads   // reads of layers
@@ -93,6 +94,9 @@ type Set struct {
 		openings map[fetch.Source]*opening
 		// filling is the layer that the filler works on; zero for none.
 		filling store.ID
+		// unopened is when the filler looks again at layers that nobody has open and that
+		// were not full, or could not be proved.
+		unopened map[store.ID]time.Time
 	}
 }
 
@@ -107,6 +111,7 @@ func NewSet(st *store.Store, client *fetch.Client, opts Options) *Set {
 	s.imports = newImports(s)
 	s.mu.layers = map[store.ID]*Layer{}
 	s.mu.openings = map[fetch.Source]*opening{}
+	s.mu.unopened = map[store.ID]time.Time{}
 	s.wg.Go(s.sweepPartials)
 	s.disk.state() // logs if the disk is low already
 	if !s.opts.NoFill {
@@ -127,8 +132,11 @@ func keyOf(id store.ID) string { return string(id.Blob + id.TOC) }
 
 // Layer returns a layer of the store, without network. All callers share one *Layer, and
 // each closes it. A layer that was found damaged while it was open is shared until the
-// store has it again.
+// store has it again. One that was found not to be what its blob is returns ErrWrong.
 func (s *Set) Layer(id store.ID) (*Layer, error) {
+	if wrong := s.store.Proof(id).Wrong; wrong != "" {
+		return nil, fmt.Errorf("layer %s: %w: %s", id.Blob, ErrWrong, wrong)
+	}
 	if l := s.share(id, nil); l != nil {
 		return l, nil
 	}
@@ -175,6 +183,9 @@ func (s *Set) load(id store.ID) (*Layer, error) {
 	}
 	l := &Layer{set: s, data: data, table: table, refs: 1, linkedSem: semaphore.NewWeighted(maxLinked)}
 	l.ctx, l.cancel = context.WithCancel(s.ctx)
+	if proof := s.store.Proof(id); proof != (store.Proof{}) {
+		l.proof.known.set(proof)
+	}
 	l.mu.active = time.Now() // the caller is about to read
 	refs := data.Sources()
 	for i := len(refs) - 1; i >= 0; i-- {
@@ -210,6 +221,9 @@ func (s *Set) close(l *Layer) error {
 	}
 	l.refs--
 	last := l.refs == 0
+	if last && l.data.Full() && l.keeps() && time.Now().After(l.filling.after) {
+		delete(s.mu.unopened, l.ID()) // it became full, and is not proved
+	}
 	if last && s.mu.layers[l.ID()] == l {
 		delete(s.mu.layers, l.ID())
 	}

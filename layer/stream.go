@@ -87,11 +87,13 @@ func (in input) fault(err error) error {
 
 // stream is one compressed stream of a blob.
 type stream struct {
-	in    input
-	table index.Table
-	first index.Chunk   // one of its chunks
-	plain io.ReadCloser // nil before the first read
-	pos   int64         // in the decompressed bytes
+	in      input
+	table   index.Table
+	first   index.Chunk   // one of its chunks
+	stretch bool          // in has just the bytes of a stretch, which is read to its end
+	rest    io.Writer     // for what is between chunks
+	plain   io.ReadCloser // nil before the first read
+	pos     int64         // in the decompressed bytes
 }
 
 // read fills p with the decompressed bytes at off, which is not before the end of the
@@ -106,19 +108,42 @@ func (s *stream) read(p []byte, off int64) error {
 }
 
 func (s *stream) decompress(p []byte, off int64) (err error) {
-	if s.plain == nil {
-		if s.plain, err = s.table.NewReader(s.in.Reader, s.first); err != nil {
-			return err
-		}
-	}
-	if off > s.pos {
-		if _, err := io.CopyN(io.Discard, s.plain, off-s.pos); err != nil {
-			return err
-		}
+	if err := s.seek(off); err != nil {
+		return err
 	}
 	s.pos = off + int64(len(p))
 	_, err = io.ReadFull(s.plain, p)
 	return err
+}
+
+// seek reads up to the decompressed byte at off.
+func (s *stream) seek(off int64) (err error) {
+	if s.plain == nil {
+		if s.stretch {
+			s.plain, err = s.table.Compression().NewStretch(s.in.Reader)
+		} else {
+			s.plain, err = s.table.NewReader(s.in.Reader, s.first)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	_, err = io.CopyN(s.rest, s.plain, off-s.pos)
+	s.pos = off
+	return err
+}
+
+// skip reads the size decompressed bytes at off, which are not wanted.
+func (s *stream) skip(off, size int64) error {
+	err := s.seek(off)
+	if err == nil {
+		_, err = io.CopyN(io.Discard, s.plain, size)
+		s.pos += size
+	}
+	if err != nil {
+		return s.in.fault(err)
+	}
+	return nil
 }
 
 func (s *stream) close() {

@@ -8,6 +8,7 @@ const namespace = "ladle"
 type Metrics struct {
 	Layers   *Layers   // layers that were opened
 	Imports  *Imports  // layers that are imported
+	Proofs   *Proofs   // layers of which the tar was rebuilt
 	Prepares *Prepares // snapshots that were prepared
 	HTTP     *HTTP     // requests to registries
 	Chunks   *Chunks   // chunks that were fetched
@@ -24,6 +25,7 @@ func New(r prometheus.Registerer) *Metrics {
 	return &Metrics{
 		Layers:   newLayers(r),
 		Imports:  newImports(r),
+		Proofs:   newProofs(r),
 		Prepares: newPrepares(r),
 		HTTP:     newHTTP(r),
 		Chunks:   newChunks(r),

@@ -87,6 +87,7 @@ func (d *daemon) layerOptions(offers *auth.Offers) layer.Options {
 		Importing:    layer.Importing{Enable: d.cfg.Import.Enable, Concurrent: d.cfg.Import.MaxConcurrent},
 		Counts: layer.Counts{
 			Layers: d.counts.Layers, Imports: d.counts.Imports, Chunks: d.counts.Chunks, Reads: d.counts.Reads,
+			Proofs: d.counts.Proofs,
 		},
 	}
 }
