@@ -22,6 +22,8 @@ type Layers interface {
 	// Usage returns the bytes and inodes that a layer takes on disk, or
 	// store.ErrNotFound.
 	Usage(id store.ID) (bytes, inodes int64, err error)
+	// Proof returns what was found out of a layer's tar.
+	Proof(id store.ID) store.Proof
 }
 
 // Trees mounts trees over layers. It is used concurrently; calls for one

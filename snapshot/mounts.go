@@ -37,6 +37,9 @@ func (s *Snapshotter) Mounts(ctx context.Context, key string) (_ []mount.Mount, 
 		u, err = readUsable(ctx, key)
 		return err
 	})
+	if err == nil {
+		err = s.refuseLies(ctx, u.parent)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -49,9 +52,11 @@ func (s *Snapshotter) Mounts(ctx context.Context, key string) (_ []mount.Mount, 
 
 // usable is a snapshot that can be mounted: active or a view.
 type usable struct {
-	id    number
-	kind  snapshots.Kind
-	stack *stack.Stack // of a merge
+	id   number
+	kind snapshots.Kind
+	// parent is the key of the parent, if u was read from the metadata.
+	parent string
+	stack  *stack.Stack // of a merge
 	// lowers are what is below the upper directory, or what a view shows, the topmost
 	// first.
 	lowers []stack.Lower
@@ -93,7 +98,7 @@ func readUsable(ctx context.Context, key string) (usable, error) {
 	if err != nil {
 		return usable{}, err
 	}
-	u := usable{id: numberOf(id), kind: info.Kind, stack: st}
+	u := usable{id: numberOf(id), kind: info.Kind, parent: info.Parent, stack: st}
 	u.setLowers(chain)
 	_, u.orphan = info.Labels[orphanLabel]
 	u.copied, err = copiedFrom(info)

@@ -111,6 +111,9 @@ type making struct {
 
 // create makes a snapshot, with its directory and trees, or nothing.
 func (s *Snapshotter) create(ctx context.Context, m making) ([]mount.Mount, error) {
+	if err := s.refuseLies(ctx, m.parent); err != nil {
+		return nil, err
+	}
 	u, err := s.createStored(ctx, m)
 	if err != nil {
 		return nil, err

@@ -2,10 +2,13 @@ package snapshot
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
+	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/identity"
 )
@@ -31,33 +34,82 @@ func chainID(name string) (chain digest.Digest, client string, ok bool) {
 
 // proof returns what reports whether a layer with some diffID is the one that a client
 // calls target, over the snapshot parent. It returns nil if their names do not tell.
-func (s *Snapshotter) proof(ctx context.Context, target, parent string) (func(digest.Digest) bool, error) {
-	want, client, ok := chainID(target)
-	if !ok {
-		return nil, nil
-	}
-	if parent == "" {
-		return func(diffID digest.Digest) bool { return diffID == want }, nil
-	}
-	var below digest.Digest
-	err := s.meta.WithTransaction(ctx, false, func(ctx context.Context) error {
-		_, info, _, err := storage.GetInfo(ctx, parent)
-		if err != nil {
+func (s *Snapshotter) proof(ctx context.Context, target, parent string) (proves func(digest.Digest) bool, err error) {
+	below := ""
+	if parent != "" {
+		err = s.meta.WithTransaction(ctx, false, func(ctx context.Context) error {
+			_, info, _, err := storage.GetInfo(ctx, parent)
+			below = clientName(info)
 			return err
-		}
-		_, name, _ := cutKey(info.Name)
-		if _, remote := layerOf(info); remote {
-			name = info.Labels[snapshots.LabelSnapshotRef]
-		}
-		var same string
-		below, same, ok = chainID(name)
-		ok = ok && same == client
+		})
+	}
+	return provesBy(target, below, parent == ""), err
+}
+
+// clientName returns what a client calls a snapshot.
+func clientName(info snapshots.Info) string {
+	if _, remote := layerOf(info); remote {
+		return info.Labels[snapshots.LabelSnapshotRef]
+	}
+	_, name, _ := cutKey(info.Name)
+	return name
+}
+
+// provesBy is proof by the names that a client gives to a snapshot and, unless it is the
+// lowest, to its parent.
+func provesBy(target, parent string, lowest bool) func(digest.Digest) bool {
+	want, client, ok := chainID(target)
+	if ok && lowest {
+		return func(diffID digest.Digest) bool { return diffID == want }
+	}
+	below, same, known := chainID(parent)
+	if !ok || !known || same != client {
 		return nil
-	})
-	if err != nil || !ok {
-		return nil, err
 	}
 	return func(diffID digest.Digest) bool {
 		return identity.ChainID([]digest.Digest{below, diffID}) == want
-	}, nil
+	}
+}
+
+// errOtherLayer is the error of a snapshot with another layer than its name says.
+var errOtherLayer = errors.New("an image claimed another's layer")
+
+// refuseLies returns an error if the snapshot key, or one below it, has a layer of which the
+// tar is known and is not the one that its name says: an image has claimed a diffID that
+// its layer does not have, before that was known. Without a key there is none.
+func (s *Snapshotter) refuseLies(ctx context.Context, key string) error {
+	if key == "" {
+		return nil
+	}
+	return s.meta.WithTransaction(ctx, false, func(ctx context.Context) error {
+		_, info, _, err := storage.GetInfo(ctx, key)
+		for err == nil {
+			var below snapshots.Info
+			if info.Parent != "" {
+				if _, below, _, err = storage.GetInfo(ctx, info.Parent); err != nil {
+					break
+				}
+			}
+			if err := s.refuseLie(info, below); err != nil || info.Parent == "" {
+				return err
+			}
+			info = below
+		}
+		return err
+	})
+}
+
+// refuseLie is refuseLies for one snapshot and its parent.
+func (s *Snapshotter) refuseLie(info, parent snapshots.Info) error {
+	id, remote := layerOf(info)
+	if !remote {
+		return nil
+	}
+	proof := s.opts.Layers.Proof(id)
+	proves := provesBy(clientName(info), clientName(parent), info.Parent == "")
+	if proof.DiffID == "" || proves == nil || proves(proof.DiffID) {
+		return nil
+	}
+	return fmt.Errorf("snapshot %q, made for image %q: %w: its layer %s has the diffID %s. Remove that image, and pull again what needs the snapshot: %w",
+		clientName(info), info.Labels[imageLabel], errOtherLayer, id.Blob, proof.DiffID, errdefs.ErrFailedPrecondition)
 }

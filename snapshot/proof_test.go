@@ -2,14 +2,19 @@ package snapshot
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
+	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/identity"
+
+	"github.com/ladle-dev/ladle/store"
 )
 
 // TestProof has the names that clients give to layers, over no parent, one that they
@@ -85,5 +90,55 @@ func TestImportTakesLonger(t *testing.T) {
 	cancel()
 	if ctx.Err() == nil {
 		t.Error("not cancelled")
+	}
+}
+
+// TestLiesAreRefused: no snapshot is made over one that has another layer than its name says,
+// from when that is known. It can be removed.
+func TestLiesAreRefused(t *testing.T) {
+	d := newDisk(t)
+	s := newEndpoint(t, d)
+	diffIDs := []digest.Digest{digest.FromString("low"), digest.FromString("top")}
+	names := identity.ChainIDs(slices.Clone(diffIDs))
+	layers := []store.ID{d.addLayer(t, "low", map[string]string{"low": "x"}), d.addLayer(t, "top", map[string]string{"top": "x"})}
+	parent := ""
+	for n, name := range names {
+		labels := lazyLabels(name.String(), layers[n])
+		_, err := s.Prepare(t.Context(), "ns/1/extract-"+name.String(), parent, snapshots.WithLabels(labels))
+		if !errdefs.IsAlreadyExists(err) {
+			t.Fatal(err)
+		}
+		parent = name.String()
+	}
+	try := func(want error) {
+		t.Helper()
+		for what, call := range map[string]func() error{
+			"Prepare": func() error { _, err := s.Prepare(t.Context(), "ns/2/active", parent); return err },
+			"Mounts":  func() error { _, err := s.Mounts(t.Context(), "ns/3/before"); return err },
+			"View":    func() error { _, err := s.View(t.Context(), "ns/4/view", parent); return err },
+		} {
+			if err := call(); !errors.Is(err, want) {
+				t.Errorf("%s: %v, want %v", what, err, want)
+			}
+		}
+		for _, key := range []string{"ns/2/active", "ns/4/view"} {
+			if err := s.Remove(t.Context(), key); (err == nil) != (want == nil) {
+				t.Errorf("remove %s: %v", key, err)
+			}
+		}
+	}
+	if _, err := s.Prepare(t.Context(), "ns/3/before", parent); err != nil {
+		t.Fatal(err)
+	}
+	d.mu.proofs = map[store.ID]store.Proof{}
+	try(nil)
+	d.mu.proofs[layers[0]], d.mu.proofs[layers[1]] = store.Proof{DiffID: diffIDs[0]}, store.Proof{DiffID: diffIDs[1]}
+	try(nil)
+	d.mu.proofs[layers[0]] = store.Proof{DiffID: digest.FromString("another")}
+	try(errOtherLayer)
+	for _, key := range []string{"ns/3/before", names[1].String(), names[0].String()} {
+		if err := s.Remove(t.Context(), key); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -34,6 +34,7 @@ type disk struct {
 	mu struct {
 		sync.Mutex
 		layers  map[store.ID]bool
+		proofs  map[store.ID]store.Proof
 		numbers map[store.SpecKey]int      // of trees, by layers, for ever
 		owners  map[string]map[string]bool // of mounted trees, by path
 		warmed  []store.Spec
@@ -179,6 +180,15 @@ func (d *disk) Usage(id store.ID) (bytes, inodes int64, err error) {
 	}
 	u, err := fs.DiskUsage(context.Background(), d.dir(id))
 	return u.Size, u.Inodes, err
+}
+
+func (d *disk) Proof(id store.ID) store.Proof {
+	if diffID := id.Imported(); diffID != "" {
+		return store.Proof{DiffID: diffID}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.mu.proofs[id]
 }
 
 func (d *disk) Mount(_ context.Context, owner string, spec store.Spec) (string, error) {
