@@ -19,7 +19,8 @@
 // the image: the dynamic linker would read them one after the other. Prefetch fetches the
 // bytes up to the landmark that the author of the image set. If there is none, the few files
 // that nearly every container reads first are fetched when one is about to start. The filler
-// fetches the remaining chunks in the background while no reader waits.
+// fetches the remaining chunks in the background while no reader waits, and verifies those
+// that were written before a reset of the machine.
 //
 // A layer without an index is imported: see Importing. So is one with an index that cannot be
 // verified, and one of a registry that serves no ranges. Its blob is read whole into a data

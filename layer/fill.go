@@ -51,14 +51,36 @@ func (l *Layer) fillFrom(s span, window int64) (int, error) {
 	return r.span.end, r.wait(l.ctx, r.span.end-1)
 }
 
+// verifyFrom verifies the doubtful chunks of s up to the first absent one, until it has read
+// window bytes, and returns the next chunk.
+func (l *Layer) verifyFrom(s span, window int64) (int, error) {
+	n := s.first
+	for ; n < s.end && window > 0; n++ {
+		switch l.data.State(n) {
+		case store.Absent:
+			return n, nil
+		case store.Doubtful:
+			window -= l.table.At(n).Size
+			if err := l.reverify(l.ctx, n); err != nil {
+				return n, err
+			}
+			if l.data.State(n) == store.Absent {
+				return n, nil
+			}
+		}
+	}
+	return n, nil
+}
+
 // filling is the progress of the filler in a layer.
 type filling struct {
 	next  int       // chunk to continue at
 	after time.Time // earliest time to continue
 }
 
-// fill is the filler: it fetches the chunks that no reader has requested, layer by layer,
-// while no reader waits. A layer that is full can be read without registry and daemon.
+// fill is the filler: it fetches the chunks that no reader has requested, and verifies those
+// that are doubtful, layer by layer, while no reader waits. A layer that is full can be read
+// without registry and daemon.
 func (s *Set) fill() {
 	for s.pause(s.opts.FillDelay) {
 		for s.idle() && s.fillOne() {
@@ -102,7 +124,10 @@ func (s *Set) fillOne() bool {
 	defer l.Close()
 	s.setFilling(l.ID())
 	defer s.setFilling(store.ID{})
-	next, err := l.fillFrom(span{from, l.table.Len()}, fillWindow)
+	next, err := l.verifyFrom(span{from, l.table.Len()}, fillWindow)
+	if err == nil && next == from {
+		next, err = l.fillFrom(span{from, l.table.Len()}, fillWindow)
+	}
 	if err == nil {
 		// The chunks may never be read: free the page cache.
 		err = l.data.DropCache(0, 0)

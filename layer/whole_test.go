@@ -2,8 +2,12 @@ package layer_test
 
 import (
 	"bytes"
+	"net/http"
 	"os"
+	"path/filepath"
+	"strconv"
 	"testing"
+	"time"
 
 	"github.com/ladle-dev/ladle/internal/registrytest"
 	"github.com/ladle-dev/ladle/layer"
@@ -62,4 +66,33 @@ func TestDataFile(t *testing.T) {
 		readAll(t, l, 0, int(l.DataSize()))
 		b.wantDataFile(t, l)
 	}
+}
+
+// TestFillerVerifies: after a reset of the machine the filler verifies what nobody reads,
+// without a registry, and fetches what is wrong.
+func TestFillerVerifies(t *testing.T) {
+	filler := layer.Options{FillDelay: time.Millisecond, FillRetry: time.Millisecond, ReadTimeout: time.Minute, Importing: layer.Importing{Enable: true}}
+	b := plainBench(t, someFiles(1, 30), packers["uncompressed"])
+	b.start(t, importing, store.Options{BootID: "a"})
+	b.wantDataFile(t, b.open(t))
+	b.SetFault(func(registrytest.Request) registrytest.Fault { return registrytest.Fault{Status: http.StatusNotFound} })
+	b.stop(t)
+	b.start(t, filler, store.Options{BootID: "b"})
+	l := b.open(t)
+	b.wantDataFile(t, l)
+	b.stop(t)
+
+	b.SetFault(nil)
+	file, err := os.OpenFile(filepath.Join(b.root, "layers", strconv.FormatUint(l.Number(), 10), "data"), os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.WriteAt([]byte("not what was there"), 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b.start(t, filler, store.Options{BootID: "c"})
+	b.wantDataFile(t, b.open(t))
 }
