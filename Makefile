@@ -74,9 +74,9 @@ bench-cold: build ## Time to ready over four simulated links (root; N=samples)
 	cd test && go run ./cmd/bench-cold $(if $(N),-n $(N))
 
 .PHONY: bench-read
-bench-read: build ## Pull and read all of a plain image: ladle beside the best overlayfs (root; N=samples)
+bench-read: build ## Pull and read all of a plain image: ladle beside the best overlayfs (root; N=samples, WEIGHTS=MiB of one file)
 	script/components.sh
-	cd test && go run ./cmd/bench-cold -read $(if $(N),-n $(N))
+	cd test && go run ./cmd/bench-cold $(if $(WEIGHTS),-weights $(WEIGHTS),-read) $(if $(N),-n $(N))
 
 .PHONY: bench-import
 bench-import: build ## Memory and disk of the first pull of a plain image of 40 layers (root; SIZE=MiB)

@@ -37,7 +37,7 @@ func (b bench) prepare(ctx context.Context, r *stack.Registry, plain image.Forma
 		if format, c.start, err = b.startOf(name, plain); err != nil {
 			return nil, err
 		}
-		img, err := cache.Image(ctx, b.recipe, format)
+		img, err := b.image(ctx, cache, format)
 		if err != nil {
 			return nil, err
 		}
@@ -48,6 +48,13 @@ func (b bench) prepare(ctx context.Context, r *stack.Registry, plain image.Forma
 		columns = append(columns, c)
 	}
 	return columns, nil
+}
+
+func (b bench) image(ctx context.Context, cache *image.Cache, format image.Format) (*image.Image, error) {
+	if b.weights > 0 {
+		return cache.Make(ctx, image.Weights(b.weights<<20), format)
+	}
+	return cache.Image(ctx, b.recipe, format)
 }
 
 // startOf says what a column runs, and of which image.

@@ -4,6 +4,7 @@
 //
 //	bench-cold [-n 5] [-columns overlayfs,stargz,parallel,unpigz,plain,ladle] [-profiles 500µs/10Gbit,5ms/1Gbit,20ms/200Mbit,50ms/100Mbit]
 //	bench-cold -read [-n 5] [-plain gzip,zstd,uncompressed] [-columns parallel,plain] ...
+//	bench-cold -weights 4096 [-n 5] [-plain uncompressed] [-columns parallel,plain] ...
 //
 // What is measured, by column:
 //
@@ -20,8 +21,10 @@
 // at the link until ready. Registry, link and node share the machine's CPUs, so a
 // link of 10 Gbit carries what they can do, for all columns alike.
 //
-// -read runs tar over the whole root filesystem in place of python. What the command
-// prints, with -read the bytes of the tar, must be the same everywhere.
+// -read runs tar over the whole root filesystem in place of python. -weights reads one file
+// of so many MiB in order, of an image with nothing else, and prints how much of the link its
+// pull, and pull and reading, take up. What the command prints, with -read the bytes of the
+// tar, must be the same everywhere.
 //
 // It needs root, what script/components.sh installs, bin/ladle, and Go for the
 // peer.
@@ -49,6 +52,7 @@ func main() { command.Main(run) }
 type bench struct {
 	rounds   int
 	recipe   string
+	weights  int64          // MiB of the file of -weights, or 0
 	lazy     image.Format   // of stargz and ladle
 	plain    []image.Format // of the others but overlayfs, one after the other
 	columns  []string
@@ -61,15 +65,19 @@ type bench struct {
 // when it has everything.
 const readAll = "tar -c --one-file-system -f - / 2>/dev/null | wc -c"
 
+// readWeights reads the file of an image.Weights.
+const readWeights = "dd if=/" + image.WeightsPath + " of=/dev/null bs=1M 2>/dev/null && echo read"
+
 func run(ctx context.Context) error {
 	b := bench{progress: report.NewProgress(os.Stderr)}
 	flag.IntVar(&b.rounds, "n", 5, "samples of each column on each link")
 	flag.StringVar(&b.recipe, "image", "debian-scipy", "recipe of the image")
 	format := flag.String("format", string(image.EStargz), "format that stargz and ladle pull")
-	plain := flag.String("plain", "", "formats that parallel, unpigz and plain pull, comma-separated (gzip; with -read gzip,zstd,uncompressed)")
+	plain := flag.String("plain", "", "formats that parallel, unpigz and plain pull, comma-separated (gzip; with -read gzip,zstd,uncompressed; with -weights uncompressed)")
 	command := flag.String("command", "import numpy, scipy.linalg; print('ready', flush=True)", "python program")
 	read := flag.Bool("read", false, "read the whole image instead")
-	columns := flag.String("columns", "", "what to measure, comma-separated (overlayfs,stargz,parallel,unpigz,plain,ladle; with -read parallel,plain)")
+	flag.Int64Var(&b.weights, "weights", 0, "read a file of so many MiB instead")
+	columns := flag.String("columns", "", "what to measure, comma-separated (overlayfs,stargz,parallel,unpigz,plain,ladle; with -read and -weights parallel,plain)")
 	profiles := flag.String("profiles", "500µs/10Gbit,5ms/1Gbit,20ms/200Mbit,50ms/100Mbit", "links, comma-separated")
 	flag.Parse()
 	b.lazy, b.command = image.Format(*format), []string{"python3", "-c", *command}
@@ -78,6 +86,10 @@ func run(ctx context.Context) error {
 	if *read {
 		b.command = []string{"sh", "-c", readAll}
 		formats, list = "gzip,zstd,uncompressed", "parallel,plain"
+	}
+	if b.weights > 0 {
+		b.recipe, b.command = image.Weights(b.weights<<20).Name, []string{"sh", "-c", readWeights}
+		formats, list = "uncompressed", "parallel,plain"
 	}
 	if *plain != "" {
 		formats = *plain

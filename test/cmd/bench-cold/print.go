@@ -27,6 +27,20 @@ func (b bench) print(p link.Profile, columns []*column) {
 	fmt.Println()
 	t.Print(os.Stdout)
 	b.compare(columns)
+	b.compareWithLink(p, columns)
+}
+
+// compareWithLink prints the part of a link that the bytes of -weights take up.
+func (b bench) compareWithLink(p link.Profile, columns []*column) {
+	if b.weights == 0 || p.Bandwidth == 0 {
+		return
+	}
+	least := float64(b.weights<<23) / float64(p.Bandwidth) // seconds
+	for _, c := range columns {
+		m := cold.Median(c.samples)
+		fmt.Printf("%s: the link carries the file in %.2f s, %.2f of the time of the pull, and %.2f of the time until it is read\n",
+			c.name, least, least/m.Pull.Seconds(), least/m.Ready.Seconds())
+	}
 }
 
 // compare prints the time of plain as a multiple of the overlayfs columns.
