@@ -79,21 +79,22 @@ func runStep(s *summary, runs ...run) {
 func (r run) tests(add func(event)) {
 	began := time.Now()
 	failed := false
-	err := r.goTest(func(e event) {
+	processor, err := r.goTest(func(e event) {
 		failed = failed || e.Action == "fail"
 		if e.Package != "" {
 			e.Package += r.mark
 		}
 		add(e)
 	})
-	end := event{Action: moduleEnded, Module: r.dir + r.mark, Elapsed: time.Since(began).Seconds()}
+	end := event{Action: moduleEnded, Module: r.dir + r.mark, Elapsed: time.Since(began).Seconds(), Processor: processor}
 	if err != nil && !failed {
 		end.Output = err.Error()
 	}
 	add(end)
 }
 
-func (r run) goTest(add func(event)) error {
+// goTest runs go test, and returns how much processor time it took.
+func (r run) goTest(add func(event)) (time.Duration, error) {
 	cmd := exec.Command("go", slices.Concat([]string{"test", "-json", "-count=1"}, r.args)...)
 	cmd.Dir = r.dir
 	if slices.Contains(r.args, "-race") {
@@ -102,13 +103,14 @@ func (r run) goTest(add func(event)) error {
 	cmd.Stderr = os.Stderr
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if err := cmd.Start(); err != nil {
-		return err
+		return 0, err
 	}
-	reading := readEvents(stdout, add)
-	return errors.Join(cmd.Wait(), reading)
+	err = readEvents(stdout, add)
+	err = errors.Join(cmd.Wait(), err)
+	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), err
 }
 
 func readEvents(r io.Reader, add func(event)) error {

@@ -21,7 +21,11 @@ type event struct {
 	Elapsed    float64 // seconds
 	// FailedBuild is the ImportPath of the build that failed, of the end of a package.
 	FailedBuild string
-	Module      string `json:"-"` // its directory, of the end of a module
+
+	// Of the end of a module: its directory, and the processor time of its tests and of
+	// the processes that they waited for.
+	Module    string        `json:"-"`
+	Processor time.Duration `json:"-"`
 }
 
 // moduleEnded is the action of the event that ends a module. Its output is why the
@@ -165,7 +169,7 @@ func reason(lines []string) string {
 func (s *summary) finish() bool {
 	fmt.Fprintln(s.out, "\nmodules:")
 	for _, m := range s.modules {
-		fmt.Fprintf(s.out, "  %7.1fs  %s\n", m.Elapsed, m.Module)
+		fmt.Fprintf(s.out, "  %7.1fs, processors %7.1fs  %s\n", m.Elapsed, m.Processor.Seconds(), m.Module)
 	}
 	s.failures.print(s.out)
 	s.slowest.print(s.out)

@@ -112,7 +112,7 @@ func TestMeet(t *testing.T) {
 	if !s.finish() {
 		t.Errorf("the modules did not meet:\n%s", out.String())
 	}
-	for _, want := range append(dirs, "modules:\n", "2 passed, 0 failed, 0 skipped\n") {
+	for _, want := range append(dirs, "modules:\n", "s, processors ", "2 passed, 0 failed, 0 skipped\n") {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in:\n%s", want, out.String())
 		}

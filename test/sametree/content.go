@@ -22,7 +22,7 @@ const (
 
 // content returns "sha256:" with the digest of a file's bytes, or "blocks:"
 // with that of its blocks.
-func content(path string, size int64) string {
+func (t *walk) content(path string, size int64) string {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return failure(err)
@@ -31,14 +31,14 @@ func content(path string, size int64) string {
 	// The next listing shall read, too, and not find what this one left.
 	defer unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
 	if size >= large {
-		sum, err := blocks(f, size)
+		sum, err := blocks(f, size, t.buf)
 		if err != nil {
 			return failure(err)
 		}
 		return fmt.Sprintf("blocks:%x", sum)
 	}
 	hash := sha256.New()
-	n, err := io.Copy(hash, f)
+	n, err := io.CopyBuffer(hash, onlyReader{f}, t.buf)
 	if err != nil {
 		return failure(err)
 	}
@@ -48,10 +48,14 @@ func content(path string, size int64) string {
 	return fmt.Sprintf("sha256:%x", hash.Sum(nil))
 }
 
-// blocks hashes offset and bytes of every block that is not all zeros.
-func blocks(f *os.File, size int64) ([]byte, error) {
+// onlyReader hides that a file can be copied otherwise than by io.CopyBuffer's buffer.
+type onlyReader struct{ io.Reader }
+
+// blocks hashes offset and bytes of every block that is not all zeros. buf has blockSize
+// bytes.
+func blocks(f *os.File, size int64, buf []byte) ([]byte, error) {
 	hash := sha256.New()
-	buf, zeros := make([]byte, blockSize), make([]byte, blockSize)
+	zeros := make([]byte, blockSize)
 	for off := int64(0); off < size; off += blockSize {
 		data, err := unix.Seek(int(f.Fd()), off, unix.SEEK_DATA)
 		if errors.Is(err, unix.ENXIO) {

@@ -55,10 +55,10 @@ func (t *walk) line(e entry) string {
 		add("device", fmt.Sprintf("%d:%d", unix.Major(e.stat.Rdev), unix.Minor(e.stat.Rdev)))
 	case unix.S_IFREG:
 		if !t.options.NoContent {
-			add("content", content(path, e.stat.Size))
+			add("content", t.content(path, e.stat.Size))
 		}
 	}
-	return strings.Join(append(parts, xattrs(path)...), separator)
+	return strings.Join(append(parts, t.xattrs(path)...), separator)
 }
 
 func target(path string, size int64) string {
@@ -80,8 +80,8 @@ func failure(err error) string {
 }
 
 // xattrs returns an attribute for each extended attribute, in order.
-func xattrs(path string) []string {
-	buf := make([]byte, 1<<16) // XATTR_LIST_MAX
+func (t *walk) xattrs(path string) []string {
+	buf := t.buf[:1<<16] // XATTR_LIST_MAX
 	n, err := unix.Llistxattr(path, buf)
 	if err != nil {
 		return []string{"xattrs=" + failure(err)}

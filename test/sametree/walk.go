@@ -30,6 +30,7 @@ type walk struct {
 	mounts  map[string]bool // below root, as paths from root
 	entries []entry
 	links   map[inode][]string // names of each inode that is no directory
+	buf     []byte             // of blockSize, for what is read of one file
 }
 
 type inode struct{ dev, ino uint64 }
@@ -47,7 +48,7 @@ func List(w io.Writer, root string, options Options) error {
 	if err != nil {
 		return err
 	}
-	t := &walk{root: root, options: options, mounts: mounts, links: map[inode][]string{}}
+	t := &walk{root: root, options: options, mounts: mounts, links: map[inode][]string{}, buf: make([]byte, blockSize)}
 	if err := filepath.WalkDir(root, t.visit); err != nil {
 		return fmt.Errorf("sametree: %w", err)
 	}
