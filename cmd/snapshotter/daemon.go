@@ -130,7 +130,7 @@ func (d *daemon) endpoints(ctx context.Context, layers snapshot.Layers, trees sn
 		d.open.add("endpoint "+e.Name, func(context.Context) error { return sn.Close() })
 		all[e.Name] = sn
 	}
-	d.dropUnused(ctx, claims)
+	d.dropUnused(ctx, claims, time.After(leftAfter))
 	return all, nil
 }
 

@@ -4,10 +4,14 @@ import (
 	"io"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/opencontainers/go-digest"
 
 	"github.com/ladle-dev/ladle/internal/waittest"
+	"github.com/ladle-dev/ladle/snapshot"
+	"github.com/ladle-dev/ladle/store"
 )
 
 // TestUnusedLayerIsDropped: a layer that is read while its last snapshot is removed remains
@@ -43,6 +47,35 @@ func TestUnusedLayerIsDropped(t *testing.T) {
 			waittest.For(t, "the layer to be dropped", func() bool { return len(d.stored(t)) == 0 })
 			d.stop(t.Context())
 		})
+	}
+}
+
+// TestLayerOfKilledProcessIsDropped has a layer without a snapshot, and nobody who removes one.
+func TestLayerOfKilledProcessIsDropped(t *testing.T) {
+	st, err := store.Open(t.Context(), t.TempDir(), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := st.Add(store.ID{Blob: digest.FromString("blob"), TOC: digest.FromString("toc")}, store.Content{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d := &daemon{store: st, open: &closers{}}
+	started := make(chan time.Time)
+	d.dropUnused(t.Context(), snapshot.NewClaims(), started)
+	if n := len(st.Layers()); n != 1 {
+		t.Errorf("%d layers are there at the start", n)
+	}
+	started <- time.Now()
+	waittest.For(t, "the layer to be dropped", func() bool { return len(st.Layers()) == 0 })
+	if err := d.open.close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := st.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
