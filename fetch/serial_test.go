@@ -130,6 +130,29 @@ func TestWholeOfSeveralHosts(t *testing.T) {
 	}
 }
 
+// TestRestWithoutRanges has a host that serves no ranges, and a reader that has the beginning of
+// the blob: the rest comes, of a host that is known to be one without ranges by one request.
+func TestRestWithoutRanges(t *testing.T) {
+	data := random(8 * minWhole)
+	for _, f := range []registrytest.Fault{{Status: 200}, {Status: 501}} {
+		r := registrytest.New(t, registrytest.Options{})
+		r.SetFault(withRange(f))
+		c := client(t)
+		for n, off := range []int{5 * minWhole, 1, len(data) - 1, len(data)} {
+			r.Reset()
+			w := blobOf(c, r, data).WholeFrom(within(t), int64(off), int64(len(data)))
+			got, err := io.ReadAll(w)
+			w.Close()
+			if err != nil || !bytes.Equal(got, data[off:]) {
+				t.Errorf("%d: from %d: %d bytes, %v", f.Status, off, len(got), err)
+			}
+			if requests := r.Count(registrytest.Blob); n > 1 && f.Status == 200 && requests > 1 {
+				t.Errorf("from %d: %d requests", off, requests)
+			}
+		}
+	}
+}
+
 // TestSizeWithoutRanges: the last bytes of a blob cannot be had, but its size is known.
 func TestSizeWithoutRanges(t *testing.T) {
 	data := random(2 * skipLimit)
