@@ -11,11 +11,12 @@ import (
 const diskWait = 100 * time.Millisecond
 
 // DataFile returns the path of the layer's data file if all of its bytes are verified and on
-// disk: it can then be read without this process, for as long as it is open somewhere. ok is
-// false if a chunk is absent or doubtful, or the kernel has not written the file when
-// diskWait or ctx ends; it goes on writing then, and a later call finds it written.
+// disk, and the layer is proved: it can then be read without this process, for as long as it
+// is open somewhere. ok is false if a chunk is absent or doubtful; if the layer is not proved,
+// since it could not be taken out of service any more; or if the kernel has not written the
+// file when diskWait or ctx ends. It goes on writing then, and a later call finds it written.
 func (l *Layer) DataFile(ctx context.Context) (path string, ok bool) {
-	if !l.Full() {
+	if p := l.set.Proof(l.ID()); !l.Full() || p.DiffID == "" || p.Wrong != "" {
 		return "", false
 	}
 	ctx, cancel := context.WithTimeout(ctx, diskWait)

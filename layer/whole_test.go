@@ -42,7 +42,8 @@ func (b *bench) wantDataFile(t *testing.T, l *layer.Layer) {
 }
 
 // TestDataFile: an imported layer has a data file to read at once, a lazy one when all of
-// it was fetched, and after a reset of the machine both have when all of it was verified.
+// it was fetched and proved, and after a reset of the machine both have when all of it was
+// verified.
 func TestDataFile(t *testing.T) {
 	imported := plainBench(t, someFiles(1, 30), packers["gzip"])
 	imported.start(t, importing, store.Options{BootID: "a"})
@@ -54,6 +55,12 @@ func TestDataFile(t *testing.T) {
 		t.Errorf("%s is given out before anything was fetched", path)
 	}
 	readAll(t, l, 0, int(l.DataSize()))
+	if path, ok := l.DataFile(t.Context()); ok || !l.Full() {
+		t.Errorf("%q is given out before the layer is proved; full is %v", path, l.Full())
+	}
+	lazy.restart(t, filler)
+	l = lazy.open(t)
+	waitFor(t, func() bool { return lazy.store.Proof(l.ID()).DiffID != "" })
 	lazy.wantDataFile(t, l)
 
 	for _, b := range []*bench{imported, lazy} {
@@ -68,10 +75,37 @@ func TestDataFile(t *testing.T) {
 	}
 }
 
+// TestWrongLayerHasNoDataFile: a layer that was taken out of service can be read by nobody.
+func TestWrongLayerHasNoDataFile(t *testing.T) {
+	b := newBench(t, registrytest.Options{}, someFiles(1, 3))
+	l := b.open(t)
+	readAll(t, l, 0, int(l.DataSize()))
+	stored, err := b.store.Layer(l.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stored.Close()
+	for _, c := range []struct {
+		wrong string
+		want  bool
+	}{{"", true}, {"by the test", false}} {
+		if err := stored.SetProof(store.Proof{DiffID: l.ID().Blob, Wrong: c.wrong}); err != nil {
+			t.Fatal(err)
+		}
+		if c.want {
+			b.wantDataFile(t, l)
+		} else if path, ok := l.DataFile(t.Context()); ok {
+			t.Errorf("%s is given out", path)
+		}
+	}
+}
+
+// filler fetches, verifies and proves at once what nobody reads.
+var filler = layer.Options{FillDelay: time.Millisecond, FillRetry: time.Millisecond, ReadTimeout: time.Minute, Importing: layer.Importing{Enable: true}}
+
 // TestFillerVerifies: after a reset of the machine the filler verifies what nobody reads,
 // without a registry, and fetches what is wrong.
 func TestFillerVerifies(t *testing.T) {
-	filler := layer.Options{FillDelay: time.Millisecond, FillRetry: time.Millisecond, ReadTimeout: time.Minute, Importing: layer.Importing{Enable: true}}
 	b := plainBench(t, someFiles(1, 30), packers["uncompressed"])
 	b.start(t, importing, store.Options{BootID: "a"})
 	b.wantDataFile(t, b.open(t))

@@ -12,8 +12,16 @@ import (
 type whole struct {
 	is     atomic.Bool
 	filled atomic.Bool // Fill was called
-	// mu is read-locked while a chunk is written, and locked while is becomes true.
+	// mu is read-locked while a chunk is written, and locked while is becomes true, which
+	// it can be for a moment without being so in the end.
 	mu sync.RWMutex
+}
+
+// known reports whether the data file is known to be whole.
+func (w *whole) known() bool {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.is.Load()
 }
 
 // errWhole is returned for a change of a data file that others may read.
@@ -28,7 +36,7 @@ func (l *Layer) Whole() (path string, ok bool, err error) {
 	if !l.Full() || !l.IsStored() {
 		return "", false, nil
 	}
-	if l.whole.is.Load() {
+	if l.whole.known() {
 		return l.path(dataFile), true, nil
 	}
 	if err := l.writeBack(); err != nil {
