@@ -66,8 +66,9 @@ type Log struct {
 
 // Import configures how layers without an index are imported.
 type Import struct {
-	Enable        bool `toml:"enable"`
-	MaxConcurrent int  `toml:"max_concurrent"` // 0: one for each CPU
+	Enable        bool  `toml:"enable"`
+	MaxConcurrent int   `toml:"max_concurrent"` // 0: one for each CPU
+	KeepIndexes   int64 `toml:"keep_indexes"`   // bytes of indexes of removed layers
 }
 
 // Store configures how layers are stored on disk.
@@ -130,7 +131,7 @@ func Default() Config {
 			ReadTimeout:  60,
 		},
 		Log:        Log{Level: "info", Format: "text"},
-		Import:     Import{Enable: true},
+		Import:     Import{Enable: true, KeepIndexes: 512 << 20},
 		Store:      Store{Reserve: "auto"},
 		Blob:       Blob{FetchingTimeout: 30, MaxRetries: 5, MinWait: 30, MaxWait: 5000},
 		Registries: Registries{RequestTimeout: 30},

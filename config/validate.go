@@ -86,6 +86,7 @@ func (c *Config) validateReading(p *problems) {
 	p.atLeast("read_timeout_sec", int64(c.ReadTimeout), 1)
 	p.atLeast("prefetch_size", c.PrefetchSize, 0)
 	p.atLeast("import.max_concurrent", int64(c.Import.MaxConcurrent), 0)
+	p.atLeast("import.keep_indexes", c.Import.KeepIndexes, 0)
 	if c.NoPrefetch && c.PrefetchSize > 0 {
 		p.add("prefetch_size", "is set, but noprefetch is, too")
 	}

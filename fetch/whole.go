@@ -202,6 +202,9 @@ func (w *Whole) next() error {
 	return context.Cause(w.ctx)
 }
 
+// Rangeless reports whether bytes came that are no range, since no host serves these.
+func (w *Whole) Rangeless() bool { return w.serial.began.Load() }
+
 // Close ends the read: a Read that waits returns.
 func (w *Whole) Close() error {
 	w.cancel(io.ErrClosedPipe)

@@ -238,6 +238,43 @@ func TestDamagedDocument(t *testing.T) {
 	}
 }
 
+func TestResumes(t *testing.T) {
+	chunks := func(streams ...int64) (chunks []Chunk) {
+		var at int64
+		for i, n := range streams {
+			chunks = append(chunks, Chunk{DataOffset: int64(i) * 4096, Size: 1, BlobOffset: at, BlobEnd: at + n})
+			at += n
+		}
+		return chunks
+	}
+	for _, c := range []struct {
+		compression Compression
+		chunks      []Chunk
+		want        bool
+	}{
+		{Plain, nil, true},
+		{Plain, chunks(1), true},
+		{Whole, chunks(1, 1), false},
+		{Zstd, nil, false},
+		{Zstd, chunks(1000), false},
+		{Zstd, chunks(1000, largestStream), true},
+		{Zstd, chunks(1000, largestStream+1), false},
+		{Gzip, chunks(1000, 1000), true},
+	} {
+		table, err := DecodeTable(EncodeTable(&Index{Compression: c.compression, Chunks: c.chunks}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if table.Resumes() != c.want {
+			t.Errorf("%s, %d chunks: %v", c.compression, len(c.chunks), !c.want)
+		}
+	}
+	_, x := pointedIndex(t, 1)
+	if !tableOf(t, x).Resumes() {
+		t.Error("points: false")
+	}
+}
+
 // TestRestore compares an index with the one that is restored from what a store has of it.
 func TestRestore(t *testing.T) {
 	for _, f := range slices.Concat(forms, plainForms) {

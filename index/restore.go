@@ -26,6 +26,26 @@ func Restore(chunks, entries []byte) (*Index, error) {
 	return x, nil
 }
 
-// Resumes reports whether a chunk of an imported layer can be decompressed without most of what
-// comes before it in the blob. Else its index is of no use without the data.
-func (c Compression) Resumes() bool { return c == Plain || c == Points }
+// largestStream is how many bytes of the blob a stream may have, that is fetched for one chunk.
+const largestStream = 8 << 20
+
+// Resumes reports whether a chunk of the layer can be fetched without most of the blob: it is in a
+// stream of its own, or in one of several of bounded size. Else the table is of no use without
+// the layer's data.
+func (t Table) Resumes() bool {
+	switch t.compression {
+	case Plain, Points:
+		return true
+	case Gzip, Zstd:
+		first := true
+		for i := range t.Len() {
+			c := t.At(i)
+			if c.BlobEnd-c.BlobOffset > largestStream {
+				return false
+			}
+			first = first && c.BlobOffset == 0
+		}
+		return !first
+	}
+	return false
+}

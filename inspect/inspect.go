@@ -92,14 +92,14 @@ func download(layers []Layer) {
 	downloads := false
 	for n := range layers {
 		if downloads = downloads || layers[n].Fetched == Downloaded; downloads {
-			layers[n].Fetched = Downloaded
+			layers[n].Transfer = Transfer{Fetched: Downloaded}
 		}
 	}
 }
 
 // layer looks at one layer. Errors of registries are errors: nothing is known then.
 func (i inspection) layer(ctx context.Context, manifest []byte, desc ocispec.Descriptor) (Layer, error) {
-	l := Layer{MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size, Fetched: Downloaded}
+	l := Layer{MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size, Transfer: Transfer{Fetched: Downloaded}}
 	l.Uncompressed, _ = strconv.ParseInt(desc.Annotations[estargz.StoreUncompressedSizeAnnotation], 10, 64)
 	if strings.HasPrefix(desc.MediaType, erofsType) {
 		l.Format = EROFS
@@ -136,9 +136,19 @@ func (i inspection) layer(ctx context.Context, manifest []byte, desc ocispec.Des
 	}
 	l.Reason = err.Error()
 	if i.imports && l.Format != EROFS && l.Format != Unknown {
-		l.Fetched = Imported
+		l.Transfer = Transfer{Imported, again(l.Format, err)}
 	}
 	return l, nil
+}
+
+// again says how a layer that was imported since it cannot be read lazily, and err says why, is
+// fetched at later pulls: a blob of zstd can be decompressed from the beginning of each of its
+// frames on, and but for zstd:chunked there is mostly one.
+func again(f Format, err error) Fetched {
+	if f == Zstd || errors.Is(err, fetch.ErrNoRanges) {
+		return Imported
+	}
+	return Lazily
 }
 
 // isMissing reports whether err is that the image with the external TOCs is not there.

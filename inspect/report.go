@@ -57,14 +57,22 @@ const (
 	// Lazily: what is read. The layer is lazy.
 	Lazily Fetched = "lazily"
 
-	// Imported: all of it, by ladle, at the first pull. The layer has no index that can be
-	// used, but keeps no layer above it from being lazy.
+	// Imported: all of it, by ladle. The layer has no index that can be used, but keeps no
+	// layer above it from being lazy.
 	Imported Fetched = "imported"
 
 	// Downloaded: all of it, by containerd. The layer, or one below it, is neither lazy
 	// nor imported.
 	Downloaded Fetched = "downloaded"
 )
+
+// Transfer says how a blob is fetched.
+type Transfer struct {
+	Fetched Fetched `json:"fetched"`
+	// Again is the same for a node that has imported the layer, and removed it since. Empty
+	// if ladle does not import it.
+	Again Fetched `json:"again,omitempty"`
+}
 
 // Layer is a layer of an image. Sizes are in bytes; what is not known is left out.
 type Layer struct {
@@ -80,8 +88,7 @@ type Layer struct {
 	Lazy   bool   `json:"lazy"`
 	Reason string `json:"reason,omitempty"`
 
-	// Fetched says how the blob is fetched.
-	Fetched Fetched `json:"fetched"`
+	Transfer
 
 	// Index is there if the blob has one, whether or not the layer is lazy.
 	Index *Index `json:"index,omitempty"`

@@ -41,6 +41,10 @@
 // it fail with ErrWrong, and it is not opened again. A layer of which an image claims another
 // diffID is in order; Proof tells what it is, and package snapshot refuses the claim.
 //
+// When Set.Remove removes a layer that was imported, it keeps the index: an Open of the same blob
+// then makes a layer of it that is read lazily, without a request. Of layers whose chunks cannot
+// be fetched without most of the blob, the index is not kept, and they are imported again.
+//
 // A set is all open layers of a daemon. The siblings of a layer in its image are opened ahead,
 // concurrently.
 //

@@ -77,7 +77,7 @@ func (m *imports) added(i *importing, req Request) (store.ID, error) {
 	a.Lock()
 	defer a.Unlock()
 	if !req.Proves(i.made.diffID) {
-		err := fmt.Errorf("%w: the blob is a tar with the digest %s, which is not what the image says", ErrUnverified, i.made.diffID)
+		err := otherDiffID(i.made.diffID)
 		m.failed(i, err)
 		m.set.forgetPartial(i.src.Digest)
 		return store.ID{}, err
@@ -90,6 +90,11 @@ func (m *imports) added(i *importing, req Request) (store.ID, error) {
 		return store.ID{}, a.err
 	}
 	return a.id, m.set.record(a.id, req)
+}
+
+// otherDiffID is the error of a layer whose diffID is not the one that is asked for.
+func otherDiffID(diffID digest.Digest) error {
+	return fmt.Errorf("%w: the blob is a tar with the digest %s, which is not what the image says", ErrUnverified, diffID)
 }
 
 func (m *imports) addToStore(i *importing, req Request) (store.ID, error) {
@@ -156,7 +161,11 @@ func (m *imports) importBlob(i *importing) (*made, error) {
 	}
 	m.set.caches.addTree(store.Imported(got.Blob, got.DiffID), got.Root)
 	logger.WithField("took", time.Since(started).Round(time.Millisecond)).Info("layer is imported")
-	return &made{filling, got.DiffID, encode(got.Index).content}, nil
+	content := encode(got.Index).content
+	if !i.rangeless {
+		content.BlobSize = i.size // the index is kept when the layer is removed
+	}
+	return &made{filling, got.DiffID, content}, nil
 }
 
 // report logs the progress of the import until stop is called.
@@ -181,6 +190,7 @@ func (i *importing) report(logger *log.Entry) (stop func()) {
 func (i *importing) read(body *importBody, data io.WriterAt) (*index.Imported, error) {
 	out := &importData{data: data}
 	got, err := index.Import(i.ctx, body, out)
+	i.rangeless = body.Rangeless()
 	switch {
 	case i.ctx.Err() != nil:
 		return nil, context.Cause(i.ctx)

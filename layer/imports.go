@@ -56,6 +56,8 @@ type importing struct {
 	began   atomic.Pointer[time.Time] // when it had its turn; nil before
 	waiters atomic.Int32              // Opens that wait; changed with imports.mu held
 
+	rangeless bool // no host serves ranges of the blob; of the goroutine of the import
+
 	done chan struct{} // closed, with imports.mu held, when the fields below are set
 	made *made
 	err  error

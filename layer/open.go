@@ -35,8 +35,9 @@ type Request struct {
 
 // Open stores the verified index of a layer, so that it can be read, and returns the
 // layer's identity. A layer without an index that can be used, whose diffID req can tell to be
-// right, is imported whole: see importable. Open opens the siblings in the background. It needs
-// no network if the store has the layer.
+// right, is opened with the index that was kept of an import, or else imported whole: see
+// importable. Open opens the siblings in the background. It needs no network if the store has
+// the layer.
 //
 // An error matches one of ErrNotLazy, ErrUnverified and ErrInvalid, or is one of package
 // fetch, of the store, or the cause of ctx's end.
@@ -59,6 +60,9 @@ func (s *Set) open(ctx context.Context, req Request) (store.ID, metrics.Opened, 
 	}
 	if wanted := (store.ID{TOC: req.TOC}).Imported(); wanted != "" {
 		req.TOC, req.Manifest, req.Proves = "", "", func(diffID digest.Digest) bool { return diffID == wanted }
+	}
+	if id, err := s.openKept(ctx, req); !errors.Is(err, store.ErrNotFound) {
+		return id, metrics.OpenedKept, err
 	}
 	o := s.opening(req.Source, false)
 	claim, unclaimed := s.expect(ctx, req)
@@ -84,7 +88,7 @@ func (s *Set) open(ctx context.Context, req Request) (store.ID, metrics.Opened, 
 		return id, metrics.OpenedImported, err
 	}
 	if err == nil {
-		id, err = s.add(req, idx)
+		id, err = s.add(store.ID{Blob: req.Source.Digest, TOC: idx.toc}, req, idx)
 	}
 	if o.hasEnded() {
 		s.consumed(req.Source, o, err)
@@ -140,7 +144,8 @@ func (s *Set) stored(id store.ID) (*Layer, error) {
 	return l, err
 }
 
-// openAhead starts to open the siblings that the store does not have.
+// openAhead starts to open the siblings that the store does not have. With a kept index there
+// is nothing to be waited for.
 func (s *Set) openAhead(req Request) {
 	if len(req.Siblings) == 0 {
 		return
@@ -149,13 +154,14 @@ func (s *Set) openAhead(req Request) {
 	for _, id := range s.store.Layers() {
 		have[id.Blob] = true
 	}
+	takes := s.imports.takes(req)
 	for _, blob := range req.Siblings {
-		if have[blob] {
+		if have[blob] || takes && s.store.HasIndex(blob) {
 			continue
 		}
 		src := fetch.Source{Ref: req.Source.Ref, Digest: blob}
 		o := s.opening(src, true)
-		if s.imports.takes(req) {
+		if takes {
 			ahead := Request{Source: src, Manifest: req.Manifest}
 			s.run(func() { s.importAhead(ahead, o, req.TOC == "") })
 		}
@@ -179,9 +185,9 @@ func (s *Set) importAhead(req Request, o *opening, unnamed bool) {
 	}
 }
 
-// add adds a verified index to the store. Concurrent calls for one layer share the work.
-func (s *Set) add(req Request, idx *encoded) (store.ID, error) {
-	id := store.ID{Blob: req.Source.Digest, TOC: idx.toc}
+// add adds the verified index of the layer id to the store. Concurrent calls for one layer
+// share the work.
+func (s *Set) add(id store.ID, req Request, idx *encoded) (store.ID, error) {
 	_, err, _ := s.once.add.Do(keyOf(id), func() (any, error) { return nil, s.addToStore(id, req, idx) })
 	if err != nil {
 		return store.ID{}, err

@@ -42,7 +42,8 @@ func (l *Layer) fetchOnce(r *run) error {
 	}
 	err := l.fetchFrom(l.sources.blobs(), r)
 	if errors.Is(err, index.ErrPoints) {
-		return errors.Join(err, l.data.Damaged(err))
+		// Else the layer would be opened with the same points again.
+		return errors.Join(err, l.data.Damaged(err), l.set.store.DropIndex(l.ID().Blob))
 	}
 	if err != nil {
 		err = l.fetchElsewhere(r, err)

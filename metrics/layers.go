@@ -9,6 +9,7 @@ type Opened string
 const (
 	OpenedStored     Opened = "stored"     // its index was in the store
 	OpenedFetched    Opened = "fetched"    // its index was fetched and verified
+	OpenedKept       Opened = "kept"       // it has no index, but one of an earlier import was kept
 	OpenedImported   Opened = "imported"   // it has no index, and was imported
 	OpenedNotLazy    Opened = "not_lazy"   // the blob is in no lazily readable format
 	OpenedUnverified Opened = "unverified" // the image names no index for it, or another one
@@ -18,7 +19,7 @@ const (
 
 // AllOpened is every value of Opened.
 var AllOpened = []Opened{
-	OpenedStored, OpenedFetched, OpenedImported, OpenedNotLazy, OpenedUnverified, OpenedInvalid, OpenedError,
+	OpenedStored, OpenedFetched, OpenedKept, OpenedImported, OpenedNotLazy, OpenedUnverified, OpenedInvalid, OpenedError,
 }
 
 // Layers counts layers that were opened.

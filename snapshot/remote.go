@@ -41,14 +41,15 @@ func (s *Snapshotter) prepareRemote(ctx context.Context, key, parent string, lab
 	p := layerPrepare{key: key, parent: parent, labels: labels}
 	var why error
 	p.Request, p.top, why = parseRequest(labels)
-	var id store.ID
+	how := "layer is read lazily"
+	p.Importing = func() { how = "layer is imported" }
 	var chain stack.Chain
 	if why == nil && isOrphan(parent, labels) {
 		why = errOrphan
 	}
 	if why == nil {
 		s.offer(labels, p.Request)
-		id, chain, why = s.openRemote(ctx, p)
+		chain, why = s.openRemote(ctx, p)
 	}
 	if why != nil && ctx.Err() != nil {
 		return why // the caller gave up
@@ -64,19 +65,11 @@ func (s *Snapshotter) prepareRemote(ctx context.Context, key, parent string, lab
 		return nil
 	}
 	s.opts.Prepares.Remote()
-	logger.WithField(preparedField, "true").Info(how(id))
+	logger.WithField(preparedField, "true").Info(how)
 	if merged := chain.Bottom(); len(merged) > 0 {
 		s.opts.Trees.Warm(store.Spec{Kind: store.Lowest, Layers: merged})
 	}
 	return fmt.Errorf("remote snapshot %q: %w", p.target(), errdefs.ErrAlreadyExists)
-}
-
-// how says how a layer is there.
-func how(id store.ID) string {
-	if id.Imported() != "" {
-		return "layer is imported"
-	}
-	return "layer is read lazily"
 }
 
 // preparedField is "true" or "false" in the log line of a layer, strings as in the
@@ -102,21 +95,26 @@ func (s *Snapshotter) offer(labels map[string]string, req layer.Request) {
 }
 
 // openRemote opens the layer and makes its snapshot, or finds it made already.
-// It returns the layer, and of the topmost one of an image the chain that ends in it.
-func (s *Snapshotter) openRemote(ctx context.Context, p layerPrepare) (id store.ID, chain stack.Chain, err error) {
+// It returns the chain that ends in it, if it is the topmost one of an image.
+func (s *Snapshotter) openRemote(ctx context.Context, p layerPrepare) (chain stack.Chain, err error) {
 	openCtx, importing, cancel := s.openContext(ctx)
 	defer cancel()
-	p.Importing = importing
+	noted := p.Importing
+	p.Importing = func() {
+		importing()
+		noted()
+	}
 	if p.Proves, err = s.proof(ctx, p.target(), p.parent); err != nil {
-		return id, nil, err
+		return nil, err
 	}
 	done, err := s.opts.Claims.open(openCtx, p.Source.Digest)
 	if err != nil {
-		return id, nil, causeOf(openCtx, err)
+		return nil, causeOf(openCtx, err)
 	}
 	defer done()
-	if id, err = s.opts.Layers.Open(openCtx, p.Request); err != nil {
-		return id, nil, causeOf(openCtx, err)
+	id, err := s.opts.Layers.Open(openCtx, p.Request)
+	if err != nil {
+		return nil, causeOf(openCtx, err)
 	}
 	// The new snapshot's claim, if there is to be a new one.
 	s.opts.Claims.Claim(id)
@@ -124,7 +122,7 @@ func (s *Snapshotter) openRemote(ctx context.Context, p layerPrepare) (id store.
 	if !made {
 		s.opts.Claims.Unclaim(id)
 	}
-	return id, chain, err
+	return chain, err
 }
 
 // openContext returns the context of Layers.Open: it ends after OpenTimeout, unless

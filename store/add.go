@@ -25,6 +25,7 @@ type Content struct {
 	Entries  []byte        // the encoded tree
 	Sources  []string      // image references that have the blob, the newest first
 	DiffID   digest.Digest // as claimed by the image; may be empty
+	BlobSize int64         // bytes; 0 if it is not known
 }
 
 // Add adds a layer with an empty data file and opens it. If the store has it
@@ -86,6 +87,7 @@ func (s *Store) writeIndex(d *draft, id ID, c Content, states []State) error {
 		Blob:     id.Blob,
 		TOC:      id.TOC,
 		DiffID:   c.DiffID,
+		BlobSize: c.BlobSize,
 		DataSize: c.DataSize,
 		NChunks:  c.NChunks,
 		Chunks:   metaOf(c.Chunks),

@@ -16,6 +16,7 @@
 //	trees/N/meta.json    its Spec, and which inode numbers it has
 //	partial/DIGEST       the beginning of a blob whose import was interrupted: see Partial
 //	partial/boot         the boot of the machine in which these were written
+//	indexes/sha256-HEX   the kept index of the layer with that blob
 //	tmp                  what is being made or removed
 //
 // Layers and tree images have their numbers from one sequence. A number is
@@ -45,6 +46,9 @@
 // are written, and once after each reset of the machine. What a disk, or somebody,
 // changes of them between is not found.
 //
+// Indexes that are kept outlive their layers, bounded by Options.IndexBytes: a layer can be
+// added again with them. What is in them, a store does not know.
+//
 // A store that a later version of this code wrote is left as it is: Open fails with
 // ErrLaterFormat, also if only one layer or tree image is of a later version.
 //
@@ -56,7 +60,8 @@
 //  2. the lock of a layer (Store.layerLocks): while it is added, opened, closed or removed,
 //     which includes I/O on local files and nothing else
 //  3. whole.mu, of a layer
-//  4. one of count, low, Layer.mu, Layer.rest, marks.mu, numbers.mu: with I/O on local files
+//  4. one of count, low, indexes.mu, Layer.mu, Layer.rest, marks.mu, numbers.mu: with I/O on
+//     local files
 //  5. Store.mu, or passing.mu: without I/O
 //
 // # Presence marks

@@ -50,6 +50,14 @@ func (l *Layer) DiffID() digest.Digest {
 	return l.mu.meta.DiffID
 }
 
+// BlobSize returns the size in bytes of the blob; 0 if that was not known when the layer was
+// added.
+func (l *Layer) BlobSize() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mu.meta.BlobSize
+}
+
 // Chunks returns the encoded chunk table, mapped from disk, that Add was given.
 // It is valid until the last Close.
 func (l *Layer) Chunks() []byte { return l.chunks }

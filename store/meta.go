@@ -15,7 +15,8 @@ type layerMeta struct {
 	Blob     digest.Digest `json:"blob"`
 	TOC      digest.Digest `json:"toc"`
 	DiffID   digest.Digest `json:"diffID,omitempty"`
-	DataSize int64         `json:"dataSize"` // bytes
+	BlobSize int64         `json:"blobSize,omitempty"` // bytes
+	DataSize int64         `json:"dataSize"`           // bytes
 	NChunks  int           `json:"nChunks"`
 	Chunks   fileMeta      `json:"chunks"`
 	Entries  fileMeta      `json:"entries"`

@@ -31,6 +31,9 @@ func (s *Store) scan(ctx context.Context) error {
 	if err := s.scanEach(ctx, trees, s.treeDir, s.scanTree); err != nil {
 		return err
 	}
+	if err := s.indexes.scan(ctx); err != nil {
+		return err
+	}
 	used := max(last(layers), last(trees))
 	err = s.numbers.load(filepath.Join(s.root, "numbers"), used+1)
 	if err != nil && isDamage(err) {

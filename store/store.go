@@ -54,6 +54,8 @@ type Options struct {
 	// Reserve returns how many bytes of a filesystem of size bytes are to stay
 	// free: see Store.IsLow. Nil: none.
 	Reserve func(size int64) int64
+	// IndexBytes bounds the bytes of all kept indexes together: see KeepIndex.
+	IndexBytes int64
 	// Outdated keeps tree images that an earlier version made, whose
 	// TreeImage.FirstInode is zero: they may be mounted, and then go on as they
 	// are. Otherwise they are removed.
@@ -68,6 +70,7 @@ type Store struct {
 	outdated bool
 	lock     *os.File
 	numbers  numbers
+	indexes  indexes
 	low      low
 	count    count
 	unused   chan struct{} // has room for one
@@ -106,6 +109,7 @@ type slot struct {
 func Open(ctx context.Context, root string, opts Options) (*Store, error) {
 	s := &Store{
 		root: root, bootID: opts.BootID, outdated: opts.Outdated, unused: make(chan struct{}, 1),
+		indexes: indexes{dir: filepath.Join(root, "indexes"), most: opts.IndexBytes},
 	}
 	s.low.reserve = opts.Reserve
 	s.mu.layers = map[ID]*slot{}
@@ -131,7 +135,7 @@ func (s *Store) open(ctx context.Context) (err error) {
 	if err := s.checkFormat(ctx); err != nil {
 		return err
 	}
-	for _, dir := range []string{s.layersDir(), s.treesDir(), s.tempDir()} {
+	for _, dir := range []string{s.layersDir(), s.treesDir(), s.indexes.dir, s.tempDir()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}

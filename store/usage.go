@@ -66,9 +66,9 @@ type count struct {
 	next  time.Time // when to count again
 }
 
-// Bytes returns how many bytes all layers, tree images and beginnings of blobs take on disk. To
-// count them each file of the store is looked at. So they are counted at most once a minute,
-// at the first call after it; calls in between return that count.
+// Bytes returns how many bytes all layers, tree images, kept indexes and beginnings of blobs take
+// on disk. To count them each file of the store is looked at. So they are counted at most once
+// a minute, at the first call after it; calls in between return that count.
 func (s *Store) Bytes() int64 {
 	s.count.Lock()
 	defer s.count.Unlock()
@@ -76,7 +76,7 @@ func (s *Store) Bytes() int64 {
 	if began.Before(s.count.next) {
 		return s.count.bytes
 	}
-	s.count.bytes = s.Partials()
+	s.count.bytes = s.Partials() + s.indexes.total()
 	for _, dir := range s.dirs() {
 		bytes, _, err := usage(dir)
 		if err == nil { // else it was removed meanwhile

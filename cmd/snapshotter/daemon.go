@@ -45,7 +45,7 @@ func (d *daemon) start(ctx context.Context) (map[string]snapshots.Snapshotter, e
 		return nil, err
 	}
 	st, err := store.Open(ctx, d.storeDir(), store.Options{
-		Reserve: d.cfg.Store.Reserve.Of, Outdated: d.Mounts.Inherited(),
+		Reserve: d.cfg.Store.Reserve.Of, IndexBytes: d.cfg.Import.KeepIndexes, Outdated: d.Mounts.Inherited(),
 	})
 	if err != nil {
 		return nil, err
@@ -136,7 +136,7 @@ func (d *daemon) endpoints(ctx context.Context, layers snapshot.Layers, trees sn
 
 // drop removes the layers that no endpoint claims from the store.
 func (d *daemon) drop(ctx context.Context, claimed func(store.ID) bool) error {
-	freed, err := d.store.Remove(ctx, claimed)
+	freed, err := d.layers.Remove(ctx, claimed)
 	if freed > 0 {
 		log.G(ctx).WithField("bytes", freed).Info("unused layers removed")
 	}

@@ -109,13 +109,21 @@ func printLayers(out io.Writer, layers []inspect.Layer) {
 	for n, l := range layers {
 		switch {
 		case l.Fetched == inspect.Imported:
-			fmt.Fprintf(out, "layer %d is imported at its first pull, and fetched whole: %s\n", n, l.Reason)
+			fmt.Fprintf(out, "layer %d is imported, and fetched whole, at its first pull, %s: %s\n", n, laterPulls(l.Again), l.Reason)
 		case l.Reason != "":
 			fmt.Fprintf(out, "layer %d is not lazy: %s\n", n, l.Reason)
 		case l.Fetched == inspect.Downloaded:
 			fmt.Fprintf(out, "layer %d is lazy, and downloaded nevertheless: containerd does so above a layer that is neither lazy nor imported\n", n)
 		}
 	}
+}
+
+// laterPulls says how an imported layer is fetched after its first pull.
+func laterPulls(again inspect.Fetched) string {
+	if again == inspect.Lazily {
+		return "and read lazily at later ones"
+	}
+	return "and at later ones, since zstd cannot be read from the middle"
 }
 
 // shortDigest returns a digest with twelve digits.

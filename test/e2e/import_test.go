@@ -25,12 +25,13 @@ import (
 )
 
 // Layers without an index are imported whatever they are compressed with, containerd
-// fetches none of them, and their tree is that of overlayfs.
+// fetches none of them, and their tree is that of overlayfs; also when the image was removed and
+// is pulled again, when they are read lazily.
 func TestImportedImageEqualsOverlayfs(t *testing.T) {
 	var want sametree.Listing
 	began := time.Now()
 	onDrivers(t, func(t *testing.T, c stack.Containerd, driver string) {
-		l := newLabOn(t, c, stack.Ladle("ladle", fmt.Sprintf("driver = %q\n", driver)))
+		l := newLabOn(t, c, stack.Ladle("ladle", fmt.Sprintf("driver = %q\n%s", driver, onlyDemand)))
 		img := l.plainMix("debian-python")
 		ref := l.push(img)
 		l.Pull("ladle", ref)
@@ -50,6 +51,8 @@ func TestImportedImageEqualsOverlayfs(t *testing.T) {
 			want = l.list("overlayfs", ref)
 		}
 		l.same(began, want, got)
+		l.pullAgain(img, ref)
+		l.same(began, want, l.list("ladle", ref))
 	})
 }
 
