@@ -29,7 +29,7 @@ func (s *Set) Remove(ctx context.Context, claimed func(store.ID) bool) (freed in
 // layer's data, since the blob or its registry gives it only as a whole, or is kept already.
 func (s *Set) keepIndex(ctx context.Context, id store.ID) (err error) {
 	diffID := id.Imported()
-	if diffID == "" || s.store.HasIndex(id.Blob) {
+	if diffID == "" || s.store.HasIndex(id.Blob) || !s.store.KeepsIndexes() {
 		return nil
 	}
 	l, err := s.store.Layer(id)

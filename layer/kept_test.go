@@ -36,14 +36,14 @@ func (b *bench) remove(t *testing.T) {
 	b.Reset()
 }
 
-// kept returns the path of the index that is kept of the bench's layer.
-func (b *bench) kept() string {
+// keptIndex returns the path of the index that is kept of the bench's layer.
+func (b *bench) keptIndex() string {
 	return filepath.Join(b.root, "indexes", "sha256-"+b.req.Source.Digest.Encoded())
 }
 
-func (b *bench) wantKept(t *testing.T, want bool) {
+func (b *bench) wantKeptIndex(t *testing.T, want bool) {
 	t.Helper()
-	if _, err := os.Stat(b.kept()); (err == nil) != want || err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(b.keptIndex()); (err == nil) != want || err != nil && !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("an index is kept: %v, want %v", err == nil, want)
 	}
 }
@@ -56,11 +56,11 @@ func TestRemovedLayerIsLazyAgain(t *testing.T) {
 			b := plainBench(t, largeFiles(), pack)
 			b.start(t, importing, keeping)
 			id := b.open(t).ID()
-			b.wantKept(t, false)
+			b.wantKeptIndex(t, false)
 			for range 2 {
 				b.remove(t)
 				lazy := name != "zstd"
-				b.wantKept(t, lazy)
+				b.wantKeptIndex(t, lazy)
 				l := b.open(t)
 				if l.ID() != id || l.Full() == lazy {
 					t.Errorf("layer %v, full: %v", l.ID(), l.Full())
@@ -131,7 +131,7 @@ func TestDamagedKeptIndex(t *testing.T) {
 			return os.WriteFile(path, p, 0o600)
 		},
 		"another's": func(path string) error {
-			p, err := os.ReadFile(other.kept())
+			p, err := os.ReadFile(other.keptIndex())
 			return errors.Join(err, os.WriteFile(path, p, 0o600))
 		},
 		"empty":       func(path string) error { return os.Truncate(path, 0) },
@@ -143,18 +143,18 @@ func TestDamagedKeptIndex(t *testing.T) {
 			b.start(t, importing, keeping)
 			b.open(t)
 			b.remove(t)
-			b.wantKept(t, true)
-			if err := damage(b.kept()); err != nil {
+			b.wantKeptIndex(t, true)
+			if err := damage(b.keptIndex()); err != nil {
 				t.Fatal(err)
 			}
 			l := b.open(t)
 			if !l.Full() {
 				t.Error("it is not imported")
 			}
-			b.wantKept(t, false)
+			b.wantKeptIndex(t, false)
 			b.checkAll(t, l)
 			b.remove(t)
-			b.wantKept(t, true)
+			b.wantKeptIndex(t, true)
 		})
 	}
 }
@@ -183,7 +183,7 @@ func TestKeptIndexIsProved(t *testing.T) {
 	if _, err := b.set.Open(t.Context(), b.req); !errors.Is(err, layer.ErrNotLazy) {
 		t.Errorf("error %v", err)
 	}
-	b.wantKept(t, true)
+	b.wantKeptIndex(t, true)
 }
 
 // TestSparseFilesWithKeptIndex: a layer with files of holes is lazy again, too.
@@ -197,7 +197,7 @@ func TestSparseFilesWithKeptIndex(t *testing.T) {
 	b.start(t, importing, keeping)
 	b.open(t)
 	b.remove(t)
-	b.wantKept(t, true)
+	b.wantKeptIndex(t, true)
 	l := b.open(t)
 	if l.Full() {
 		t.Error("it is imported")
@@ -235,7 +235,7 @@ func TestPointsThatAreWrongAreNotKept(t *testing.T) {
 	b.start(t, importing, keeping)
 	b.open(t)
 	b.remove(t)
-	index, err := os.ReadFile(b.kept())
+	index, err := os.ReadFile(b.keptIndex())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +247,7 @@ func TestPointsThatAreWrongAreNotKept(t *testing.T) {
 		return layer.Resum(table)
 	})
 	b.stop(t)
-	if err := os.WriteFile(b.kept(), index, 0o600); err != nil {
+	if err := os.WriteFile(b.keptIndex(), index, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	b.start(t, importing, keeping)
@@ -265,7 +265,7 @@ func TestPointsThatAreWrongAreNotKept(t *testing.T) {
 	if !failed {
 		t.Error("all files could be read")
 	}
-	b.wantKept(t, false)
+	b.wantKeptIndex(t, false)
 	l = b.open(t)
 	if !l.Full() {
 		t.Error("it is not imported again")
@@ -297,7 +297,7 @@ func TestNoIndexWithoutRanges(t *testing.T) {
 	b.start(t, importing, keeping)
 	b.open(t)
 	b.remove(t)
-	b.wantKept(t, false)
+	b.wantKeptIndex(t, false)
 	l := b.open(t)
 	if !l.Full() {
 		t.Error("it is not imported")
@@ -316,7 +316,7 @@ func TestUnusableTOCWithKeptIndex(t *testing.T) {
 				t.Error("it is not imported")
 			}
 			b.remove(t)
-			b.wantKept(t, true)
+			b.wantKeptIndex(t, true)
 			l := b.open(t)
 			if l.Full() {
 				t.Error("it is imported again")

@@ -59,6 +59,9 @@ func (s *Store) KeptIndex(blob digest.Digest) ([]byte, error) {
 	return b, nil
 }
 
+// KeepsIndexes reports whether KeepIndex keeps any: Options.IndexBytes is not zero.
+func (s *Store) KeepsIndexes() bool { return s.indexes.most > 0 }
+
 // HasIndex reports whether an index of the layer blob is kept.
 func (s *Store) HasIndex(blob digest.Digest) bool {
 	s.indexes.mu.Lock()

@@ -19,7 +19,7 @@ func indexOf(n int) (blob digest.Digest, index []byte) {
 	return digest.FromString(strconv.Itoa(n)), bytes.Repeat([]byte{byte(n)}, 100)
 }
 
-func keep(t *testing.T, s *store.Store, n int) {
+func keepIndex(t *testing.T, s *store.Store, n int) {
 	t.Helper()
 	blob, index := indexOf(n)
 	if err := s.KeepIndex(blob, index); err != nil {
@@ -27,8 +27,8 @@ func keep(t *testing.T, s *store.Store, n int) {
 	}
 }
 
-// wantKept reads the kept indexes of ns. Others of 0 to 9 must not be kept.
-func wantKept(t *testing.T, s *store.Store, ns ...int) {
+// wantIndexes reads the kept indexes of ns. Others of 0 to 9 must not be kept.
+func wantIndexes(t *testing.T, s *store.Store, ns ...int) {
 	t.Helper()
 	want := map[int]bool{}
 	for _, n := range ns {
@@ -51,17 +51,17 @@ func TestKeptIndexes(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, store.Options{IndexBytes: 350})
 	for n := range 3 {
-		keep(t, s, n)
+		keepIndex(t, s, n)
 	}
-	wantKept(t, s, 0, 1, 2) // 0 is the oldest one by this, too
+	wantIndexes(t, s, 0, 1, 2) // 0 is the oldest one by this, too
 	first, _ := indexOf(0)
 	if _, err := s.KeptIndex(first); err != nil {
 		t.Fatal(err)
 	}
-	keep(t, s, 3)
-	wantKept(t, s, 2, 0, 3)
-	keep(t, s, 0) // again
-	wantKept(t, s, 2, 3, 0)
+	keepIndex(t, s, 3)
+	wantIndexes(t, s, 2, 0, 3)
+	keepIndex(t, s, 0) // again
+	wantIndexes(t, s, 2, 3, 0)
 	if n := s.Bytes(); n < 300 {
 		t.Errorf("the store has %d bytes", n)
 	}
@@ -75,23 +75,26 @@ func TestKeptIndexes(t *testing.T) {
 		}
 	}
 	s = open(t, dir, store.Options{IndexBytes: 250})
-	wantKept(t, s, 3, 0)
+	wantIndexes(t, s, 3, 0)
 	if err := s.DropIndex(first); err != nil {
 		t.Error(err)
 	}
 	if err := s.DropIndex(first); err != nil {
 		t.Error(err)
 	}
-	wantKept(t, s, 3)
+	wantIndexes(t, s, 3)
 	large, _ := indexOf(5)
 	if err := s.KeepIndex(large, make([]byte, 251)); err != nil {
 		t.Error(err)
 	}
-	wantKept(t, s, 3)
+	wantIndexes(t, s, 3)
 	closeStore(t, s)
 	s = open(t, dir, store.Options{})
-	keep(t, s, 1)
-	wantKept(t, s)
+	if s.KeepsIndexes() {
+		t.Error("it keeps indexes of 0 bytes")
+	}
+	keepIndex(t, s, 1)
+	wantIndexes(t, s)
 }
 
 func pathOfIndex(dir string, blob digest.Digest) string {
@@ -103,7 +106,7 @@ func pathOfIndex(dir string, blob digest.Digest) string {
 func TestLeftoversOfIndexes(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, store.Options{IndexBytes: 200})
-	keep(t, s, 1)
+	keepIndex(t, s, 1)
 	closeStore(t, s)
 	first, _ := indexOf(1)
 	path := pathOfIndex(dir, first)
@@ -117,7 +120,7 @@ func TestLeftoversOfIndexes(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = open(t, dir, store.Options{IndexBytes: 200})
-	wantKept(t, s, 1)
+	wantIndexes(t, s, 1)
 	if left, err := os.ReadDir(filepath.Join(dir, "indexes")); err != nil || len(left) != 1 {
 		t.Errorf("left are %v, %v", left, err)
 	}
@@ -130,9 +133,9 @@ func TestLeftoversOfIndexes(t *testing.T) {
 	if err := s.DropIndex(first); err != nil {
 		t.Error(err)
 	}
-	keep(t, s, 3)
-	keep(t, s, 4)
-	wantKept(t, s, 3, 4)
+	keepIndex(t, s, 3)
+	keepIndex(t, s, 4)
+	wantIndexes(t, s, 3, 4)
 	if err := s.KeepIndex("../x", nil); err == nil {
 		t.Error("no error for a name that is no digest")
 	}

@@ -109,7 +109,7 @@ func printLayers(out io.Writer, layers []inspect.Layer) {
 	for n, l := range layers {
 		switch {
 		case l.Fetched == inspect.Imported:
-			fmt.Fprintf(out, "layer %d is imported, and fetched whole, at its first pull, %s: %s\n", n, laterPulls(l.Again), l.Reason)
+			fmt.Fprintf(out, "layer %d is imported, and fetched whole, at its first pull, %s: %s\n", n, laterPulls(l), l.Reason)
 		case l.Reason != "":
 			fmt.Fprintf(out, "layer %d is not lazy: %s\n", n, l.Reason)
 		case l.Fetched == inspect.Downloaded:
@@ -119,11 +119,14 @@ func printLayers(out io.Writer, layers []inspect.Layer) {
 }
 
 // laterPulls says how an imported layer is fetched after its first pull.
-func laterPulls(again inspect.Fetched) string {
-	if again == inspect.Lazily {
+func laterPulls(l inspect.Layer) string {
+	switch {
+	case l.Again == inspect.Lazily:
 		return "and read lazily at later ones"
+	case l.Format == inspect.Zstd || l.Format == inspect.ZstdChunked:
+		return "and at later ones, since its zstd cannot be read from the middle"
 	}
-	return "and at later ones, since zstd cannot be read from the middle"
+	return "and at later ones"
 }
 
 // shortDigest returns a digest with twelve digits.

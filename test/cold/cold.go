@@ -22,6 +22,8 @@ type Start struct {
 	Image       string         // repository:tag in the registry
 	Args        []string       // must print something once it is ready
 	Containerd  stack.Containerd
+	// Again has the image pulled before, and removed: it is pulled for the second time.
+	Again bool
 }
 
 // Sample is one measurement. Bytes and requests are those until ready.
@@ -50,6 +52,11 @@ func Measure(ctx context.Context, registry string, p link.Profile, s Start) (_ S
 		}
 		err = errors.Join(err, n.Close())
 	}()
+	if s.Again {
+		if err := pulledBefore(ctx, n, l, s, p); err != nil {
+			return Sample{}, err
+		}
+	}
 	l.Reset()
 	ref := l.Addr() + "/" + s.Image
 	first := &firstOutput{link: l, began: time.Now()}

@@ -69,6 +69,20 @@ func TestMeasureStargz(t *testing.T) {
 	}
 }
 
+// An image that was pulled before and removed is read lazily: a part of one layer.
+func TestMeasureAgain(t *testing.T) {
+	r, name := registryWith(t, "debian-python", image.Gzip)
+	s := Start{Snapshotter: "ladle", Daemons: []stack.Daemon{stack.Ladle("ladle", "")}, Image: name, Again: true,
+		Args: []string{"python3", "-c", "print('ready')"}}
+	got, err := Measure(t.Context(), r.Addr, link.Profile{}, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Output != "ready\n" || got.Counters.BytesDown > 40e6 {
+		t.Errorf("measured %+v", got)
+	}
+}
+
 func TestMeasureReportsFailure(t *testing.T) {
 	r, name := registryWith(t, "busybox", image.Gzip)
 	for _, args := range [][]string{{"false"}, {"true"}, {"no such program"}} {

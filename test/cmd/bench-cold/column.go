@@ -72,6 +72,8 @@ func (b bench) startOf(name string, plain image.Format) (f image.Format, s cold.
 		s.Containerd, err = cold.Parallel(inflate)
 	case "plain":
 		s.Daemons = []stack.Daemon{stack.Ladle(name, "")}
+	case "again":
+		s.Daemons, s.Again = []stack.Daemon{stack.Ladle(name, "")}, true
 	case "ladle":
 		f, s.Daemons = b.lazy, []stack.Daemon{stack.Ladle(name, "")}
 	case "stargz":

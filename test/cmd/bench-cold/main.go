@@ -2,7 +2,7 @@
 // python has imported numpy and scipy, or until all of the image has been read,
 // with the bytes and requests until then.
 //
-//	bench-cold [-n 5] [-columns overlayfs,stargz,parallel,unpigz,plain,ladle] [-profiles 500µs/10Gbit,5ms/1Gbit,20ms/200Mbit,50ms/100Mbit]
+//	bench-cold [-n 5] [-columns overlayfs,stargz,parallel,unpigz,plain,again,ladle] [-profiles 500µs/10Gbit,5ms/1Gbit,20ms/200Mbit,50ms/100Mbit]
 //	bench-cold -read [-n 5] [-plain gzip,zstd,uncompressed] [-columns parallel,plain] ...
 //	bench-cold -weights 4096 [-n 5] [-plain uncompressed] [-columns parallel,plain] ...
 //
@@ -12,6 +12,7 @@
 //	parallel   overlayfs with parallel unpacking and ranged fetching on, and igzip
 //	unpigz     the same, inflating by unpigz; for gzip only
 //	plain      ladle, nothing prepared: the image that parallel pulls
+//	again      ladle, the image that plain pulls for the second time: it was removed, with its data
 //	stargz     stargz-snapshotter, the image as eStargz without prioritized files
 //	ladle      ladle, the image that stargz pulls
 //
@@ -77,12 +78,12 @@ func run(ctx context.Context) error {
 	command := flag.String("command", "import numpy, scipy.linalg; print('ready', flush=True)", "python program")
 	read := flag.Bool("read", false, "read the whole image instead")
 	flag.Int64Var(&b.weights, "weights", 0, "read a file of so many MiB instead")
-	columns := flag.String("columns", "", "what to measure, comma-separated (overlayfs,stargz,parallel,unpigz,plain,ladle; with -read and -weights parallel,plain)")
+	columns := flag.String("columns", "", "what to measure, comma-separated (overlayfs,stargz,parallel,unpigz,plain,again,ladle; with -read and -weights parallel,plain)")
 	profiles := flag.String("profiles", "500µs/10Gbit,5ms/1Gbit,20ms/200Mbit,50ms/100Mbit", "links, comma-separated")
 	flag.Parse()
 	b.lazy, b.command = image.Format(*format), []string{"python3", "-c", *command}
 	formats := "gzip"
-	list := "overlayfs,stargz,parallel,unpigz,plain,ladle"
+	list := "overlayfs,stargz,parallel,unpigz,plain,again,ladle"
 	if *read {
 		b.command = []string{"sh", "-c", readAll}
 		formats, list = "gzip,zstd,uncompressed", "parallel,plain"
