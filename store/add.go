@@ -31,7 +31,7 @@ type Content struct {
 // Add adds a layer with an empty data file and opens it. If the store has it
 // already that one is returned, and c is not used.
 func (s *Store) Add(id ID, c Content) (*Layer, error) {
-	defer s.layerLocks.Lock(id)()
+	defer s.locks.layers.Lock(id)()
 	l, err := s.openLayer(id)
 	if !errors.Is(err, ErrNotFound) {
 		return l, err

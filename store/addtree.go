@@ -18,7 +18,7 @@ func (s *Store) AddTree(ctx context.Context, spec Spec, inodes uint64, write fun
 		return TreeImage{}, fmt.Errorf("store: %w", err)
 	}
 	key := spec.Key()
-	unlock, err := s.treeLocks.LockContext(ctx, key)
+	unlock, err := s.locks.trees.LockContext(ctx, key)
 	if err != nil {
 		return TreeImage{}, fmt.Errorf("store: add tree image: %w", err)
 	}

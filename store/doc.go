@@ -56,13 +56,14 @@
 //
 // They are taken in this order:
 //
-//  1. the lock of a tree image (Store.treeLocks): while it is checked or made
-//  2. the lock of a layer (Store.layerLocks): while it is added, opened, closed or removed,
+//  1. the lock of the beginning of a blob (Store.locks.partials): for as long as an import uses it
+//  2. the lock of a tree image (Store.locks.trees): while it is checked or made
+//  3. the lock of a layer (Store.locks.layers): while it is added, opened, closed or removed,
 //     which includes I/O on local files and nothing else
-//  3. whole.mu, of a layer
-//  4. one of count, low, indexes.mu, Layer.mu, Layer.rest, marks.mu, numbers.mu: with I/O on
+//  4. whole.mu, of a layer
+//  5. one of count, low, indexes.mu, Layer.mu, Layer.rest, marks.mu, numbers.mu: with I/O on
 //     local files
-//  5. Store.mu, or passing.mu: without I/O
+//  6. Store.mu, or passing.mu: without I/O
 //
 // # Presence marks
 //

@@ -61,7 +61,7 @@ func (f *Filling) WriteAt(p []byte, off int64) (int, error) {
 // damaged, the layer is absent.
 func (f *Filling) Add(id ID, c Content) (*Layer, error) {
 	s := f.store
-	defer s.layerLocks.Lock(id)()
+	defer s.locks.layers.Lock(id)()
 	// The data file stays open until it is opened again: the kernel tells who opens it
 	// then of a write that fails later.
 	defer f.data.Close()

@@ -96,7 +96,7 @@ func (l *Layer) Damaged(why error) error {
 // Close gives the layer back. After the last Close nothing of it may be used. That
 // one waits until the kernel has written to disk what was filled in.
 func (l *Layer) Close() error {
-	defer l.store.layerLocks.Lock(l.slot.id)() // nobody opens it before all is said of it
+	defer l.store.locks.layers.Lock(l.slot.id)() // nobody opens it before all is said of it
 	if last, err := l.giveBack(); err != nil || !last {
 		return err
 	}

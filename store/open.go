@@ -12,7 +12,7 @@ import (
 // Layer opens a layer. All callers share one *Layer; each closes it. It returns
 // ErrNotFound also if the layer is found damaged; it is then removed.
 func (s *Store) Layer(id ID) (*Layer, error) {
-	defer s.layerLocks.Lock(id)()
+	defer s.locks.layers.Lock(id)()
 	return s.openLayer(id)
 }
 

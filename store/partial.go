@@ -41,7 +41,7 @@ type Partial struct {
 // Partial returns the beginning of blob that is kept, which may be nothing. While another call
 // has it, it waits for as long as ctx lasts.
 func (s *Store) Partial(ctx context.Context, blob digest.Digest) (*Partial, error) {
-	unlock, err := s.partialLocks.LockContext(ctx, blob)
+	unlock, err := s.locks.partials.LockContext(ctx, blob)
 	if err != nil {
 		return nil, err
 	}

@@ -43,7 +43,7 @@ func (s *Store) hasUnused() {
 }
 
 func (s *Store) removeLayer(id ID) (freed int64, err error) {
-	defer s.layerLocks.Lock(id)()
+	defer s.locks.layers.Lock(id)()
 	for _, dir := range s.forget(id) {
 		n, _, counting := usage(dir)
 		removal := s.removeDir(dir)

@@ -75,11 +75,7 @@ type Store struct {
 	count    count
 	unused   chan struct{} // has room for one
 
-	// These serialise adding, opening, closing and removing of one layer or tree image:
-	// see the package comment for the order.
-	layerLocks   keylock.Locks[ID]
-	treeLocks    keylock.Locks[SpecKey]
-	partialLocks keylock.Locks[digest.Digest] // of the beginning of a blob, while it is in use
+	locks locks
 
 	// mu is never held during I/O.
 	mu struct {
@@ -91,6 +87,14 @@ type Store struct {
 		drafts    map[uint64]inodeRange
 		nextInode uint64 // behind the range that was taken last
 	}
+}
+
+// locks serialise adding, opening, closing and removing of one layer, tree image or beginning of
+// a blob: see the package comment for the order.
+type locks struct {
+	layers   keylock.Locks[ID]
+	trees    keylock.Locks[SpecKey]
+	partials keylock.Locks[digest.Digest] // held while the beginning is in use
 }
 
 // slot is where a layer is. Its open, left and proof are guarded by Store.mu.

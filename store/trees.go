@@ -42,7 +42,7 @@ func (s *Store) imageOf(t *treeSlot) TreeImage {
 // ends.
 func (s *Store) Tree(ctx context.Context, spec Spec) (TreeImage, error) {
 	key := spec.Key()
-	unlock, err := s.treeLocks.LockContext(ctx, key)
+	unlock, err := s.locks.trees.LockContext(ctx, key)
 	if err != nil {
 		return TreeImage{}, fmt.Errorf("store: tree image: %w", err)
 	}
