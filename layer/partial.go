@@ -2,6 +2,7 @@ package layer
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -83,6 +84,8 @@ func (b *importBody) Read(p []byte) (n int, err error) {
 		n, err = b.part.ReadAt(p[:min(int64(len(p)), b.kept-b.read)], b.read)
 		if n > 0 {
 			err = nil
+		} else if err != nil {
+			err = fmt.Errorf("%w: what is kept of it: %w", ErrInvalid, err)
 		}
 	} else {
 		n, err = b.Whole.Read(p)
@@ -90,7 +93,7 @@ func (b *importBody) Read(p []byte) (n int, err error) {
 	}
 	b.read += int64(n)
 	b.i.fetched.Add(int64(n))
-	if err != nil && (!errors.Is(err, io.EOF) || b.read < b.kept) && !errors.Is(err, io.ErrClosedPipe) && b.err == nil {
+	if err != nil && (!errors.Is(err, io.EOF) || errors.Is(err, ErrInvalid)) && !errors.Is(err, io.ErrClosedPipe) && b.err == nil {
 		b.err = err
 	}
 	return n, err

@@ -39,26 +39,33 @@ type Partial struct {
 }
 
 // Partial returns the beginning of blob that is kept, which may be nothing. While another call
-// has it, it waits for as long as ctx lasts.
+// has it, it waits for as long as ctx lasts. If nothing can be kept, the log says why.
 func (s *Store) Partial(ctx context.Context, blob digest.Digest) (*Partial, error) {
+	if err := blob.Validate(); err != nil { // it becomes part of a path
+		return nil, fmt.Errorf("store: %q: %w", blob, err)
+	}
 	unlock, err := s.locks.partials.LockContext(ctx, blob)
 	if err != nil {
 		return nil, err
 	}
 	p := &Partial{store: s, path: s.partialPath(blob), unlock: unlock}
-	p.file, err = os.OpenFile(p.path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
-	if durable.NoSpace(err) || errors.Is(err, fs.ErrNotExist) {
-		return p, nil // there is no space for it, or was none for its directory
+	if err := p.open(); err != nil && !durable.NoSpace(err) {
+		log.G(ctx).WithError(err).WithField("layer", blob).Warn("store: what is fetched of a blob is not kept")
 	}
-	var info fs.FileInfo
-	if err == nil {
-		info, err = p.file.Stat()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("store: beginning of %s: %w", blob, errors.Join(err, p.Remove()))
-	}
-	p.size = info.Size()
 	return p, nil
+}
+
+func (p *Partial) open() error {
+	f, err := os.OpenFile(p.path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	p.file, p.size = f, info.Size()
+	return nil
 }
 
 // Size returns how many bytes of the blob are kept.
@@ -97,8 +104,8 @@ func (p *Partial) Clear() {
 // drop removes what is kept, before the blob is read to its end: it is of no use any more. What
 // cannot be removed goes with the next sweep.
 func (p *Partial) drop() {
-	p.file.Close()
-	os.Remove(p.path)
+	_ = p.file.Close()
+	_ = os.RemoveAll(p.path)
 	p.file, p.size = nil, 0
 }
 
@@ -110,7 +117,7 @@ func (p *Partial) Keep() error {
 	}
 	err := p.file.Close()
 	if p.size == 0 {
-		err = errors.Join(err, removeFile(p.path))
+		err = errors.Join(err, os.RemoveAll(p.path))
 	}
 	p.file = nil
 	return err
@@ -127,16 +134,7 @@ func (p *Partial) Remove() error {
 }
 
 // RemovePartial forgets the beginning of blob: the store has a layer of the whole.
-func (s *Store) RemovePartial(blob digest.Digest) error { return removeFile(s.partialPath(blob)) }
-
-// removeFile removes a file, which need not be there.
-func removeFile(path string) error {
-	err := os.Remove(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}
+func (s *Store) RemovePartial(blob digest.Digest) error { return os.RemoveAll(s.partialPath(blob)) }
 
 // Partials returns how many bytes of blobs are kept in all.
 func (s *Store) Partials() (bytes int64) {
@@ -157,7 +155,7 @@ func (s *Store) SweepPartials(ctx context.Context) {
 		if time.Since(f.ModTime()) <= partialAge && bytes <= maxPartials && !low {
 			continue
 		}
-		if err := removeFile(filepath.Join(s.partialsDir(), f.Name())); err != nil {
+		if err := os.RemoveAll(filepath.Join(s.partialsDir(), f.Name())); err != nil {
 			log.G(ctx).WithError(err).Warn("store: the beginning of a blob is not removed")
 		}
 	}

@@ -96,6 +96,16 @@ func TestPartial(t *testing.T) {
 	wantFiles(t, root, "boot")
 }
 
+// TestPartialOfNoDigest has what must not become part of a path.
+func TestPartialOfNoDigest(t *testing.T) {
+	s := open(t, t.TempDir(), store.Options{})
+	for _, blob := range []digest.Digest{"", "sha256:../../x", "sha256-x"} {
+		if _, err := s.Partial(t.Context(), blob); err == nil {
+			t.Errorf("%q is taken", blob)
+		}
+	}
+}
+
 // wantFiles compares the names of the files in the directory of beginnings.
 func wantFiles(t *testing.T, root string, want ...string) {
 	t.Helper()
