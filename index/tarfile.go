@@ -74,7 +74,7 @@ func (t *tarFile) readAll() error {
 		h, err := t.reader.Next()
 		t.in.limit = math.MaxInt64
 		if errors.Is(err, io.EOF) {
-			return t.drain()
+			return t.drain(n == 0)
 		}
 		if err != nil {
 			return err
@@ -88,13 +88,28 @@ func (t *tarFile) readAll() error {
 	}
 }
 
-// drain reads what follows the end of the tar, which belongs to the diffID.
-func (t *tarFile) drain() error {
-	_, err := io.Copy(io.Discard, t.in)
+// drain reads what follows the end of the tar, which belongs to the diffID. Of an empty tar that
+// is zeros only: images of filesystems may begin with as many zeros as a tar ends with.
+func (t *tarFile) drain(empty bool) error {
+	rest := io.Discard
+	if empty {
+		rest = zerosOnly{}
+	}
+	_, err := io.Copy(rest, t.in)
 	if err == nil {
 		err = t.out.flush()
 	}
 	return err
+}
+
+// zerosOnly is a writer of zeros.
+type zerosOnly struct{}
+
+func (zerosOnly) Write(p []byte) (int, error) {
+	if !isZero(p) {
+		return 0, errors.New("no tar, although it begins with zeros")
+	}
+	return len(p), nil
 }
 
 // member adds the member of which h is the header.

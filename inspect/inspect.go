@@ -102,7 +102,8 @@ func (i inspection) layer(ctx context.Context, manifest []byte, desc ocispec.Des
 	l := Layer{MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size, Transfer: Transfer{Fetched: Downloaded}}
 	l.Uncompressed, _ = strconv.ParseInt(desc.Annotations[estargz.StoreUncompressedSizeAnnotation], 10, 64)
 	if strings.HasPrefix(desc.MediaType, erofsType) {
-		l.Format = EROFS
+		l.Format, l.Reason = EROFS, "ladle does not read layers that are EROFS images; containerd unpacks them for its erofs snapshotter only"
+		return l, nil
 	}
 	if len(desc.URLs) > 0 {
 		l.Format, l.Reason = Unknown, "its blob is not in the registry"
@@ -125,17 +126,15 @@ func (i inspection) layer(ctx context.Context, manifest []byte, desc ocispec.Des
 			return l, nil
 		}
 	case errors.Is(err, layer.ErrNotLazy), errors.Is(err, layer.ErrInvalid), errors.Is(err, fetch.ErrNoRanges):
-		if l.Format == "" {
-			var unread error
-			if l.Format, unread = plain(ctx, blob, desc.Size); unread != nil {
-				return l, unread
-			}
+		var unread error
+		if l.Format, unread = plain(ctx, blob, desc.Size); unread != nil {
+			return l, unread
 		}
 	default:
 		return l, fmt.Errorf("layer %s: %w", desc.Digest, err)
 	}
 	l.Reason = err.Error()
-	if i.imports && l.Format != EROFS && l.Format != Unknown {
+	if i.imports && l.Format != Unknown {
 		l.Transfer = Transfer{Imported, again(l.Format, err)}
 	}
 	return l, nil
