@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
@@ -11,6 +12,8 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/identity"
+
+	"github.com/ladle-dev/ladle/store"
 )
 
 // Clients name the snapshot of a layer by its chain ID, which follows from the diffIDs of
@@ -32,9 +35,28 @@ func chainID(name string) (chain digest.Digest, client string, ok bool) {
 	return chain, client, err == nil
 }
 
-// proof returns what reports whether a layer with some diffID is the one that a client
+// identities returns by what clients may know a layer with a diffID when they derive the names
+// of snapshots: by that, or, if it has a table of contents, BuildKit by both, if it calls the
+// snapshotter stargz (v0.34.2, cache/manager.go, GetByBlob), and ladle-buildkitd by its blob,
+// too (buildkit/daemon/ladle/identity.go).
+func identities(diffID digest.Digest, layer store.ID) []digest.Digest {
+	all := []digest.Digest{diffID}
+	if layer.TOC == "" || layer.Imported() != "" {
+		return all
+	}
+	all = append(all, digest.FromString(strings.Join([]string{lazyIdentity, diffID.String(), layer.Blob.String(), layer.TOC.String()}, " ")))
+	for _, known := range all[:2] {
+		all = append(all, identity.ChainID([]digest.Digest{known, layer.TOC}))
+	}
+	return all
+}
+
+// lazyIdentity begins what ladle-buildkitd makes the identity of a layer of.
+const lazyIdentity = "ladle: lazy layer"
+
+// proof returns what reports whether the layer of req with some diffID is the one that a client
 // calls target, over the snapshot parent. It returns nil if their names do not tell.
-func (s *Snapshotter) proof(ctx context.Context, target, parent string) (proves func(digest.Digest) bool, err error) {
+func (s *Snapshotter) proof(ctx context.Context, target, parent string, layer store.ID) (proves func(digest.Digest) bool, err error) {
 	below := ""
 	if parent != "" {
 		err = s.meta.WithTransaction(ctx, false, func(ctx context.Context) error {
@@ -43,7 +65,7 @@ func (s *Snapshotter) proof(ctx context.Context, target, parent string) (proves 
 			return err
 		})
 	}
-	return provesBy(target, below, parent == ""), err
+	return provesBy(layer, target, below, parent == ""), err
 }
 
 // clientName returns what a client calls a snapshot.
@@ -57,17 +79,19 @@ func clientName(info snapshots.Info) string {
 
 // provesBy is proof by the names that a client gives to a snapshot and, unless it is the
 // lowest, to its parent.
-func provesBy(target, parent string, lowest bool) func(digest.Digest) bool {
+func provesBy(layer store.ID, target, parent string, lowest bool) func(digest.Digest) bool {
 	want, client, ok := chainID(target)
 	if ok && lowest {
-		return func(diffID digest.Digest) bool { return diffID == want }
+		return func(diffID digest.Digest) bool { return slices.Contains(identities(diffID, layer), want) }
 	}
 	below, same, known := chainID(parent)
 	if !ok || !known || same != client {
 		return nil
 	}
 	return func(diffID digest.Digest) bool {
-		return identity.ChainID([]digest.Digest{below, diffID}) == want
+		return slices.ContainsFunc(identities(diffID, layer), func(known digest.Digest) bool {
+			return identity.ChainID([]digest.Digest{below, known}) == want
+		})
 	}
 }
 
@@ -102,11 +126,11 @@ func (s *Snapshotter) refuseLies(ctx context.Context, key string) error {
 // refuseLie is refuseLies for one snapshot and its parent.
 func (s *Snapshotter) refuseLie(info, parent snapshots.Info) error {
 	id, remote := layerOf(info)
-	if !remote {
+	if !remote || id.Imported() != "" { // what is imported was proved before
 		return nil
 	}
 	proof := s.opts.Layers.Proof(id)
-	proves := provesBy(clientName(info), clientName(parent), info.Parent == "")
+	proves := provesBy(id, clientName(info), clientName(parent), info.Parent == "")
 	if proof.DiffID == "" || proves == nil || proves(proof.DiffID) {
 		return nil
 	}

@@ -3,6 +3,7 @@ package snapshot
 import (
 	"context"
 	"errors"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -24,6 +25,10 @@ func TestProof(t *testing.T) {
 	low, diffID := digest.FromString("low"), digest.FromString("layer")
 	chain := identity.ChainID([]digest.Digest{low, diffID})
 	buildkit := func(d digest.Digest) string { return buildkitPrefix + strings.Replace(d.String(), ":", "-", 1) }
+	layer := idOf("layer")
+	stargz := identity.ChainID([]digest.Digest{diffID, layer.TOC})
+	ofLadle := digest.FromString("ladle: lazy layer " + diffID.String() + " " + layer.Blob.String() + " " + layer.TOC.String())
+	both := identity.ChainID([]digest.Digest{ofLadle, layer.TOC})
 	for name, info := range map[string]snapshots.Info{
 		"ns/7/" + low.String(): {},
 		low.String() + "@3": {Labels: map[string]string{
@@ -53,6 +58,10 @@ func TestProof(t *testing.T) {
 	}{
 		{diffID.String(), "", true},
 		{buildkit(diffID), "", true},
+		{buildkit(stargz), "", true},
+		{buildkit(ofLadle), "", true},
+		{buildkit(both), "", true},
+		{buildkit(identity.ChainID([]digest.Digest{low, stargz})), "ns/8/" + buildkit(low), true},
 		{"work", "", false},
 		{"sha256:1234", "", false},
 		{chain.String(), "ns/7/" + low.String(), true},
@@ -61,7 +70,7 @@ func TestProof(t *testing.T) {
 		{chain.String(), "ns/8/" + buildkit(low), false},
 		{chain.String(), "ns/9/work", false},
 	} {
-		proves, err := s.proof(t.Context(), test.target, test.parent)
+		proves, err := s.proof(t.Context(), test.target, test.parent, layer)
 		if err != nil || (proves != nil) != test.proved {
 			t.Errorf("%s over %s: %v, %v", test.target, test.parent, proves != nil, err)
 		}
@@ -69,7 +78,7 @@ func TestProof(t *testing.T) {
 			t.Errorf("%s over %s: proves %v and another %v", test.target, test.parent, proves(diffID), proves(low))
 		}
 	}
-	if _, err := s.proof(t.Context(), chain.String(), "ns/10/gone"); err == nil {
+	if _, err := s.proof(t.Context(), chain.String(), "ns/10/gone", layer); err == nil {
 		t.Error("a parent that is not there")
 	}
 }
@@ -140,5 +149,17 @@ func TestLiesAreRefused(t *testing.T) {
 		if err := s.Remove(t.Context(), key); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestIdentityOfLadleBuildkitd looks for the text in the program that has it, too, in another
+// module.
+func TestIdentityOfLadleBuildkitd(t *testing.T) {
+	text, err := os.ReadFile("../buildkit/daemon/ladle/identity.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), `[]string{"`+lazyIdentity+`", diffID, blob.String(), toc.String()}, " "`) {
+		t.Error("ladle-buildkitd makes identities in another way")
 	}
 }

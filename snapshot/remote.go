@@ -104,7 +104,7 @@ func (s *Snapshotter) openRemote(ctx context.Context, p layerPrepare) (chain sta
 		importing()
 		noted()
 	}
-	if p.Proves, err = s.proof(ctx, p.target(), p.parent); err != nil {
+	if p.Proves, err = s.proof(ctx, p.target(), p.parent, store.ID{Blob: p.Source.Digest, TOC: p.TOC}); err != nil {
 		return nil, err
 	}
 	done, err := s.opts.Claims.open(openCtx, p.Source.Digest)
