@@ -154,6 +154,9 @@ func TestImportOfDamagedBeginning(t *testing.T) {
 		"the whole of others": func(path string, size int64) error { return os.WriteFile(path, make([]byte, size), 0o600) },
 	} {
 		for form, pack := range packers {
+			if form != "gzip" && name != "other bytes" {
+				continue // it is found before the bytes are decompressed, or as for gzip
+			}
 			t.Run(name+"/"+form, func(t *testing.T) {
 				b := plainBench(t, someFiles(1, 30), pack)
 				b.startPatient(t, importing)
