@@ -76,6 +76,9 @@ func (l *Layer) verifyFrom(s span, window int64) (int, error) {
 type filling struct {
 	next  int       // chunk to continue at
 	after time.Time // earliest time to continue
+	// drop is when dropCached drops the page cache of a whole layer; zero: it has not
+	// seen it yet.
+	drop time.Time
 }
 
 // fill is the filler: it fetches the chunks that no reader has requested, and verifies those
@@ -85,6 +88,7 @@ func (s *Set) fill() {
 	for s.pause(s.opts.FillDelay) {
 		for s.idle() && s.fillOne() {
 		}
+		s.dropCached()
 	}
 }
 

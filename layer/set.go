@@ -26,7 +26,7 @@ type Options struct {
 	NoPrefetch   bool          // ignore landmarks and PrefetchSize
 	NoFill       bool          // do not fill layers in the background
 	FillDelay    time.Duration // without a waiting reader before layers are filled [5 s]
-	FillRetry    time.Duration // before a layer is filled again after an error [60 s]
+	FillRetry    time.Duration // before a layer is filled again after an error, or dropped from the page cache again [60 s]
 
 	// ChunkMemory bounds the bytes of memory, over all layers, for chunks that are
 	// decompressed and verified, and for decompressors. Half of it is for chunks

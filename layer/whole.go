@@ -2,7 +2,10 @@ package layer
 
 import (
 	"context"
+	"errors"
 	"time"
+
+	"github.com/containerd/log"
 )
 
 // diskWait bounds how long DataFile waits for the kernel to write the data file to disk. For
@@ -36,4 +39,39 @@ func (l *Layer) DataFile(ctx context.Context) (path string, ok bool) {
 	case <-ctx.Done():
 		return "", false
 	}
+}
+
+// dropCached drops, every FillRetry, what the kernel has cached of the data files that it
+// reads without this process: who has read these bytes has them in the page cache of a tree.
+// What an import left there is kept for as long, for the first container.
+func (s *Set) dropCached() {
+	for _, l := range s.cachedTwice() {
+		err := errors.Join(l.data.DropCache(0, 0), l.Close())
+		if err != nil && s.ctx.Err() == nil {
+			log.G(s.ctx).WithError(err).WithField("layer", l.ID().Blob).Warn("dropping the page cache of a layer failed")
+		}
+	}
+}
+
+// cachedTwice returns the open layers that are to be dropped from the page cache now, with a
+// reference each for the caller to close.
+func (s *Set) cachedTwice() (layers []*Layer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	for _, l := range s.mu.layers {
+		if !l.data.IsWhole() {
+			continue
+		}
+		first := l.filling.drop.IsZero()
+		if !first && now.Before(l.filling.drop) {
+			continue
+		}
+		l.filling.drop = now.Add(s.opts.FillRetry)
+		if !first {
+			l.refs++
+			layers = append(layers, l)
+		}
+	}
+	return layers
 }

@@ -2,12 +2,15 @@ package layer_test
 
 import (
 	"bytes"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/ladle-dev/ladle/internal/registrytest"
 	"github.com/ladle-dev/ladle/layer"
@@ -129,4 +132,33 @@ func TestFillerVerifies(t *testing.T) {
 	}
 	b.start(t, filler, store.Options{BootID: "c"})
 	b.wantDataFile(t, b.open(t))
+}
+
+// TestWholeLayerIsNotCachedTwice: the kernel keeps no pages of a data file that it reads
+// itself for the trees above.
+func TestWholeLayerIsNotCachedTwice(t *testing.T) {
+	b := plainBench(t, someFiles(1, 30), packers["uncompressed"])
+	b.start(t, filler, store.Options{})
+	l := b.open(t)
+	b.wantDataFile(t, l) // reads all of it
+	path, ok := l.DataFile(t.Context())
+	if !ok {
+		t.Fatal("not whole any more")
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	waitFor(t, func() bool {
+		stat, all := unix.Cachestat_t{}, unix.CachestatRange{}
+		err := unix.Cachestat(uint(file.Fd()), &all, &stat, 0)
+		if errors.Is(err, unix.ENOSYS) {
+			t.Skip("the kernel does not tell what it caches (Linux 6.5)")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stat.Cache == 0
+	})
 }

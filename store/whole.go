@@ -58,6 +58,9 @@ func (l *Layer) Whole() (path string, ok bool, err error) {
 	return l.path(dataFile), true, nil
 }
 
+// IsWhole reports whether Whole has found the layer whole, or is about to.
+func (l *Layer) IsWhole() bool { return l.whole.is.Load() }
+
 // writeBack waits until the kernel has written the data file. Readers of the layer do not
 // wait for it, and an error of the kernel is reported to them, not to this descriptor.
 func (l *Layer) writeBack() error {
