@@ -27,20 +27,20 @@ func eventually(t *testing.T, f func() error) {
 	t.Fatal(err)
 }
 
-// openInTime is open with quick requests: on a busy machine a registry may need more
-// time than they have.
-func (b *bench) openInTime(t *testing.T) (l *layer.Layer) {
+// openQuick opens the bench's layer for a client that makes quick requests. A client with
+// time adds the layer to the store before: on a busy machine a registry may need more time
+// than quick requests have. hosts nil: the registry alone.
+func (b *bench) openQuick(t *testing.T, hosts fetch.Registries, lopts layer.Options) *layer.Layer {
 	t.Helper()
-	eventually(t, func() error {
-		id, err := b.set.Open(t.Context(), b.req)
-		if err != nil {
-			return err
-		}
-		l, err = b.set.Layer(id)
-		return err
-	})
-	b.opened = append(b.opened, l)
-	return l
+	if hosts == nil {
+		hosts = fetch.Hosts(context.Background(), fetch.HostsOptions{})
+	}
+	b.stop(t)
+	b.startWith(t, fetch.New(hosts, steady), layer.Options{NoFill: true, NoPrefetch: true}, store.Options{})
+	b.open(t)
+	b.stop(t)
+	b.startWith(t, fetch.New(hosts, quick), lopts, store.Options{})
+	return b.open(t)
 }
 
 // A mirror that lies is left for one that does not.

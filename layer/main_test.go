@@ -14,7 +14,7 @@ import (
 
 // TestMain fails if the tests leave goroutines behind. Those of fuzzing stay.
 func TestMain(m *testing.M) {
-	waittest.Parallel(24)
+	waittest.Parallel(16)
 	before := runtime.NumGoroutine()
 	code := m.Run()
 	if flag.Lookup("test.fuzz").Value.String() != "" {

@@ -89,8 +89,7 @@ func TestSameBytes(t *testing.T) {
 			t.Parallel()
 			w := randomWorld(seed)
 			b := newBench(t, registrytest.Options{Redirect: seed%2 == 0}, someFiles(seed, 40), w.build...)
-			b.startQuick(t, w.opts)
-			l := b.openInTime(t)
+			l := b.openQuick(t, nil, w.opts)
 			want := b.dataFile(t, l)
 			var requests atomic.Uint64
 			b.SetFault(func(registrytest.Request) registrytest.Fault { return w.fault(requests.Add(1)) })

@@ -144,9 +144,8 @@ func TestOutage(t *testing.T) {
 					return count
 				},
 			})
-			b.startWith(t, fetch.New(hosts, quick), layer.Options{NoFill: true, NoPrefetch: true, ReadTimeout: patient}, store.Options{})
 			b.req.Source.Ref = "registry.example/app:1"
-			l := b.openInTime(t)
+			l := b.openQuick(t, hosts, layer.Options{NoFill: true, NoPrefetch: true, ReadTimeout: patient})
 			d.shut()
 			if way != nil {
 				d.serve(way)

@@ -14,7 +14,6 @@ import (
 	"github.com/ladle-dev/ladle/fetch"
 	"github.com/ladle-dev/ladle/internal/registrytest"
 	"github.com/ladle-dev/ladle/layer"
-	"github.com/ladle-dev/ladle/store"
 )
 
 // answer is what a registry, its storage or its token server may answer while a
@@ -105,8 +104,7 @@ func newConverted(t *testing.T) (c converted) {
 // skipping.
 func (a answer) opened(t *testing.T, c converted, timeout time.Duration) (b *bench, l *layer.Layer, off int64) {
 	b = benchOf(t, a.options(), c.files, c.blob, c.toc)
-	b.startQuick(t, layer.Options{NoFill: true, NoPrefetch: true, ReadTimeout: timeout})
-	l = b.openInTime(t)
+	l = b.openQuick(t, nil, layer.Options{NoFill: true, NoPrefetch: true, ReadTimeout: timeout})
 	if a.kind == registrytest.Token {
 		b.Expire()
 	}
@@ -156,7 +154,7 @@ func TestAnswerOnce(t *testing.T) {
 // registry gives another one, the next read succeeds.
 func TestAnswerForever(t *testing.T) {
 	t.Parallel()
-	const timeout = 1500 * time.Millisecond // more than the timeout of a request, quick.Timeout
+	const timeout = 3 * time.Second // several times that of a request, quick.Timeout
 	c := newConverted(t)
 	for _, a := range answers() {
 		if a.kind != registrytest.Blob && a.fault.Status%100 > 4 {
@@ -198,12 +196,10 @@ func TestAnswerOfOneOfTwo(t *testing.T) {
 			b := benchOf(t, registrytest.Options{}, c.files, c.blob, c.toc)
 			mirror := registrytest.New(t, a.options())
 			mirror.AddBlob(b.blob)
-			b.stop(t)
 			hosts := fetch.Hosts(context.Background(), fetch.HostsOptions{Mirrors: map[string][]fetch.Mirror{
 				b.Host(): {{Host: mirror.Host(), Insecure: true}},
 			}})
-			b.startWith(t, fetch.New(hosts, quick), layer.Options{NoFill: true, NoPrefetch: true, ReadTimeout: patient}, store.Options{})
-			l := b.openInTime(t)
+			l := b.openQuick(t, hosts, layer.Options{NoFill: true, NoPrefetch: true, ReadTimeout: patient})
 			mirror.Expire()
 			mirror.SetFault(registrytest.Always(a.kind, a.fault))
 			if err := b.readFar(l, extents(t, l)["large"]+2<<20); err != nil {
