@@ -21,7 +21,7 @@ const (
 // query is a request of an object from a host.
 type query struct {
 	repo string
-	path string      // "/blobs/DIGEST" or "/manifests/NAME"
+	path string      // "/blobs/DIGEST", "/manifests/NAME" or "/referrers/DIGEST"
 	head http.Header // Range or Accept
 }
 

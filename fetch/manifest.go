@@ -31,7 +31,7 @@ func (c *Client) Manifest(ctx context.Context, ref string, dgst digest.Digest) (
 	if err := dgst.Validate(); err != nil {
 		return nil, blobError(dgst, "manifest", err)
 	}
-	b, err := c.manifest(ctx, ref, string(dgst), docker.HostCapabilityPull, dgst)
+	b, err := c.small(ctx, ref, "/manifests/"+string(dgst), docker.HostCapabilityPull, dgst)
 	if err != nil {
 		return nil, blobError(dgst, "manifest", err)
 	}
@@ -48,7 +48,7 @@ func (c *Client) ManifestByTag(ctx context.Context, ref string) ([]byte, digest.
 	}
 	var b []byte
 	if err == nil {
-		b, err = c.manifest(ctx, ref, img.Object, docker.HostCapabilityPull|docker.HostCapabilityResolve, "")
+		b, err = c.small(ctx, ref, "/manifests/"+img.Object, docker.HostCapabilityPull|docker.HostCapabilityResolve, "")
 	}
 	if err != nil {
 		return nil, "", fmt.Errorf("fetch manifest of %s: %w", ref, err)
@@ -56,9 +56,9 @@ func (c *Client) ManifestByTag(ctx context.Context, ref string) ([]byte, digest.
 	return b, digest.FromBytes(b), nil
 }
 
-// manifest fetches a manifest by tag or digest, and verifies that it has the digest want,
-// if want is not empty.
-func (c *Client) manifest(ctx context.Context, ref, name string, can docker.HostCapabilities, want digest.Digest) ([]byte, error) {
+// small fetches a small object of the repository of ref by its path there, and verifies that
+// it has the digest want, if want is not empty.
+func (c *Client) small(ctx context.Context, ref, path string, can docker.HostCapabilities, want digest.Digest) ([]byte, error) {
 	img, err := parse(ref)
 	if err != nil {
 		return nil, err
@@ -70,7 +70,7 @@ func (c *Client) manifest(ctx context.Context, ref, name string, can docker.Host
 	if ctx, err = img.scoped(ctx); err != nil {
 		return nil, err
 	}
-	q := query{img.repo, "/manifests/" + name, http.Header{"Accept": {manifestTypes}}}
+	q := query{img.repo, path, http.Header{"Accept": {manifestTypes}}}
 	plan := c.plan(img, hosts, func(*host) time.Time { return time.Time{} })
 	for {
 		h, err := plan.next(ctx)

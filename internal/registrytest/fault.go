@@ -17,6 +17,7 @@ const (
 	Storage  Kind = "storage"  // a blob, at the storage
 	Manifest Kind = "manifest" // a manifest
 	Token    Kind = "token"    // a bearer token
+	Referrer Kind = "referrer" // the list of what refers to a manifest
 	Other    Kind = "other"
 )
 

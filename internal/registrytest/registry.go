@@ -28,6 +28,7 @@ type Options struct {
 	TokenTTL  int  // seconds, as the token server says; it says nothing if 0
 	Redirect  bool // answer requests for blobs with 307 to the storage
 	Referer   bool // the storage answers only who names the registry in a Referer header
+	Referrers bool // it has the referrers API
 }
 
 // Registry is a registry in memory. It may be used concurrently.

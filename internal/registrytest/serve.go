@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 func pemOf(der []byte) []byte {
@@ -70,6 +71,13 @@ func (r *Registry) serveContent(w http.ResponseWriter, req *http.Request, q Requ
 		w.Header().Set("Content-Type", m.mediaType)
 		w.Header().Set("Docker-Content-Digest", digest.FromBytes(m.body).String())
 		r.body(w, req, m.body, fault)
+	case Referrer:
+		if !r.opts.Referrers {
+			http.NotFound(w, req)
+			return
+		}
+		w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
+		r.body(w, req, r.referrers(digest.Digest(name)), fault)
 	default:
 		w.WriteHeader(http.StatusOK)
 	}
@@ -148,7 +156,7 @@ func (r *Registry) epoch() int {
 // split takes "/v2/REPOSITORY/blobs/NAME" apart.
 func split(path string) (repo string, kind Kind, name string) {
 	path = strings.TrimPrefix(path, "/v2/")
-	for part, kind := range map[string]Kind{"/blobs/": Blob, "/manifests/": Manifest} {
+	for part, kind := range map[string]Kind{"/blobs/": Blob, "/manifests/": Manifest, "/referrers/": Referrer} {
 		if repo, name, ok := strings.Cut(path, part); ok {
 			return repo, kind, name
 		}
