@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/containerd/containerd/v2/core/images"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -43,27 +42,6 @@ type source struct {
 	manifest []byte // of its image
 }
 
-// media is what a media type says of a layer.
-type media int
-
-const (
-	unknown   media = iota // no tar
-	elsewhere              // not to be copied from registries
-	tarMedia
-)
-
-func mediaOf(mediaType string) media {
-	if images.IsNonDistributable(mediaType) {
-		return elsewhere
-	}
-	switch mediaType {
-	case ocispec.MediaTypeImageLayer, ocispec.MediaTypeImageLayerGzip, ocispec.MediaTypeImageLayerZstd,
-		images.MediaTypeDockerSchema2Layer, images.MediaTypeDockerSchema2LayerGzip, images.MediaTypeDockerSchema2LayerZstd:
-		return tarMedia
-	}
-	return unknown
-}
-
 // layer converts one layer and puts the result into the target.
 func (c *conversion) layer(ctx context.Context, src source) (Layer, error) {
 	l, err := c.convert(ctx, src)
@@ -75,10 +53,10 @@ func (c *conversion) layer(ctx context.Context, src source) (Layer, error) {
 
 func (c *conversion) convert(ctx context.Context, src source) (Layer, error) {
 	l := Layer{Source: src.Descriptor, Descriptor: src.Descriptor, DiffID: src.diffID, Action: Kept}
-	switch mediaOf(src.MediaType) {
-	case elsewhere:
+	switch depot.MediaOf(src.MediaType) {
+	case depot.Elsewhere:
 		return l, nil // registries have no such blobs
-	case unknown:
+	case depot.NoTar:
 		return l, c.copyBlob(ctx, src.Descriptor)
 	}
 	has, err := c.hasFormat(ctx, src)

@@ -41,3 +41,20 @@ func (d Depot) Create(ref Reference) (Target, error) {
 	}
 	return t, nil
 }
+
+// Attach returns where artifacts are put that refer to the image that ref names. The caller
+// closes it.
+func (d Depot) Attach(ref Reference) (Attachment, error) {
+	if ref.Layout != "" {
+		a, err := attachToLayout(ref)
+		if err != nil {
+			return nil, err
+		}
+		return a, nil
+	}
+	a, err := attachInRegistry(ref, d)
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -109,14 +110,18 @@ func (o *layoutOrigin) find(tag string) (ocispec.Descriptor, error) {
 		return ocispec.Descriptor{}, fmt.Errorf("%s: %w", ocispec.ImageIndexFile, err)
 	}
 	var tags []string
+	var images []ocispec.Descriptor
 	for _, m := range idx.Manifests {
 		if tag != "" && named(m, tag) {
 			return m, nil
 		}
-		tags = append(tags, m.Annotations[ocispec.AnnotationRefName])
+		name := m.Annotations[ocispec.AnnotationRefName]
+		if !referrersTag.MatchString(name) {
+			images, tags = append(images, m), append(tags, name)
+		}
 	}
-	if tag == "" && len(idx.Manifests) == 1 {
-		return idx.Manifests[0], nil
+	if tag == "" && len(images) == 1 {
+		return images[0], nil
 	}
 	slices.Sort(tags)
 	if tag == "" {
@@ -124,6 +129,9 @@ func (o *layoutOrigin) find(tag string) (ocispec.Descriptor, error) {
 	}
 	return ocispec.Descriptor{}, fmt.Errorf("image %q: %w; there are %q", tag, os.ErrNotExist, tags)
 }
+
+// referrersTag matches the tags of lists of what refers to an image (fetch.ReferrersTag).
+var referrersTag = regexp.MustCompile(`^sha(256|512)-[0-9a-f]{64}$`)
 
 // named reports whether a manifest of index.json has a tag: under OCI's annotation, or as
 // the image's whole name under that of containerd.

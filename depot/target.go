@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -22,6 +23,20 @@ type Target interface {
 	// Name stores a manifest or index under the name that the reference has. All
 	// that it refers to must have been stored.
 	Name(ctx context.Context, d Document) error
+
+	Close() error
+}
+
+// Attachment is where artifacts are put that refer to an image (OCI image specification,
+// manifest.md, "subject"). It may be used concurrently.
+type Attachment interface {
+	// Put is that of Target.
+	Put(ctx context.Context, desc ocispec.Descriptor, origin Origin, open Content) error
+
+	// Attach stores the manifest of an artifact with indexes, and lists it among what
+	// refers to the manifest subject, in the place of others of its type if the list
+	// is an index with a tag. All that it refers to must have been stored.
+	Attach(ctx context.Context, artifact Document, subject digest.Digest) error
 
 	Close() error
 }

@@ -45,7 +45,7 @@ func runConvert(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	progress := newProgress(cmd.Root().ErrWriter, cmd.Bool("quiet"))
-	opts.Progress = progress
+	opts.Progress = conversionProgress{progress}
 	result, err := convert.Convert(ctx, opts)
 	progress.end()
 	if err := errors.Join(err, finish()); err != nil {
@@ -98,6 +98,23 @@ func conversionOptions(ctx context.Context, cmd *cli.Command) (opts convert.Opti
 		return opts, nil, errors.Join(err, opts.Origin.Close())
 	}
 	return opts, func() error { return errors.Join(opts.Target.Close(), opts.Origin.Close()) }, nil
+}
+
+// conversionProgress is a convert.Progress.
+type conversionProgress struct{ *progress }
+
+// Advanced implements convert.Progress.
+func (p conversionProgress) Advanced(layer digest.Digest, s convert.Stage, done, of int64) {
+	p.advanced(layer, state{string(s), done, of})
+}
+
+// Finished implements convert.Progress.
+func (p conversionProgress) Finished(l convert.Layer) {
+	line := fmt.Sprintf("%s %s, %s", l.Action, shortDigest(l.Source.Digest.String()), bytesText(l.Source.Size))
+	if l.Action == convert.Converted {
+		line += fmt.Sprintf(" -> %s, %s", shortDigest(l.Digest.String()), bytesText(l.Size))
+	}
+	p.finished(l.Source.Digest, line)
 }
 
 // readList returns the lines of a file that are not empty.

@@ -10,14 +10,12 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
-
-	"github.com/ladle-dev/ladle/convert"
 )
 
 // redrawEvery is how often a terminal shows the progress anew.
 const redrawEvery = 200 * time.Millisecond
 
-// progress shows the progress of a conversion: on a terminal one line for each layer that
+// progress shows the progress of work on an image's layers: on a terminal one line for each layer that
 // is worked on, which is drawn anew; elsewhere one line for each layer that is done.
 type progress struct {
 	out      io.Writer
@@ -39,7 +37,7 @@ type progress struct {
 
 // state is how far a layer is.
 type state struct {
-	stage    convert.Stage
+	stage    string
 	done, of int64
 }
 
@@ -62,31 +60,27 @@ func isTerminal(w io.Writer) bool {
 	return err == nil
 }
 
-// Began implements convert.Progress.
+// Began implements convert.Progress and indexer.Progress.
 func (p *progress) Began(layers []digest.Digest) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.mu.order, p.mu.of = layers, len(layers)
 }
 
-// Advanced implements convert.Progress.
-func (p *progress) Advanced(layer digest.Digest, s convert.Stage, done, of int64) {
+// advanced says how many bytes of a stage of a layer are done.
+func (p *progress) advanced(layer digest.Digest, s state) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.mu.at[layer] = state{s, done, of}
+	p.mu.at[layer] = s
 }
 
-// Finished implements convert.Progress.
-func (p *progress) Finished(l convert.Layer) {
-	line := fmt.Sprintf("%s %s, %s", l.Action, shortDigest(l.Source.Digest.String()), bytesText(l.Source.Size))
-	if l.Action == convert.Converted {
-		line += fmt.Sprintf(" -> %s, %s", shortDigest(l.Digest.String()), bytesText(l.Size))
-	}
+// finished says what became of a layer.
+func (p *progress) finished(layer digest.Digest, what string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.mu.done++
-	delete(p.mu.at, l.Source.Digest)
-	line = fmt.Sprintf("[%d/%d] %s\n", p.mu.done, p.mu.of, line)
+	delete(p.mu.at, layer)
+	line := fmt.Sprintf("[%d/%d] %s\n", p.mu.done, p.mu.of, what)
 	switch {
 	case p.quiet:
 	case p.terminal:

@@ -26,7 +26,7 @@ var table = map[string]int{
 	"auth": 0, "config": 0, "control": 0, "durable": 0, "metrics": 0, "tree": 0,
 	"index": 1, "erofs": 1, "store": 1, "fetch": 1, "hardlink": 1, "metastore": 1,
 	"layer": 2, "merge": 2, "settle": 2, "depot": 2,
-	"stack": 3, "convert": 3, "inspect": 3,
+	"stack": 3, "convert": 3, "indexer": 3, "inspect": 3,
 	"snapshot": 4, "fs": 4, "takeover": 4,
 	"cmd/snapshotter": 5,
 }
