@@ -20,6 +20,7 @@ type Config struct {
 
 	Log        Log        `toml:"log"`
 	Import     Import     `toml:"import"`
+	Index      Index      `toml:"index"`
 	Store      Store      `toml:"store"`
 	Blob       Blob       `toml:"blob"`
 	Registries Registries `toml:"resolver"`
@@ -69,6 +70,11 @@ type Import struct {
 	Enable        bool  `toml:"enable"`
 	MaxConcurrent int   `toml:"max_concurrent"` // 0: one for each CPU
 	KeepIndexes   int64 `toml:"keep_indexes"`   // bytes of indexes of removed layers
+}
+
+// Index configures which indexes of layers are believed.
+type Index struct {
+	Trust string `toml:"trust"` // one of Trusts
 }
 
 // Store configures how layers are stored on disk.
@@ -132,6 +138,7 @@ func Default() Config {
 		},
 		Log:        Log{Level: "info", Format: "text"},
 		Import:     Import{Enable: true, KeepIndexes: 512 << 20},
+		Index:      Index{Trust: "bound"},
 		Store:      Store{Reserve: "auto"},
 		Blob:       Blob{FetchingTimeout: 30, MaxRetries: 5, MinWait: 30, MaxWait: 5000},
 		Registries: Registries{RequestTimeout: 30},

@@ -16,6 +16,7 @@ var (
 	Xinos   = []string{"auto", "on", "off"}                       // of xino
 	Levels  = []string{"trace", "debug", "info", "warn", "error"} // of log.level
 	Formats = []string{"text", "json"}                            // of log.format
+	Trusts  = []string{"bound", "attached"}                       // of index.trust
 )
 
 // endpointName matches the permitted names of endpoints, which are also the names of their
@@ -36,6 +37,7 @@ func (c *Config) Validate() error {
 	c.validateRegistries(&p)
 	p.oneOf("log.level", c.Log.Level, Levels)
 	p.oneOf("log.format", c.Log.Format, Formats)
+	p.oneOf("index.trust", c.Index.Trust, Trusts)
 	if c.MetricsAddress != "" {
 		if _, _, err := net.SplitHostPort(c.MetricsAddress); err != nil {
 			p.add("metrics_address", "%v", err)

@@ -10,7 +10,7 @@
 // same artifact, with the same version of ladle: to do it again changes nothing.
 //
 // A layer of which no place but the start can be read by itself is left out: a zstd blob of
-// one frame, and one with sparse files. So is a layer that is smaller than its index.
+// one frame. So is a layer that is smaller than its index.
 //
 // # Memory
 //

@@ -115,10 +115,7 @@ func (w *work) isLazy(ctx context.Context, src source) (bool, error) {
 
 // unreadable says why no part of a layer can be read by itself; empty: they can.
 func unreadable(x *index.Index) string {
-	switch n := len(x.Chunks); {
-	case x.Compression == index.Whole:
-		return "it has sparse files"
-	case x.Compression == index.Zstd && n > 1 && x.Chunks[0].BlobOffset == x.Chunks[n-1].BlobOffset:
+	if n := len(x.Chunks); x.Compression == index.Zstd && n > 1 && x.Chunks[0].BlobOffset == x.Chunks[n-1].BlobOffset {
 		return "it is one frame of zstd"
 	}
 	return ""

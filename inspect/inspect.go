@@ -30,6 +30,7 @@ const concurrent = 8
 type Options struct {
 	Platforms platforms.Matcher // which images of an index; nil: all
 	Import    bool              // whether ladle imports layers without an index
+	Trust     layer.Trust       // which indexes it uses that are not in the blobs of layers
 }
 
 // Inspect reports on the images of an origin. An error is one of the origin. That a layer
@@ -40,7 +41,7 @@ func Inspect(ctx context.Context, o depot.Origin, opts Options) (Report, error) 
 		return Report{}, err
 	}
 	report := Report{Schema: Schema, MediaType: found.Root.MediaType, Digest: found.Root.Digest}
-	i := inspection{origin: o, examiner: layer.NewExaminer(), imports: opts.Import}
+	i := inspection{origin: o, examiner: layer.NewExaminer(), imports: opts.Import, trust: opts.Trust}
 	for _, img := range found.All {
 		of, err := i.image(ctx, img)
 		if err != nil {
@@ -55,16 +56,21 @@ type inspection struct {
 	origin   depot.Origin
 	examiner *layer.Examiner
 	imports  bool
+	trust    layer.Trust
 }
 
 func (i inspection) image(ctx context.Context, img depot.Image) (Image, error) {
 	layers := make([]Layer, len(img.Manifest.Layers))
 	work, ctx := errgroup.WithContext(ctx)
 	work.SetLimit(concurrent)
+	find := i.documentsOf(ctx, img)
 	for n, desc := range img.Manifest.Layers {
 		work.Go(func() (err error) {
 			layers[n], err = i.layer(ctx, img.Bytes, desc)
 			layers[n].DiffID = digest.Digest(img.DiffIDs[n])
+			if err == nil && layers[n].Fetched == Imported {
+				err = i.addDocument(ctx, &layers[n], find)
+			}
 			return err
 		})
 	}
@@ -171,11 +177,11 @@ func formatOf(x layer.Examined) Format {
 
 func indexOf(x layer.Examined) *Index {
 	i := &Index{
-		Source: "blob", Digest: x.TOCDigest, CompressedDigest: x.CompressedTOCDigest, Size: x.TOCSize,
+		Source: InBlob, Digest: x.TOCDigest, CompressedDigest: x.CompressedTOCDigest, Size: x.TOCSize,
 		Chunks: len(x.Chunks), Prefetch: x.PrefetchSize,
 	}
 	if x.External {
-		i.Source = "image"
+		i.Source = InImage
 	}
 	i.count(x.Root, map[*tree.Inode]bool{})
 	return i

@@ -90,7 +90,7 @@ type Layer struct {
 
 	Transfer
 
-	// Index is there if the blob has one, whether or not the layer is lazy.
+	// Index is there if there is one, whether or not the layer is lazy.
 	Index *Index `json:"index,omitempty"`
 
 	// BeforeRun is what is fetched before a container can run: all of a layer that is
@@ -103,12 +103,23 @@ type Layer struct {
 	Conversion int64 `json:"conversion"`
 }
 
-// Index is what a blob says about itself.
+// Source is where an index is.
+type Source string
+
+// Where indexes are.
+const (
+	InBlob   Source = "blob"
+	InImage  Source = "image"    // that of external TOCs
+	Bound    Source = "bound"    // in an artifact that the manifest of the image names
+	Attached Source = "attached" // in an artifact that names the manifest of the image
+)
+
+// Index is what a blob says about itself, or what an artifact says of it.
 type Index struct {
-	Source           string        `json:"source"`           // "blob", or "image" for an external TOC
-	Digest           digest.Digest `json:"digest"`           // of the uncompressed TOC
+	Source           Source        `json:"source"`
+	Digest           digest.Digest `json:"digest"`           // of the uncompressed TOC, or of the document
 	CompressedDigest digest.Digest `json:"compressedDigest"` // of the compressed TOC
-	Size             int64         `json:"size"`             // of the compressed TOC
+	Size             int64         `json:"size"`             // of the compressed TOC, or of the document
 	Chunks           int           `json:"chunks"`
 	Files            int           `json:"files"`    // regular files; hard links count once
 	Contents         int64         `json:"contents"` // bytes of these files

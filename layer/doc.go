@@ -45,6 +45,12 @@
 // then makes a layer of it that is read lazily, without a request. Of layers whose chunks cannot
 // be fetched without most of the blob, the index is not kept, and they are imported again.
 //
+// Before an import the image's repository is asked for an index of the layer (see attached). A
+// layer with such an index has an identity of its own, since another image may not have it,
+// and is confirmed in place of being filled in the background: its blob is read as for an import,
+// fills the layer, and is compared with all that the index says. If that was wrong, the
+// layer is out of service. Until it is confirmed the kernel reads it through this process.
+//
 // A set is all open layers of a daemon. The siblings of a layer in its image are opened ahead,
 // concurrently.
 //
@@ -54,7 +60,8 @@
 //
 //  1. Set.mu
 //  2. Layer.mu
-//  3. one of run.mu, disk.mu, sources.mu, the mutexes of claims and known, and what is locked below them: the store's mutex
+//  3. one of run.mu, disk.mu, sources.mu, attached.mu, the mutexes of claims and known, and
+//     what is locked below them: the store's mutex
 //     (package store), and the estimates and failures of hosts (package fetch)
 //
 // Semaphores are acquired, and chunks are waited for, without a mutex. A run without a waiting
@@ -81,6 +88,8 @@
 //   - rests that are kept: 128 KiB for each part of a run, and 16 MiB for large ones.
 //   - the proof of a layer, one at a time: its rests, compressed, 64 MiB at most for what was
 //     fetched; a chunk; and index.ImportMemory at most for the tree of the tar.
+//   - indexes that are attached to images count as tables of contents; a layer that is being
+//     confirmed takes what an import does, one at a time.
 //   - recently decoded trees: 256 MiB, freed after half a minute.
 //
 // On the disk a layer needs space for the chunks that were read or filled, at most as much as

@@ -83,7 +83,7 @@ type filling struct {
 
 // fill is the filler: it fetches the chunks that no reader has requested, and verifies those
 // that are doubtful, layer by layer, while no reader waits. A layer that is full can be read
-// without registry and daemon.
+// without registry and daemon. It confirms and proves layers, too: see confirm and prove.
 func (s *Set) fill() {
 	for s.pause(s.opts.FillDelay) {
 		for s.idle() && s.fillOne() {
@@ -128,6 +128,10 @@ func (s *Set) fillOne() bool {
 	defer l.Close()
 	s.setFilling(l.ID())
 	defer s.setFilling(store.ID{})
+	if l.isUnconfirmed() {
+		s.confirmOne(l)
+		return true
+	}
 	next, err := l.verifyFrom(span{from, l.table.Len()}, fillWindow)
 	if err == nil && next == from {
 		next, err = l.fillFrom(span{from, l.table.Len()}, fillWindow)
@@ -163,7 +167,7 @@ func (s *Set) unfilled() (first *Layer, from int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, l := range s.mu.layers {
-		if !l.data.Full() && time.Now().After(l.filling.after) && (first == nil || l.Number() < first.Number()) {
+		if l.hasWork() && time.Now().After(l.filling.after) && (first == nil || l.Number() < first.Number()) {
 			first = l
 		}
 	}

@@ -32,7 +32,11 @@ type Importing struct {
 type imports struct {
 	set   *Set
 	slots *slots
-	mu    struct {
+
+	// attached are the indexes with which layers need not be imported.
+	attached *attached
+
+	mu struct {
 		sync.Mutex
 		// all are in progress, or done and not added to the store.
 		all map[digest.Digest]*importing
@@ -87,7 +91,7 @@ const pullTTL = time.Minute
 var errUnwanted = errors.New("nobody waits for the layer any more")
 
 func newImports(s *Set) *imports {
-	m := &imports{set: s, slots: newSlots(s.opts.Importing.Concurrent)}
+	m := &imports{set: s, slots: newSlots(s.opts.Importing.Concurrent), attached: newAttached(s)}
 	m.mu.all = map[digest.Digest]*importing{}
 	m.mu.pulls = map[string]*pull{}
 	return m

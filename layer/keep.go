@@ -31,8 +31,11 @@ const (
 // keeping is the memory for large rests, of all layers of a process.
 var keeping = semaphore.NewWeighted(keepMemory / largestRest)
 
-// keeps reports whether rests are kept of the layer: its tar is not known yet.
-func (l *Layer) keeps() bool { return provable(l.table.Compression()) && !l.proof.known.isKnown() }
+// keeps reports whether rests are kept of the layer: its tar is not known yet, and it is not
+// confirmed with the whole blob.
+func (l *Layer) keeps() bool {
+	return provable(l.table.Compression()) && !l.isUnconfirmed() && !l.proof.known.isKnown()
+}
 
 // provable reports whether a layer with this compression has a table of contents: others
 // were imported.

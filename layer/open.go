@@ -64,6 +64,11 @@ func (s *Set) open(ctx context.Context, req Request) (store.ID, metrics.Opened, 
 	if id, err := s.openKept(ctx, req); !errors.Is(err, store.ErrNotFound) {
 		return id, metrics.OpenedKept, err
 	}
+	if document := (store.ID{TOC: req.TOC}).Indexed(); document != "" {
+		id, err := s.imports.attached.openAgain(ctx, req, document)
+		return id, metrics.OpenedFetched, err
+	}
+	s.imports.attached.ahead(req)
 	o := s.opening(req.Source, false)
 	claim, unclaimed := s.expect(ctx, req)
 	idx, err := o.wait(ctx)
@@ -81,6 +86,11 @@ func (s *Set) open(ctx context.Context, req Request) (store.ID, metrics.Opened, 
 		err = check(claim, idx)
 	}
 	if importable(err, o.size) && s.imports.takes(req) {
+		if !errors.Is(err, fetch.ErrNoRanges) {
+			if id, err := s.openAttached(ctx, req, o.size); err == nil {
+				return id, metrics.OpenedFetched, nil
+			}
+		}
 		if !errors.Is(err, ErrNotLazy) {
 			log.G(ctx).WithError(err).WithField("layer", req.Source.Digest).Info("the layer cannot be read lazily, and is imported")
 		}
@@ -168,8 +178,8 @@ func (s *Set) openAhead(req Request) {
 	}
 }
 
-// importAhead starts to import the layer of req if o finds no index that can be used, and the
-// disk takes what nobody requested yet. What the image says about the index is looked up only
+// importAhead starts to import the layer of req if o finds no index that can be used, none is
+// attached, and the disk takes what nobody requested yet. What the image says about the index is looked up only
 // if unnamed is set: the labels of the layer that is opened have no TOC digest, so that the
 // manifest is fetched anyway.
 func (s *Set) importAhead(req Request, o *opening, unnamed bool) {
@@ -180,7 +190,7 @@ func (s *Set) importAhead(req Request, o *opening, unnamed bool) {
 			err = check(claim, idx)
 		}
 	}
-	if importable(err, o.size) && s.disk.state().takesAhead() {
+	if importable(err, o.size) && !s.imports.attached.has(s.ctx, req) && s.disk.state().takesAhead() {
 		s.imports.start(req.Source, o.size)
 	}
 }

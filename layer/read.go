@@ -21,7 +21,8 @@ import (
 //   - store.ErrLost, if the disk loses chunks repeatedly, or another error of reading or
 //     writing the data file,
 //   - an error without a type of its own, if no source image of the layer is known,
-//     memory for a chunk cannot be mapped, or the layer was closed during the read.
+//     memory for a chunk cannot be mapped, the layer was closed during the read, or its index
+//     was found to be wrong.
 func (l *Layer) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if l.proof.wrong.Load() {
 		return 0, fmt.Errorf("layer %s: %w", l.ID().Blob, ErrWrong)

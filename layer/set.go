@@ -39,6 +39,10 @@ type Options struct {
 
 	Importing Importing
 
+	// Trust says which indexes are used of layers that have none in their blob
+	// [TrustBound].
+	Trust Trust
+
 	Counts
 }
 
@@ -114,9 +118,7 @@ func NewSet(st *store.Store, client *fetch.Client, opts Options) *Set {
 	s.mu.unopened = map[store.ID]time.Time{}
 	s.wg.Go(s.sweepPartials)
 	s.disk.state() // logs if the disk is low already
-	if !s.opts.NoFill {
-		s.wg.Go(s.fill)
-	}
+	s.wg.Go(s.fill)
 	return s
 }
 

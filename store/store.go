@@ -20,7 +20,7 @@ import (
 // unequal TOCs are different layers, or one image could poison another.
 type ID struct {
 	Blob digest.Digest `json:"blob"` // of the compressed blob
-	TOC  digest.Digest `json:"toc"`  // of the uncompressed TOC; or see Imported
+	TOC  digest.Digest `json:"toc"`  // of the uncompressed TOC; or see Imported and Indexed
 }
 
 // importedPrefix begins the TOC of a layer that has none: the rest is its diffID. No digest
@@ -35,6 +35,24 @@ func Imported(blob, diffID digest.Digest) ID { return ID{blob, importedPrefix + 
 // if the store has the layer. Of other layers it is empty.
 func (id ID) Imported() (diffID digest.Digest) {
 	rest, ok := strings.CutPrefix(string(id.TOC), importedPrefix)
+	if !ok {
+		return ""
+	}
+	return digest.Digest(rest)
+}
+
+// indexedPrefix begins the TOC of a layer with an index that is not in its blob: the rest is
+// the digest of the document.
+const indexedPrefix = "index+"
+
+// Indexed returns the identity of a layer that has the index in a document, which somebody
+// vouches for, and not the blob.
+func Indexed(blob, document digest.Digest) ID { return ID{blob, indexedPrefix + document} }
+
+// Indexed returns the digest of the document that has the layer's index. Of layers that
+// Indexed did not name it is empty.
+func (id ID) Indexed() (document digest.Digest) {
+	rest, ok := strings.CutPrefix(string(id.TOC), indexedPrefix)
 	if !ok {
 		return ""
 	}

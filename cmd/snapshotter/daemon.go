@@ -85,6 +85,7 @@ func (d *daemon) layerOptions(offers *auth.Offers) layer.Options {
 		NoFill:       d.cfg.NoBackgroundFetch,
 		Lenders:      offers,
 		Importing:    layer.Importing{Enable: d.cfg.Import.Enable, Concurrent: d.cfg.Import.MaxConcurrent},
+		Trust:        layer.Trust(d.cfg.Index.Trust),
 		Counts: layer.Counts{
 			Layers: d.counts.Layers, Imports: d.counts.Imports, Chunks: d.counts.Chunks, Reads: d.counts.Reads,
 			Proofs: d.counts.Proofs,

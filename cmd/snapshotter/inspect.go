@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"github.com/ladle-dev/ladle/inspect"
+	"github.com/ladle-dev/ladle/layer"
 )
 
 func inspectCommand() *cli.Command {
@@ -47,7 +48,7 @@ func runInspect(ctx context.Context, cmd *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	opts.Import = cfg.Import.Enable
+	opts.Import, opts.Trust = cfg.Import.Enable, layer.Trust(cfg.Index.Trust)
 	d, err := newDepot(ctx, cfg)
 	if err != nil {
 		return err
@@ -110,6 +111,8 @@ func printLayers(out io.Writer, layers []inspect.Layer) {
 		switch {
 		case l.Fetched == inspect.Imported:
 			fmt.Fprintf(out, "layer %d is imported, and fetched whole, at its first pull, %s: %s\n", n, laterPulls(l), l.Reason)
+		case l.Lazy && (l.Index.Source == inspect.Bound || l.Index.Source == inspect.Attached):
+			fmt.Fprintf(out, "layer %d is lazy by an index that is not in its blob: %s\n", n, l.Index.Source)
 		case l.Reason != "":
 			fmt.Fprintf(out, "layer %d is not lazy: %s\n", n, l.Reason)
 		case l.Fetched == inspect.Downloaded:

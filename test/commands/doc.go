@@ -1,3 +1,3 @@
-// Package commands tests ladle inspect and ladle convert as they are called, with real
+// Package commands tests ladle inspect, convert and index as they are called, with real
 // registries and real images. It has no code.
 package commands

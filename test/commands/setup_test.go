@@ -163,6 +163,10 @@ type report struct {
 			Format, Reason, Digest string
 			Lazy                   bool
 			Size, BeforeRun        int64
+			Index                  *struct {
+				Source string
+				Size   int64
+			}
 		}
 	}
 }
