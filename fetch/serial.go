@@ -30,10 +30,14 @@ type serial struct {
 // first counts as rangeless.
 func newSerial(b *Blob, size int64) *serial {
 	s := &serial{blob: b, size: size}
-	if h := b.first(); h != nil && !h.rangeless(b.client.now()).IsZero() {
-		s.began.Store(true)
-	}
+	s.began.Store(b.firstIsRangeless())
 	return s
+}
+
+// firstIsRangeless reports whether the host that is asked first counts as rangeless.
+func (b *Blob) firstIsRangeless() bool {
+	h := b.first()
+	return h != nil && !h.rangeless(b.client.now()).IsZero()
 }
 
 // fetch fills w when the windows before it have ended.

@@ -202,8 +202,9 @@ func (w *Whole) next() error {
 	return context.Cause(w.ctx)
 }
 
-// Rangeless reports whether bytes came that are no range, since no host serves these.
-func (w *Whole) Rangeless() bool { return w.serial.began.Load() }
+// Rangeless reports whether bytes came that are no range, since no host serves these, or the
+// host that is asked first counts as rangeless.
+func (w *Whole) Rangeless() bool { return w.serial.began.Load() || w.serial.blob.firstIsRangeless() }
 
 // Close ends the read: a Read that waits returns.
 func (w *Whole) Close() error {
