@@ -25,7 +25,7 @@ install: build ## Daemon, /etc/ladle/config.toml, systemd unit (DESTDIR, PREFIX)
 uninstall: ## Take daemon and unit away; configuration and state stay
 	rm -f '$(DESTDIR)$(PREFIX)/bin/ladle' '$(DESTDIR)/etc/systemd/system/ladle.service'
 	rm -f '$(DESTDIR)$(PREFIX)/lib/systemd/user/ladle-rootless.service' '$(DESTDIR)$(PREFIX)/lib/systemd/user/buildkitd-rootless.service'
-	rm -rf '$(DESTDIR)$(PREFIX)/share/ladle'
+	rm -rf '$(DESTDIR)$(PREFIX)/share/ladle' '$(DESTDIR)/opt/containerd/image-verifier/bin/ladle-verify-pull'
 
 .PHONY: demo
 demo: build ## Run a real image before it is there, beside overlayfs (root; IMAGE=reference)

@@ -17,12 +17,20 @@ import (
 
 // service answers with what it has.
 type service struct {
-	status *control.Status
-	err    error
+	status  *control.Status
+	verdict *control.Verdict
+	err     error
 }
 
 func (s service) Status(context.Context, *control.StatusRequest) (*control.Status, error) {
 	return s.status, s.err
+}
+
+func (s service) VerifyPull(_ context.Context, req *control.VerifyRequest) (*control.Verdict, error) {
+	if len(req.Layers) != 1 || req.Layers[0].Chain != "sha256:1" || s.err != nil {
+		return nil, s.err
+	}
+	return s.verdict, nil
 }
 
 // serve serves s until the test ends.
@@ -94,5 +102,13 @@ func TestNotRunning(t *testing.T) {
 		if _, err := control.Dial(t.Context(), path); !errors.Is(err, control.ErrNotRunning) {
 			t.Errorf("%s: %v", path, err)
 		}
+	}
+}
+
+func TestVerifyPull(t *testing.T) {
+	socket := serve(t, service{verdict: &control.Verdict{Allowed: true, Reason: "why not"}})
+	got, err := dial(t, socket).VerifyPull(t.Context(), &control.VerifyRequest{Layers: []control.ClaimedLayer{{Chain: "sha256:1"}}})
+	if err != nil || !got.Allowed || got.Reason != "why not" {
+		t.Errorf("%+v, %v", got, err)
 	}
 }

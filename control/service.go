@@ -11,6 +11,8 @@ import (
 type Service interface {
 	// Status says what the daemon is, has and does.
 	Status(ctx context.Context, req *StatusRequest) (*Status, error)
+	// VerifyPull says whether an image may be pulled.
+	VerifyPull(ctx context.Context, req *VerifyRequest) (*Verdict, error)
 }
 
 const serviceName = "ladle.control.v1.Control"
@@ -21,6 +23,7 @@ var description = grpc.ServiceDesc{
 	HandlerType: (*Service)(nil),
 	Methods: []grpc.MethodDesc{
 		method("Status", Service.Status),
+		method("VerifyPull", Service.VerifyPull),
 	},
 }
 

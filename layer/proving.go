@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -19,7 +20,7 @@ func (s *Set) proveOne() bool {
 		return false
 	}
 	defer l.Close()
-	err := l.prove(l.ctx)
+	err := l.proveOnce()
 	s.mu.Lock()
 	l.filling.after = time.Now().Add(s.opts.FillRetry)
 	s.mu.unopened[l.ID()] = l.filling.after
@@ -35,6 +36,53 @@ func (s *Set) proveOne() bool {
 		logger.Warn("layer is not proved yet")
 	}
 	return true
+}
+
+// proveOnce is prove, for all that call it at the same time.
+func (l *Layer) proveOnce() error {
+	_, err, _ := l.set.once.prove.Do(keyOf(l.ID()), func() (any, error) { return nil, l.prove(l.ctx) })
+	return err
+}
+
+// Prove finds out what a layer's tar is, and fetches what is absent of it. It returns what is
+// known when it ends, or ctx does; then it goes on for a next call.
+func (s *Set) Prove(ctx context.Context, id store.ID) (store.Proof, error) {
+	if proof := s.store.Proof(id); proof != (store.Proof{}) {
+		return proof, nil
+	}
+	l, err := s.Layer(id)
+	if err != nil {
+		return store.Proof{}, err
+	}
+	done := make(chan error, 1)
+	s.background(l, "", func() error { done <- l.fillAndProve(); return nil })
+	if err := l.Close(); err != nil {
+		return store.Proof{}, err
+	}
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	return s.store.Proof(id), err
+}
+
+// maxPasses bounds how often fillAndProve goes through the layer: other runs may fail.
+const maxPasses = 3
+
+func (l *Layer) fillAndProve() error {
+	for range maxPasses {
+		for n := 0; n < l.table.Len() && !l.data.Full(); {
+			var err error
+			if n, err = l.fillFrom(span{n, l.table.Len()}, fillWindow); err != nil {
+				return err
+			}
+		}
+	}
+	if !l.data.Full() {
+		return errors.New("not all of the layer is there")
+	}
+	return l.proveOnce()
 }
 
 // unproved returns the full open layer with the lowest number of which the tar is not known,

@@ -126,6 +126,7 @@ func NewSet(st *store.Store, client *fetch.Client, opts Options) *Set {
 type flights struct {
 	manifest flight.Group[[]byte] // fetch a manifest; key: reference and digest
 	add      singleflight.Group   // add a layer to the store; key: keyOf
+	prove    singleflight.Group   // prove a layer; key: keyOf
 	find     singleflight.Group   // find a layer's files; key: keyOf
 }
 

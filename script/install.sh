@@ -20,6 +20,10 @@ if [[ -e $config ]]; then
 else
   install -D -m 644 "$root/config.toml.example" "$config"
 fi
+# The directory is containerd's default for image verifiers.
+verifiers=$destdir/opt/containerd/image-verifier/bin
+mkdir -p "$verifiers"
+ln -sfn "$prefix/bin/ladle" "$verifiers/ladle-verify-pull"
 install -D -m 644 "$root/script/containerd-ladle.toml" "$destdir$prefix/share/ladle/containerd-ladle.toml"
 
 for name in ladle-rootless buildkitd-rootless; do

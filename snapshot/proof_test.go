@@ -141,14 +141,34 @@ func TestLiesAreRefused(t *testing.T) {
 	}
 	d.mu.proofs = map[store.ID]store.Proof{}
 	try(nil)
+	wantDoubtful(t, s, names...)
 	d.mu.proofs[layers[0]], d.mu.proofs[layers[1]] = store.Proof{DiffID: diffIDs[0]}, store.Proof{DiffID: diffIDs[1]}
 	try(nil)
+	wantDoubtful(t, s)
 	d.mu.proofs[layers[0]] = store.Proof{DiffID: digest.FromString("another")}
 	try(errOtherLayer)
+	wantDoubtful(t, s, names[0])
 	for _, key := range []string{"ns/3/before", names[1].String(), names[0].String()} {
 		if err := s.Remove(t.Context(), key); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// wantDoubtful compares the chain IDs of doubtful snapshots.
+func wantDoubtful(t *testing.T, s *Snapshotter, want ...digest.Digest) {
+	t.Helper()
+	all, err := s.Doubtful(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []digest.Digest
+	for _, d := range all {
+		got = append(got, d.Chain)
+	}
+	slices.Sort(got)
+	if want = slices.Sorted(slices.Values(want)); !slices.Equal(got, want) {
+		t.Errorf("doubtful are %q, want %q", got, want)
 	}
 }
 

@@ -29,7 +29,7 @@ func (e usageError) Error() string { return e.command + ": " + e.problem }
 
 func main() {
 	ctx := untilSignal(context.Background())
-	err := commandLine(os.Stdout, os.Stderr).Run(ctx, append([]string{"ladle"}, os.Args[1:]...))
+	err := commandLine(os.Stdout, os.Stderr).Run(ctx, commandOf(os.Args))
 	os.Exit(exitCode(err, os.Stderr))
 }
 

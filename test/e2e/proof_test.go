@@ -16,7 +16,7 @@ import (
 	"github.com/ladle-dev/ladle/test/stack"
 )
 
-// lazyPacked is an eStargz layer of a tar.
+// lazyPacked is a layer of a tar, eStargz if it has the digest of a TOC.
 type lazyPacked struct {
 	packed
 	toc string
@@ -40,7 +40,16 @@ func lazily(tarball []byte) (*lazyPacked, error) {
 	return p, err
 }
 
+// plainly is a plain layer of a tar.
+func plainly(tarball []byte) (*lazyPacked, error) {
+	p, err := packings[0](tarball)
+	return &lazyPacked{packed: *p}, err
+}
+
 func (p *lazyPacked) addendum() mutate.Addendum {
+	if p.toc == "" {
+		return mutate.Addendum{Layer: p, MediaType: p.mediaType}
+	}
 	return mutate.Addendum{Layer: p, MediaType: p.mediaType, Annotations: map[string]string{estargz.TOCJSONDigestAnnotation: p.toc}}
 }
 
@@ -48,18 +57,18 @@ func (p *lazyPacked) addendum() mutate.Addendum {
 // other one's layer.
 type claimed struct{ honest, liar string }
 
-func (l lab) claimed(name string) (c claimed) {
+func (l lab) claimed(name string, pack func(tarball []byte) (*lazyPacked, error)) (c claimed) {
 	l.Helper()
 	like := l.image("busybox", image.EStargz)
 	lowest, err := layerOf(like, 0)
 	if err != nil {
 		l.Fatal(err)
 	}
-	top, err := lazily(l.tarOf("/which", "right "+name+"\n"))
+	top, err := pack(l.tarOf("/which", "right "+name+"\n"))
 	if err != nil {
 		l.Fatal(err)
 	}
-	forged, err := lazily(l.tarOf("/which", "wrong "+name+"\n"))
+	forged, err := pack(l.tarOf("/which", "wrong "+name+"\n"))
 	if err != nil {
 		l.Fatal(err)
 	}
@@ -79,7 +88,7 @@ func (l lab) claimed(name string) (c claimed) {
 // one's containers get.
 func TestLayersAreProved(t *testing.T) {
 	l := newLab(t, stack.Ladle("ladle", ""))
-	c := l.claimed("proved")
+	c := l.claimed("proved", lazily)
 	l.Pull("ladle", c.liar)
 	liar := l.detached("ladle", c.liar) // nobody knows yet
 	layers := 1
