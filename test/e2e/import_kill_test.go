@@ -40,7 +40,7 @@ func kills(t *testing.T) int {
 // Then the image has the tree and the bytes that it has on overlayfs, and the store takes what
 // it takes after a pull that nobody disturbed; and nothing when the image is removed.
 func TestImportIsKilled(t *testing.T) {
-	l := newLab(t, stack.Ladle("ladle", ""))
+	l := newLab(t, stack.Ladle("ladle", "[import]\nkeep_indexes = 0\n")) // each pull imports all layers
 	k := &killed{lab: l, ref: l.push(l.allForms()), store: filepath.Join(l.Node.Daemon("ladle").Root, "store"), began: time.Now()}
 	ctx, c := l.client()
 	k.ctx, k.snapshotter = ctx, c.SnapshotService("ladle")
