@@ -83,7 +83,8 @@ type filling struct {
 
 // fill is the filler: it fetches the chunks that no reader has requested, and verifies those
 // that are doubtful, layer by layer, while no reader waits. A layer that is full can be read
-// without registry and daemon. It confirms and proves layers, too: see confirm and prove.
+// without registry and daemon. It confirms and proves layers, too: see confirm and prove. With
+// Options.NoFill it only confirms layers that readers have filled.
 func (s *Set) fill() {
 	for s.pause(s.opts.FillDelay) {
 		for s.idle() && s.fillOne() {
@@ -123,7 +124,7 @@ func (s *Set) idle() bool {
 func (s *Set) fillOne() bool {
 	l, from := s.unfilled()
 	if l == nil {
-		return s.proveOne()
+		return !s.opts.NoFill && s.proveOne()
 	}
 	defer l.Close()
 	s.setFilling(l.ID())

@@ -179,9 +179,9 @@ func (s *Set) openAhead(req Request) {
 }
 
 // importAhead starts to import the layer of req if o finds no index that can be used, none is
-// attached, and the disk takes what nobody requested yet. What the image says about the index is looked up only
-// if unnamed is set: the labels of the layer that is opened have no TOC digest, so that the
-// manifest is fetched anyway.
+// attached, and the disk takes what nobody requested yet. What the image says about the index
+// is looked up only if unnamed is set: the labels of the layer that is opened have no TOC
+// digest, so that the manifest is fetched anyway.
 func (s *Set) importAhead(req Request, o *opening, unnamed bool) {
 	idx, err := o.wait(s.ctx)
 	if err == nil && unnamed {
