@@ -361,6 +361,19 @@ func TestConfirmed(t *testing.T) {
 	}
 }
 
+// TestAttachedIndexIsProvedOnRequest: nobody has the layer open.
+func TestAttachedIndexIsProvedOnRequest(t *testing.T) {
+	b := attachedBench(t, registrytest.Options{}, packers["gzip"], nil)
+	b.start(t, trusting, store.Options{})
+	id, err := b.set.Open(t.Context(), b.req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, err := b.set.Prove(t.Context(), id); err != nil || !b.req.Proves(p.DiffID) || p.Wrong != "" {
+		t.Errorf("the proof is %+v, %v", p, err)
+	}
+}
+
 // confirmed reports whether the store says that a layer is confirmed.
 func (b *bench) confirmed(id store.ID) bool {
 	return b.store.Proof(id).DiffID != "" && b.store.Proof(id).Wrong == ""

@@ -44,9 +44,9 @@ type wrongIndex struct {
 }
 
 // confirm confirms l. If its index is wrong, l is taken out of service, and the document is not
-// used again.
-func (l *Layer) confirm() error {
-	err := l.compare()
+// used again. If polite is set, it goes on only while no reader waits, and somebody else has l.
+func (l *Layer) confirm(polite bool) error {
+	err := l.compare(polite)
 	var wrong wrongIndex
 	switch {
 	case err == nil:
@@ -60,12 +60,12 @@ func (l *Layer) confirm() error {
 }
 
 // compare reads the whole blob, and compares.
-func (l *Layer) compare() error {
+func (l *Layer) compare(polite bool) error {
 	blobs := l.sources.blobs()
 	if len(blobs) == 0 {
 		return errNoSource
 	}
-	body := l.politeBody(blobs[0])
+	body := l.politeBody(blobs[0], polite)
 	data := &comparedData{layer: l, sum: sha256.New()}
 	got, err := index.Import(l.ctx, body, data)
 	switch {
@@ -74,7 +74,7 @@ func (l *Layer) compare() error {
 	case body.err != nil:
 		return body.err
 	case err != nil:
-		return l.compareBlob(blobs[0], err)
+		return l.compareBlob(blobs[0], polite, err)
 	case got.Blob != l.ID().Blob:
 		return fmt.Errorf("%w: the blob has digest %s", errWrongBytes, got.Blob)
 	case data.wrong != nil:
@@ -85,8 +85,8 @@ func (l *Layer) compare() error {
 
 // compareBlob returns why the index is wrong of a blob that is no layer, if the registry has
 // not just sent another blob.
-func (l *Layer) compareBlob(blob *fetch.Blob, why error) error {
-	body := l.politeBody(blob)
+func (l *Layer) compareBlob(blob *fetch.Blob, polite bool, why error) error {
+	body := l.politeBody(blob, polite)
 	sum := l.ID().Blob.Verifier()
 	_, err := io.Copy(sum, body)
 	if closed := body.Close(); err == nil {
@@ -126,15 +126,16 @@ func (l *Layer) compareIndex(got *index.Imported) error {
 	return nil
 }
 
-// politeBody is the blob, which is read while no reader waits for anything.
+// politeBody is the blob. If polite is set it is read while no reader waits for anything.
 type politeBody struct {
 	*fetch.Whole
-	layer *Layer
-	err   error
+	layer  *Layer
+	polite bool
+	err    error
 }
 
-func (l *Layer) politeBody(blob *fetch.Blob) *politeBody {
-	return &politeBody{Whole: blob.Whole(l.ctx, l.data.BlobSize()), layer: l}
+func (l *Layer) politeBody(blob *fetch.Blob, polite bool) *politeBody {
+	return &politeBody{Whole: blob.Whole(l.ctx, l.data.BlobSize()), layer: l, polite: polite}
 }
 
 // errAlone is the error of a layer that nobody has open any more.
@@ -142,7 +143,7 @@ var errAlone = errors.New("nobody uses the layer any more")
 
 func (b *politeBody) Read(p []byte) (int, error) {
 	s := b.layer.set
-	for b.err == nil && !s.idle() {
+	for b.polite && b.err == nil && !s.idle() {
 		if !s.pause(s.opts.FillDelay) {
 			b.err = errClosed
 		} else if s.isAlone(b.layer) {
@@ -235,7 +236,7 @@ func (d *comparedData) fill(c index.Chunk) {
 
 // confirmOne confirms l, for the filler.
 func (s *Set) confirmOne(l *Layer) {
-	err := l.confirm()
+	err := l.confirm(true)
 	if err == nil {
 		// The chunks may never be read: free the page cache.
 		err = l.data.DropCache(0, 0)

@@ -71,6 +71,9 @@ func (s *Set) Prove(ctx context.Context, id store.ID) (store.Proof, error) {
 const maxPasses = 3
 
 func (l *Layer) fillAndProve() error {
+	if l.isUnconfirmed() {
+		return l.confirm(false)
+	}
 	for range maxPasses {
 		for n := 0; n < l.table.Len() && !l.data.Full(); {
 			var err error
