@@ -28,11 +28,14 @@ import (
 // fetches none of them, and their tree is that of overlayfs; also when the image was removed and
 // is pulled again, when they are read lazily.
 func TestImportedImageEqualsOverlayfs(t *testing.T) {
+	var img *image.Image
 	var want sametree.Listing
 	began := time.Now()
 	onDrivers(t, func(t *testing.T, c stack.Containerd, driver string) {
 		l := newLabOn(t, c, stack.Ladle("ladle", fmt.Sprintf("driver = %q\n%s", driver, onlyDemand)))
-		img := l.plainMix("debian-python")
+		if img == nil {
+			img = l.plainMix("debian-python")
+		}
 		ref := l.push(img)
 		l.Pull("ladle", ref)
 		layers, err := img.Layers()
