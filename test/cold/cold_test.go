@@ -72,7 +72,7 @@ func TestMeasureStargz(t *testing.T) {
 // An image that was pulled before and removed is read lazily: a part of one layer.
 func TestMeasureAgain(t *testing.T) {
 	r, name := registryWith(t, "debian-python", image.Gzip)
-	s := Start{Snapshotter: "ladle", Daemons: []stack.Daemon{stack.Ladle("ladle", "")}, Image: name, Again: true,
+	s := Start{Snapshotter: "ladle", Daemons: []stack.Daemon{stack.Ladle("ladle", "no_background_fetch = true\n")}, Image: name, Again: true,
 		Args: []string{"python3", "-c", "print('ready')"}}
 	got, err := Measure(t.Context(), r.Addr, link.Profile{}, s)
 	if err != nil {
