@@ -64,6 +64,7 @@ type labOptions struct {
 	kinds   []string     // of workers
 	profile link.Profile // of the link; zero: as fast as the machine
 	config  string       // of ladle
+	fills   bool         // ladle fills layers in the background
 	root    string       // of ladle; "": in a directory of the stack
 	recipe  string       // of the lazy image; "": debian-python
 }
@@ -86,7 +87,10 @@ func newLab(t *testing.T, o labOptions) lab {
 			t.Error(err)
 		}
 	})
-	config := onlyDemand + o.config
+	config := o.config
+	if !o.fills {
+		config = onlyDemand + config
+	}
 	for _, kind := range []string{onOCI, ladleOnOCI} {
 		config += fmt.Sprintf("[[endpoint]]\nname = %q\naddress = %q\n", kind, l.endpoint(kind))
 	}
