@@ -60,6 +60,7 @@ func (l *trees) Open(_ context.Context, req layer.Request) (store.ID, error) {
 func (l *trees) Offer(string, string)                            {}
 func (l *trees) Starting([]store.ID)                             {}
 func (l *trees) Usage(store.ID) (bytes, inodes int64, err error) { return 0, 0, store.ErrNotFound }
+func (l *trees) Proof(store.ID) store.Proof                      { return store.Proof{} }
 func (l *trees) Release(context.Context, string) error           { return nil }
 func (l *trees) Warm(store.Spec)                                 {}
 
