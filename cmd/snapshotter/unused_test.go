@@ -9,7 +9,9 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/ladle-dev/ladle/fetch"
 	"github.com/ladle-dev/ladle/internal/waittest"
+	"github.com/ladle-dev/ladle/layer"
 	"github.com/ladle-dev/ladle/snapshot"
 	"github.com/ladle-dev/ladle/store"
 )
@@ -63,7 +65,8 @@ func TestLayerOfKilledProcessIsDropped(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	d := &daemon{store: st, open: &closers{}}
+	set := layer.NewSet(st, fetch.New(nil, fetch.Options{}), layer.Options{NoFill: true})
+	d := &daemon{store: st, layers: set, open: &closers{}}
 	started := make(chan time.Time)
 	d.dropUnused(t.Context(), snapshot.NewClaims(), started)
 	if n := len(st.Layers()); n != 1 {
@@ -72,6 +75,9 @@ func TestLayerOfKilledProcessIsDropped(t *testing.T) {
 	started <- time.Now()
 	waittest.For(t, "the layer to be dropped", func() bool { return len(st.Layers()) == 0 })
 	if err := d.open.close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := set.Close(); err != nil {
 		t.Error(err)
 	}
 	if err := st.Close(); err != nil {
