@@ -3,9 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -194,7 +192,7 @@ func (x *indexes) dropLocked(blob digest.Digest) error {
 	if err != nil {
 		return err
 	}
-	if err := os.RemoveAll(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.RemoveAll(path); err != nil {
 		return err
 	}
 	delete(x.mu.files, blob)

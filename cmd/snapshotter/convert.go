@@ -83,11 +83,7 @@ func conversionOptions(ctx context.Context, cmd *cli.Command) (opts convert.Opti
 			return opts, nil, err
 		}
 	}
-	cfg, err := loadConfig(cmd)
-	if err != nil {
-		return opts, nil, err
-	}
-	d, err := newDepot(ctx, cfg)
+	d, err := configuredDepot(ctx, cmd)
 	if err != nil {
 		return opts, nil, err
 	}

@@ -20,6 +20,15 @@ import (
 // pushTimeout is how long a registry may take to answer when a blob was sent to it.
 const pushTimeout = 10 * time.Minute
 
+// configuredDepot is newDepot with the configuration that the command line names.
+func configuredDepot(ctx context.Context, cmd *cli.Command) (depot.Depot, error) {
+	cfg, err := loadConfig(cmd)
+	if err != nil {
+		return depot.Depot{}, err
+	}
+	return newDepot(ctx, cfg)
+}
+
 // newDepot returns the depot for commands that work on images: with the registries and
 // credentials that the daemon has by its configuration.
 func newDepot(ctx context.Context, cfg config.Config) (depot.Depot, error) {

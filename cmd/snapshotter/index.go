@@ -63,11 +63,7 @@ func indexingOptions(ctx context.Context, cmd *cli.Command) (opts indexer.Option
 	if opts.Platforms, err = wantedPlatforms(cmd); err != nil {
 		return opts, nil, err
 	}
-	cfg, err := loadConfig(cmd)
-	if err != nil {
-		return opts, nil, err
-	}
-	d, err := newDepot(ctx, cfg)
+	d, err := configuredDepot(ctx, cmd)
 	if err != nil {
 		return opts, nil, err
 	}

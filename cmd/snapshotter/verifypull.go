@@ -102,11 +102,7 @@ func verifyPull(ctx context.Context, cmd *cli.Command) (*control.Verdict, error)
 
 // claimedLayers returns what the image claims of its layers, for this machine's platform.
 func claimedLayers(ctx context.Context, cmd *cli.Command) ([]control.ClaimedLayer, error) {
-	cfg, err := loadConfig(cmd)
-	if err != nil {
-		return nil, err
-	}
-	d, err := newDepot(ctx, cfg)
+	d, err := configuredDepot(ctx, cmd)
 	if err != nil {
 		return nil, err
 	}
