@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"runtime/debug"
 	"time"
 
 	"github.com/ladle-dev/ladle/lru"
@@ -35,6 +36,8 @@ type caches struct {
 	chunks *lru.Sized[chunkID, []byte]
 	// claims are those about recently opened layers.
 	claims *lru.Concurrent[store.ID, *claims]
+	// heap returns the memory of what is dropped.
+	heap heap
 }
 
 type chunkID struct {
@@ -48,14 +51,19 @@ func newCaches() caches {
 		files:  lru.NewConcurrent[store.ID, files](maxFiles),
 		chunks: lru.NewSized[chunkID, []byte](chunksMemory, stateLifetime),
 		claims: lru.NewConcurrent[store.ID, *claims](maxClaimed),
+		heap:   newHeap(heapDelay, debug.FreeOSMemory),
 	}
 }
 
 // addTree caches the tree of a layer.
-func (c *caches) addTree(id store.ID, root *tree.Inode) { c.trees.Add(id, root, tree.Memory(root)) }
+func (c *caches) addTree(id store.ID, root *tree.Inode) {
+	c.trees.Add(id, root, tree.Memory(root))
+	c.heap.used()
+}
 
 // stop ends the timers.
 func (c *caches) stop() {
 	c.trees.Stop()
 	c.chunks.Stop()
+	c.heap.stop()
 }

@@ -21,6 +21,7 @@ func (s *Set) proveOne() bool {
 	}
 	defer l.Close()
 	err := l.proveOnce()
+	s.caches.heap.used()
 	s.mu.Lock()
 	l.filling.after = time.Now().Add(s.opts.FillRetry)
 	s.mu.unopened[l.ID()] = l.filling.after
