@@ -4,4 +4,4 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/modules.sh"
 
-CGO_ENABLED=1 exec go test -race -short -count=1 -p=1 -timeout=40m "$@" "${race_packages[@]}"
+CGO_ENABLED=1 exec go test -race -short -count=1 -timeout=40m "$@" "${race_packages[@]}"
