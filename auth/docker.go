@@ -2,6 +2,7 @@ package auth
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -52,27 +53,27 @@ func keys(host string) []string {
 	return []string{host}
 }
 
-// Credentials returns the credentials for a registry host, "name" or
-// "name:port", and empty strings if there are none. If user is empty and secret is
-// not, secret is an identity token (an OAuth 2 refresh token). These are the
-// conventions of docker.WithAuthCreds of containerd.
+// Name implements Source.
+func (d *Docker) Name() string { return "docker" }
+
+// Credentials returns the credentials for the host of c, whatever the repository is.
 //
 // DOCKER_AUTH_CONFIG in the environment comes first, then the host's
 // credential helper, then the configuration file, which is read each time. A
 // file that is there and cannot be understood, or a helper that fails, is an
-// error.
-func (d *Docker) Credentials(host string) (user, secret string, err error) {
-	c, err := d.find(host)
-	if err != nil {
-		return "", "", fmt.Errorf("credentials for %s: %w", host, err)
+// error. Helpers have a time limit of their own.
+func (d *Docker) Credentials(ctx context.Context, c Challenge) (Login, error) {
+	found, err := d.find(ctx, c.Host)
+	switch {
+	case err != nil:
+		return Login{}, err
+	case found.IdentityToken != "":
+		return Login{Secret: found.IdentityToken}, nil
 	}
-	if c.IdentityToken != "" {
-		return "", c.IdentityToken, nil
-	}
-	return c.Username, c.Password, nil
+	return Login{User: found.Username, Secret: found.Password}, nil
 }
 
-func (d *Docker) find(host string) (types.AuthConfig, error) {
+func (d *Docker) find(ctx context.Context, host string) (types.AuthConfig, error) {
 	file, err := d.load()
 	if err != nil {
 		return types.AuthConfig{}, err
@@ -83,7 +84,7 @@ func (d *Docker) find(host string) (types.AuthConfig, error) {
 		}
 	}
 	if name, key := programFor(file, host); name != "" {
-		if c, err := d.programs.get(name, key); err != nil || known(c) {
+		if c, err := d.programs.get(ctx, name, key); err != nil || known(c) {
 			return c, err
 		}
 	}

@@ -22,9 +22,9 @@ func login(user, password string) string {
 
 func expect(t *testing.T, d *Docker, host, user, secret string) {
 	t.Helper()
-	u, s, err := d.Credentials(host)
-	if err != nil || u != user || s != secret {
-		t.Errorf("credentials of %s: %q %q %v, want %q %q", host, u, s, err, user, secret)
+	l, err := d.Credentials(t.Context(), Challenge{Host: host})
+	if err != nil || l != (Login{User: user, Secret: secret}) {
+		t.Errorf("credentials of %s: %q %q %v, want %q %q", host, l.User, l.Secret, err, user, secret)
 	}
 }
 
@@ -74,7 +74,7 @@ func TestBadFile(t *testing.T) {
 	write(t, dir, `{"auths": {"example.com": `+login("u", "geheim")+`}}`)
 	expect(t, d, "example.com", "u", "geheim")
 	write(t, dir, `{"auths": {"example.com": {"auth": "geheim`)
-	_, _, err := d.Credentials("example.com")
+	_, err := d.Credentials(t.Context(), Challenge{Host: "example.com"})
 	if err == nil || !strings.Contains(err.Error(), "config.json") || strings.Contains(err.Error(), "geheim") {
 		t.Errorf("error of a truncated file: %v", err)
 	}

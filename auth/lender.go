@@ -72,7 +72,7 @@ func askForLogin(ctx context.Context, socket, path string, query url.Values) (Lo
 		return Login{}, err
 	}
 	life := min(max(answer.Expires, 0), int64(maxLife/time.Second))
-	return Login{answer.Username, answer.Secret, answer.Token, time.Duration(life) * time.Second}, nil
+	return Login{User: answer.Username, Secret: answer.Secret, Token: answer.Token, Life: time.Duration(life) * time.Second}, nil
 }
 
 // askForImages asks the lender at socket for references of images that have a blob.

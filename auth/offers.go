@@ -33,7 +33,6 @@ const (
 // the offer is, so that an image can be read on when the build that began to read it has
 // ended. It may be used concurrently.
 type Offers struct {
-	own    func(host string) (user, secret string, err error)
 	now    func() time.Time
 	wait   time.Duration        // for all lenders of a repository together
 	logins flight.Group[Login]  // by lenders and challenge
@@ -57,12 +56,12 @@ type offered struct {
 type loan struct {
 	Login           // the last one without a token; it remains when its lender is gone
 	until time.Time // lenders are not asked again before
+	err   error     // why there is none, if the lenders did not answer in time
 }
 
-// NewOffers returns Offers without an offer. Where no lender has credentials, own returns
-// ladle's own, as Docker.Credentials does.
-func NewOffers(own func(host string) (user, secret string, err error)) *Offers {
-	o := &Offers{own: own, now: time.Now, wait: askTimeout}
+// NewOffers returns Offers without an offer.
+func NewOffers() *Offers {
+	o := &Offers{now: time.Now, wait: askTimeout}
 	o.mu.repositories = lru.New[string, *offered](maxRepositories)
 	return o
 }
@@ -92,29 +91,18 @@ func (o *Offers) Offer(ref, socket string) {
 	r.hosts.until = time.Time{}
 }
 
-// Credentials returns the answer to c: what a lender lends now, else what one has lent
-// before, else ladle's own credentials.
-func (o *Offers) Credentials(ctx context.Context, c Challenge) (Login, error) {
-	l, err := o.borrow(ctx, c)
-	if err != nil {
-		return Login{}, fmt.Errorf("credentials for %s: %w", c.Host, err)
-	}
-	if l != (Login{}) {
-		return l, nil
-	}
-	user, secret, err := o.own(c.Host)
-	return Login{User: user, Secret: secret}, err
-}
+// Name implements Source.
+func (o *Offers) Name() string { return "lent" }
 
-// borrow returns the Login that a lender lends or has lent, or an empty one. It fails only
-// if ctx ends.
-func (o *Offers) borrow(ctx context.Context, c Challenge) (Login, error) {
+// Credentials returns the answer to c: what a lender lends now, else what one has lent
+// before, else none. An error of a lender counts only if there is none.
+func (o *Offers) Credentials(ctx context.Context, c Challenge) (Login, error) {
 	sockets, known := o.known(c.Host, c.Repository)
 	if len(sockets) == 0 || o.now().Before(known.until) {
-		return known.Login, nil
+		return known.Login, known.err
 	}
 	return o.logins.Do(ctx, fmt.Sprintf("%q %q", sockets, c), o.wait, func(ctx context.Context) (Login, error) {
-		return o.ask(ctx, sockets, c), nil
+		return o.ask(ctx, sockets, c)
 	})
 }
 
@@ -147,44 +135,36 @@ func (o *Offers) answered(repository string, sockets []string, put func(r *offer
 
 // ask asks the lenders in turn until one lends, and returns that Login, or else the stored
 // one. It stores the Login unless it has a token, which the caller keeps until it expires.
-func (o *Offers) ask(ctx context.Context, sockets []string, c Challenge) Login {
+func (o *Offers) ask(ctx context.Context, sockets []string, c Challenge) (Login, error) {
 	var errs []error
 	for _, socket := range sockets {
 		l, err := askLender(ctx, socket, c)
 		if err == nil && l != (Login{}) {
 			if l.Token == "" {
-				o.storeLoan(c, sockets, loan{l, o.now().Add(answerTTL)})
+				o.storeLoan(c, sockets, loan{Login: l, until: o.now().Add(answerTTL)})
 			}
-			return l
+			return l, nil
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", socket, err))
 		}
 	}
 	_, before := o.known(c.Host, c.Repository)
+	before.err = nil
+	if before.Login == (Login{}) {
+		before.err = errors.Join(errs...)
+	}
 	if ctx.Err() != nil {
-		o.storeLoan(c, sockets, loan{before.Login, o.now().Add(deafFor)})
+		before.until = o.now().Add(deafFor)
+		o.storeLoan(c, sockets, before)
 	}
-	logFailed(ctx, c, errs, before.Login != (Login{}))
-	return before.Login
-}
-
-// logFailed logs that no lender answered a challenge: as a warning if a lender failed.
-// Many images can be read without a login.
-func logFailed(ctx context.Context, c Challenge, errs []error, known bool) {
-	if len(errs) == 0 {
-		return
+	if before.Login != (Login{}) || len(errs) == 0 {
+		return before.Login, nil
 	}
-	logger := log.G(ctx).WithError(errors.Join(errs...)).WithField("repository", c.Repository).WithField("host", c.Host)
-	wrong := slices.ContainsFunc(errs, func(err error) bool { return !errors.Is(err, errNobody) })
-	switch {
-	case known:
-		logger.Debug("no lender has credentials for a registry host: earlier ones are used")
-	case wrong:
-		logger.Warn("lenders failed to return credentials for a registry host: ladle's own are used")
-	default:
-		logger.Info("no lender has credentials for a registry host: ladle's own are used")
+	if !slices.ContainsFunc(errs, func(err error) bool { return !errors.Is(err, errNobody) }) {
+		return Login{}, errNobody
 	}
+	return Login{}, before.err
 }
 
 // storeLoan stores the outcome of asking the lenders at sockets.

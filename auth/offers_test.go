@@ -14,15 +14,24 @@ import (
 
 const repository = "registry.example:5000/group/name"
 
-// own are credentials of ladle's own.
-func own(host string) (user, secret string, err error) { return "own", host, nil }
+// own is a source behind the lenders: its user is "own", and the secret the host.
+type own struct{ err error }
+
+func (own) Name() string { return "docker" }
+
+func (o own) Credentials(_ context.Context, c Challenge) (Login, error) {
+	if o.err != nil {
+		return Login{}, o.err
+	}
+	return Login{User: "own", Secret: c.Host}, nil
+}
 
 // wants fails unless user and secret are the credentials of one repository.
 func wants(t *testing.T, o *Offers, user, secret string) {
 	t.Helper()
-	l, err := o.Credentials(t.Context(), basic)
-	if err != nil || l != (Login{User: user, Secret: secret}) {
-		t.Errorf("%v %v, want %q %q", l, err, user, secret)
+	l, err := NewSources(nil, o, own{}).Credentials(t.Context(), basic)
+	if err != nil || !l.Same(Login{User: user, Secret: secret}) {
+		t.Errorf("%q %q %v, want %q %q", l.User, l.Secret, err, user, secret)
 	}
 }
 
@@ -51,7 +60,7 @@ func TestLenderIsAsked(t *testing.T) {
 		}
 		giving(q.Get("host"), q.Get("repository"))(w, r)
 	})
-	o := NewOffers(own)
+	o := NewOffers()
 	wants(t, o, "own", "host")
 	for _, ref := range []string{"", "not a reference", "other.example/name:1", repository + "2:1"} {
 		o.Offer(ref, socket)
@@ -85,7 +94,7 @@ func TestLenderIsAsked(t *testing.T) {
 func TestLoansStay(t *testing.T) {
 	answer := giving("u", "1")
 	socket := lend(t, func(w http.ResponseWriter, r *http.Request) { answer(w, r) })
-	o := NewOffers(own)
+	o := NewOffers()
 	now := time.Now()
 	o.now = func() time.Time { return now }
 	o.Offer(repository, socket)
@@ -113,7 +122,7 @@ func TestLoansStay(t *testing.T) {
 
 // The lender that offered last is asked first, and then the others.
 func TestLendersInTurn(t *testing.T) {
-	o := NewOffers(own)
+	o := NewOffers()
 	identity := lend(t, giving("", "token"))
 	o.Offer(repository, lend(t, giving("forgotten", "p")))
 	for _, answer := range []http.HandlerFunc{giving("last", "p"), nobody, giving("", "")} {
@@ -138,7 +147,7 @@ func TestLendersInTurn(t *testing.T) {
 func TestLenderThatDoesNotAnswer(t *testing.T) {
 	asked, end := make(chan bool, 10), make(chan struct{})
 	defer close(end)
-	o := NewOffers(own)
+	o := NewOffers()
 	o.Offer(repository, lend(t, func(http.ResponseWriter, *http.Request) {
 		asked <- true
 		<-end
@@ -149,7 +158,7 @@ func TestLenderThatDoesNotAnswer(t *testing.T) {
 	if _, err := o.Credentials(ctx, basic); !errors.Is(err, bored) {
 		t.Errorf("error: %v", err)
 	}
-	o = NewOffers(own)
+	o = NewOffers()
 	o.wait = time.Millisecond
 	o.Offer(repository, lend(t, func(http.ResponseWriter, *http.Request) { <-end }))
 	for range 3 {
@@ -158,17 +167,6 @@ func TestLenderThatDoesNotAnswer(t *testing.T) {
 	if _, l := o.known("host", repository); !time.Now().Before(l.until) {
 		t.Error("it is asked again at once")
 	}
-}
-
-// Own credentials that cannot be had are an error, and lent ones come first.
-func TestOwnAreBroken(t *testing.T) {
-	broken := errors.New("helper is broken")
-	o := NewOffers(func(string) (string, string, error) { return "", "", broken })
-	if _, err := o.Credentials(t.Context(), basic); !errors.Is(err, broken) {
-		t.Errorf("error: %v", err)
-	}
-	o.Offer(repository, lend(t, giving("u", "p")))
-	wants(t, o, "u", "p")
 }
 
 // Lenders name images of a blob, which they lend for.
@@ -186,7 +184,7 @@ func TestImages(t *testing.T) {
 			giving("u", r.URL.Query().Get("repository"))(w, r)
 		}
 	})
-	o := NewOffers(own)
+	o := NewOffers()
 	o.Offer(repository, socket)
 	o.Offer(repository, "/none/"+socketName)
 	for _, answer = range []string{"", "null", "{}", `{"images": null}`, `{"images": 1}`, `{"images": ["` + strings.Repeat("a", maxAnswer) + `"]}`} {
@@ -243,7 +241,7 @@ func TestOfferWhileOthersAreAsked(t *testing.T) {
 		}
 		giving("new", "s")(w, r)
 	})
-	o := NewOffers(own)
+	o := NewOffers()
 	o.Offer(repository, slow)
 	hosts := func(want string) {
 		t.Helper()

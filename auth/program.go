@@ -11,8 +11,8 @@ import (
 	"github.com/docker/cli/cli/config/types"
 	"github.com/docker/docker-credential-helpers/client"
 	"github.com/docker/docker-credential-helpers/credentials"
-	"golang.org/x/sync/singleflight"
 
+	"github.com/ladle-dev/ladle/flight"
 	"github.com/ladle-dev/ladle/lru"
 )
 
@@ -37,8 +37,8 @@ const (
 // keeps their answers for answerTTL. One that fails is run again at the
 // next call.
 type programs struct {
-	now    func() time.Time
-	flight singleflight.Group // by program and key
+	now  func() time.Time
+	runs flight.Group[types.AuthConfig] // by program and key
 
 	mu struct {
 		sync.Mutex
@@ -70,7 +70,7 @@ func (p *programs) forget() {
 
 // get asks the helper of that name for the credentials stored under key. If
 // it has none they are empty. No lock is held while the helper runs.
-func (p *programs) get(name, key string) (types.AuthConfig, error) {
+func (p *programs) get(ctx context.Context, name, key string) (types.AuthConfig, error) {
 	q := question{"docker-credential-" + name, key}
 	p.mu.Lock()
 	a, ok := p.mu.answers.Get(q)
@@ -79,14 +79,13 @@ func (p *programs) get(name, key string) (types.AuthConfig, error) {
 	if ok && p.now().Before(a.expires) {
 		return a.AuthConfig, nil
 	}
-	v, err, _ := p.flight.Do(fmt.Sprint(q, epoch), func() (any, error) {
-		c, err := run(q)
+	return p.runs.Do(ctx, fmt.Sprint(q, epoch), runTimeout, func(ctx context.Context) (types.AuthConfig, error) {
+		c, err := run(ctx, q)
 		if err == nil {
 			p.store(q, c, epoch)
 		}
 		return c, err
 	})
-	return v.(types.AuthConfig), err
 }
 
 func (p *programs) store(q question, c types.AuthConfig, epoch int) {
@@ -98,10 +97,7 @@ func (p *programs) store(q question, c types.AuthConfig, epoch int) {
 }
 
 // run runs a helper. Errors do not contain its output, which may be secret.
-func run(q question) (types.AuthConfig, error) {
-	// containerd's callback for credentials has no context, so a new one begins here.
-	ctx, cancel := context.WithTimeout(context.Background(), runTimeout)
-	defer cancel()
+func run(ctx context.Context, q question) (types.AuthConfig, error) {
 	r := &running{}
 	c, err := client.Get(func(args ...string) client.Program {
 		r.cmd = exec.CommandContext(ctx, q.program, args...)

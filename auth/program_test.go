@@ -124,7 +124,7 @@ func TestProgramFails(t *testing.T) {
 			}
 			dir := t.TempDir()
 			write(t, dir, `{"credsStore": "`+name+`"}`)
-			_, _, err := NewDocker(dir).Credentials("example.com")
+			_, err := NewDocker(dir).Credentials(t.Context(), Challenge{Host: "example.com"})
 			if err == nil {
 				t.Fatal("no error")
 			}

@@ -16,7 +16,7 @@ import (
 // Offers does not store tokens: the caller does.
 func TestTokenIsLent(t *testing.T) {
 	asked := 0
-	o := NewOffers(own)
+	o := NewOffers()
 	o.Offer(repository, lend(t, func(w http.ResponseWriter, r *http.Request) {
 		asked++
 		q := r.URL.Query()
@@ -56,7 +56,7 @@ func TestAnswersForToken(t *testing.T) {
 		"cannot":          {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }, Login{User: "own", Secret: "host"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := NewOffers(own)
+			o := NewOffers()
 			o.Offer(repository, lend(t, func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path == "/token" {
 					c.token(w, r)
@@ -67,8 +67,9 @@ func TestAnswersForToken(t *testing.T) {
 				}
 				giving("basic", "p")(w, r)
 			}))
-			if l, err := o.Credentials(t.Context(), bearer); err != nil || l != c.want {
-				t.Errorf("%v, %v, want %v", l, err, c.want)
+			l, err := NewSources(nil, o, own{}).Credentials(t.Context(), bearer)
+			if err != nil || l.User != c.want.User || l.Secret != c.want.Secret || l.Token != c.want.Token || l.Life != c.want.Life {
+				t.Errorf("%+v, %v, want %+v", l, err, c.want)
 			}
 		})
 	}
@@ -88,7 +89,7 @@ func TestHostsAreLent(t *testing.T) {
 		w.WriteHeader(status)
 		fmt.Fprint(w, answer)
 	})
-	o := NewOffers(own)
+	o := NewOffers()
 	now := time.Now()
 	o.now = func() time.Time { return now }
 	wants := func(n, urls int) {
@@ -117,7 +118,7 @@ func TestHostsAreLent(t *testing.T) {
 	wants(asked+1, 2)
 	wants(asked, 2)
 	status, answer = http.StatusBadRequest, "" // an older lender, which knows nothing
-	o = NewOffers(own)
+	o = NewOffers()
 	o.Offer(repository+":1", socket)
 	wants(asked+1, 0)
 	wants(asked, 0)

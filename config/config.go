@@ -24,6 +24,8 @@ type Config struct {
 	Store      Store      `toml:"store"`
 	Blob       Blob       `toml:"blob"`
 	Registries Registries `toml:"resolver"`
+
+	Credentials Credentials `toml:"credentials"`
 }
 
 // Daemon is the state directory, the sockets, and how trees are mounted.
@@ -142,6 +144,8 @@ func Default() Config {
 		Store:      Store{Reserve: "auto"},
 		Blob:       Blob{FetchingTimeout: 30, MaxRetries: 5, MinWait: 30, MaxWait: 5000},
 		Registries: Registries{RequestTimeout: 30},
+
+		Credentials: Credentials{Lent: true, Docker: true},
 	}
 }
 

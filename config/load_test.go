@@ -105,6 +105,7 @@ func TestRefused(t *testing.T) {
 		"reserve":            {"[store]\nreserve = \"120%\"", []string{"store.reserve: ", "120%"}},
 		"reserve of nothing": {"[store]\nreserve = \"\"", []string{"store.reserve: "}},
 		"hosts directory":    {`hosts_dir = "certs.d"`, []string{"hosts_dir: "}},
+		"docker without":     {"[credentials]\ndocker = false\ndocker_config = \"/a\"", []string{"credentials.docker_config: "}},
 		"mirror timeout":     {"[[resolver.host.h.mirrors]]\nhost = \"m\"\nrequest_timeout_sec = -1", []string{"request_timeout_sec: -1 is less than 0"}},
 	} {
 		t.Run(name, func(t *testing.T) {

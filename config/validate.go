@@ -35,6 +35,7 @@ func (c *Config) Validate() error {
 	c.validateStore(&p)
 	c.validateBlob(&p)
 	c.validateRegistries(&p)
+	c.validateCredentials(&p)
 	p.oneOf("log.level", c.Log.Level, Levels)
 	p.oneOf("log.format", c.Log.Format, Formats)
 	p.oneOf("index.trust", c.Index.Trust, Trusts)

@@ -20,9 +20,9 @@ import (
 // It replaces containerd's, which caches the error of a failed or cancelled token request
 // for ever, and an expired token until the registry names the expiry in a challenge.
 type authorizer struct {
-	tokens      tokenSource
-	credentials Credentials
-	renewals    flight.Group[string] // of tokens, by grantKey
+	tokens   tokenSource
+	logins   logins
+	renewals flight.Group[string] // of tokens, by grantKey
 
 	mu struct {
 		sync.Mutex
@@ -39,19 +39,18 @@ type grantKey struct{ host, scopes string }
 // those of the challenge, if it had any. They differ from those of the context if the
 // host stores images under names of its own.
 type grant struct {
-	scopes string
-	token  token
+	scopes   string
+	token    token
+	login    auth.Login // that the token was got with, or that was sent itself (Basic)
+	accepted bool       // the host accepted token or login
 }
 
 // maxGrants bounds the tokens that are cached for a host: one for each repository, of
 // some kilobytes.
 const maxGrants = 4096
 
-func newAuthorizer(tokens tokenSource, credentials Credentials) *authorizer {
-	if credentials == nil {
-		credentials = func(context.Context, auth.Challenge) (auth.Login, error) { return auth.Login{}, nil }
-	}
-	a := &authorizer{tokens: tokens, credentials: credentials}
+func newAuthorizer(tokens tokenSource, logins logins) *authorizer {
+	a := &authorizer{tokens: tokens, logins: logins}
 	a.mu.challenges = map[string]challenges.Challenge{}
 	a.mu.grants = lru.New[grantKey, grant](maxGrants)
 	return a
@@ -73,11 +72,14 @@ func (a *authorizer) Authorize(ctx context.Context, req *http.Request) error {
 	case !challenged:
 		return nil
 	case challenge.Scheme == challenges.BasicAuth:
-		l, err := a.credentials(ctx, auth.Challenge{Host: key.host, Repository: repositoryOf(ctx)})
+		l, err := a.logins.get(ctx, basicChallenge(ctx, key))
 		if err != nil {
 			return denied(key.host, err)
 		}
-		req.SetBasicAuth(l.User, l.Secret)
+		if l.User != "" {
+			a.using(key, l)
+			req.SetBasicAuth(l.User, l.Secret)
+		}
 		return nil
 	}
 	t, err := a.token(ctx, key)
@@ -88,60 +90,44 @@ func (a *authorizer) Authorize(ctx context.Context, req *http.Request) error {
 	return nil
 }
 
-// AddResponses stores the challenge in the last of responses, a 401, and invalidates the
-// token that was refused. It returns an error if the challenge cannot be answered.
+// AddResponses stores the challenge in the last of responses, which are all 401 to one
+// request, and invalidates the token or the login that was refused. It returns an error if
+// the challenge cannot be answered, or only with a login that was refused.
 func (a *authorizer) AddResponses(ctx context.Context, responses []*http.Response) error {
 	last := responses[len(responses)-1]
 	key := keyOf(ctx, last.Request)
 	for _, c := range challenges.ParseAuthHeader(last.Header) { // bearer before basic
 		switch c.Scheme {
 		case challenges.BearerAuth:
-			a.refused(key, c, strings.TrimPrefix(last.Request.Header.Get("Authorization"), "Bearer "))
-			return nil
-		case challenges.BasicAuth:
-			l, err := a.credentials(ctx, auth.Challenge{Host: key.host, Repository: repositoryOf(ctx)})
+			// A token that was got before this request may have expired: the same login gets
+			// another one. One that was got since then is as good as that login can get.
+			l, used := a.drop(key, last.Request)
+			a.challenged(key, c)
+			if !used || len(responses) == 1 {
+				return nil
+			}
+			where, _, err := a.tokenChallenge(ctx, key)
 			if err != nil {
 				return err
 			}
-			if l.User == "" {
-				return errors.New("no credentials for basic authentication")
-			}
-			a.refused(key, c, "")
-			return nil
+			return a.logins.another(ctx, where, l)
+		case challenges.BasicAuth:
+			return a.refusedBasic(ctx, key, c, last.Request)
 		}
 	}
 	return errors.New("no challenge of a known scheme")
 }
 
-// refused stores a challenge that answered a request with the token used, and invalidates
-// that token.
-func (a *authorizer) refused(key grantKey, challenge challenges.Challenge, used string) {
+// challenged stores the latest challenge of a host, and the scopes in it.
+func (a *authorizer) challenged(key grantKey, challenge challenges.Challenge) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.mu.challenges[key.host] = challenge
 	g, _ := a.mu.grants.Get(key)
-	if g.token.value == used {
-		g.token = token{}
-	}
 	if s := challenge.Parameters["scope"]; s != "" {
 		g.scopes = s
 	}
 	a.mu.grants.Add(key, g)
-}
-
-// Forget invalidates the token that req was sent with: some registries answer 403 to an
-// expired token.
-func (a *authorizer) Forget(req *http.Request) {
-	used, ok := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer ")
-	if !ok {
-		return
-	}
-	key := keyOf(req.Context(), req)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if g, ok := a.mu.grants.Get(key); ok && g.token.value == used {
-		a.mu.grants.Add(key, grant{scopes: g.scopes})
-	}
 }
 
 // token returns a valid token for key. The request of a new one continues after ctx has
@@ -170,8 +156,41 @@ func (a *authorizer) current(key grantKey) (string, bool) {
 	return g.token.value, g.token.valid(a.tokens.now())
 }
 
-// renew gets a new token for key: from a lender, or else from the token server.
+// renew gets a new token for key: from a lender, or else from the token server, with one
+// login after the other while these are refused.
 func (a *authorizer) renew(ctx context.Context, key grantKey) (string, error) {
+	where, want, err := a.tokenChallenge(ctx, key)
+	if err != nil {
+		return "", err
+	}
+	for n := 1; ; n++ {
+		l, err := a.logins.get(ctx, where)
+		if err != nil {
+			return "", denied(key.host, err)
+		}
+		t := a.tokens.token(l.Token, l.Life)
+		if l.Token == "" {
+			want.Username, want.Secret = l.User, l.Secret
+			t, err = a.tokens.fetch(ctx, want)
+		}
+		switch refusal := (*Error)(nil); {
+		case err == nil:
+			a.granted(key, l, t)
+			return t.value, nil
+		case !errors.As(err, &refusal) || refusal.Kind != ErrUnauthorized:
+			return "", err
+		default:
+			if why := a.logins.another(ctx, where, l); why != nil || n == maxLogins {
+				refusal.Cause = why
+				return "", refusal
+			}
+		}
+	}
+}
+
+// tokenChallenge returns the challenge for which a token for key is wanted, and the request to
+// the token server.
+func (a *authorizer) tokenChallenge(ctx context.Context, key grantKey) (auth.Challenge, challenges.TokenOptions, error) {
 	a.mu.Lock()
 	challenge := a.mu.challenges[key.host]
 	g, _ := a.mu.grants.Get(key)
@@ -188,27 +207,20 @@ func (a *authorizer) renew(ctx context.Context, key grantKey) (string, error) {
 		err = errors.New("the challenge names no token server")
 	}
 	if err != nil {
-		return "", denied(key.host, err)
+		return auth.Challenge{}, challenges.TokenOptions{}, denied(key.host, err)
 	}
-	l, err := a.credentials(ctx, auth.Challenge{
+	return auth.Challenge{
 		Host: key.host, Repository: repositoryOf(ctx), Realm: want.Realm, Service: want.Service, Scopes: want.Scopes,
-	})
-	if err != nil {
-		return "", denied(key.host, err)
-	}
-	t := a.tokens.token(l.Token, l.Life)
-	if l.Token == "" {
-		want.Username, want.Secret = l.User, l.Secret
-		if t, err = a.tokens.fetch(ctx, want); err != nil {
-			return "", err
-		}
-	}
+	}, want, nil
+}
+
+// granted stores a token that was got with l.
+func (a *authorizer) granted(key grantKey, l auth.Login, t token) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	g, _ = a.mu.grants.Get(key)
-	g.token = t
+	g, _ := a.mu.grants.Get(key)
+	g.token, g.login, g.accepted = t, l, false
 	a.mu.grants.Add(key, g)
-	return t.value, nil
 }
 
 // denied is the error of credentials that are missing or cannot be used.

@@ -280,9 +280,9 @@ func TestTokenServerElsewhere(t *testing.T) {
 
 // What is known of one repository is forgotten before it is too much.
 func TestGrantsAreBounded(t *testing.T) {
-	a := newAuthorizer(newTokenSource(&http.Client{}, nil), nil)
+	a := newAuthorizer(newTokenSource(&http.Client{}, nil), HostsOptions{}.logins())
 	for n := range maxGrants + 10 {
-		a.refused(grantKey{"host", fmt.Sprint(n)}, challenges.Challenge{Parameters: map[string]string{"scope": "s"}}, "")
+		a.challenged(grantKey{"host", fmt.Sprint(n)}, challenges.Challenge{Parameters: map[string]string{"scope": "s"}})
 	}
 	if n := a.mu.grants.Len(); n != maxGrants {
 		t.Errorf("%d grants", n)

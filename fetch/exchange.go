@@ -94,27 +94,44 @@ func redirection(resp *http.Response) (*url.URL, error) {
 	return u, nil
 }
 
-// send sends one GET. At the host itself it answers one challenge; another server
-// receives neither the host's credentials nor its headers.
+// send sends one GET. At the host itself it answers challenges, with one login after the
+// other while these are refused; another server receives neither the host's credentials nor
+// its headers.
 func (x *exchange) send(a *address, head http.Header) (*http.Response, error) {
 	if !x.host.owns(a.URL) {
 		return x.roundTrip(a, head, false)
 	}
 	resp, err := x.roundTrip(a, head, true)
-	if err == nil && resp.StatusCode == http.StatusForbidden {
-		if f, ok := x.host.Authorizer.(interface{ Forget(*http.Request) }); ok {
-			f.Forget(resp.Request)
-		}
-	}
-	if err != nil || resp.StatusCode != http.StatusUnauthorized || x.host.Authorizer == nil {
-		return resp, err
-	}
-	if err := x.host.Authorizer.AddResponses(x.dog.ctx, []*http.Response{resp}); err != nil {
+	var refused []*http.Response
+	for err == nil && resp.StatusCode == http.StatusUnauthorized && x.host.Authorizer != nil && len(refused) < maxLogins {
+		refused = append(refused, resp)
+		err = x.host.Authorizer.AddResponses(x.dog.ctx, refused)
 		discard(resp.Body)
-		return nil, &Error{Op: "GET", Host: a.Host, Status: resp.StatusCode, Kind: ErrUnauthorized, Cause: err, final: true}
+		if err != nil {
+			return nil, &Error{Op: "GET", Host: a.Host, Status: resp.StatusCode, Kind: ErrUnauthorized, Cause: err, final: true}
+		}
+		resp, err = x.roundTrip(a, head, true)
 	}
-	discard(resp.Body)
-	return x.roundTrip(a, head, true)
+	if err == nil {
+		x.judge(resp)
+	}
+	return resp, err
+}
+
+// judge tells the authorizer whether the host accepted the authorization of a request. Some
+// registries answer 403 to an expired token.
+func (x *exchange) judge(resp *http.Response) {
+	j, ok := x.host.Authorizer.(interface {
+		Accepted(*http.Request)
+		Forbidden(*http.Request)
+	})
+	switch {
+	case !ok:
+	case resp.StatusCode == http.StatusForbidden:
+		j.Forbidden(resp.Request)
+	case resp.StatusCode < http.StatusBadRequest:
+		j.Accepted(resp.Request)
+	}
 }
 
 // roundTrip sends one request and returns its answer without following a redirection.

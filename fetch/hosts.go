@@ -38,6 +38,11 @@ type HostsOptions struct {
 	// Credentials returns the login for a host's challenge; nil: none.
 	Credentials Credentials
 
+	// Refused is called with a login of Credentials that the host refused; the zero value
+	// if there was none. The error that it returns says what is known about that; nil:
+	// nothing.
+	Refused Refused
+
 	// RequestTimeout bounds the time until the header of an answer [30 s].
 	RequestTimeout time.Duration
 
@@ -49,6 +54,9 @@ type HostsOptions struct {
 // Credentials returns the login for a challenge; an empty one if no login is needed or
 // known. ctx ends when no caller waits any more.
 type Credentials func(context.Context, auth.Challenge) (auth.Login, error)
+
+// Refused takes note of a refused login, and says why there is no better one.
+type Refused func(auth.Challenge, auth.Login) error
 
 // Mirror is a host that is tried before the hosts of a registry.
 type Mirror struct {
@@ -194,7 +202,7 @@ func (c *configured) read(registry, dir string) ([]docker.RegistryHost, error) {
 			wrapped[h.Client] = c.wrap(h.Client)
 		}
 		h.Client = wrapped[h.Client]
-		h.Authorizer = newAuthorizer(newTokenSource(h.Client, h.Header), c.opts.Credentials)
+		h.Authorizer = newAuthorizer(newTokenSource(h.Client, h.Header), c.opts.logins())
 		hosts = append(hosts, h)
 	}
 	return hosts, nil
@@ -212,7 +220,7 @@ func (c *configured) mirror(m Mirror) docker.RegistryHost {
 	}
 	return docker.RegistryHost{
 		Client:       client,
-		Authorizer:   newAuthorizer(newTokenSource(client, m.Header), c.opts.Credentials),
+		Authorizer:   newAuthorizer(newTokenSource(client, m.Header), c.opts.logins()),
 		Host:         host,
 		Scheme:       scheme(host, m.Insecure),
 		Path:         "/v2",

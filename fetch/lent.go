@@ -109,7 +109,7 @@ func (c *configured) lentHost(h auth.Host) (docker.RegistryHost, error) {
 	client = c.wrap(client)
 	return docker.RegistryHost{
 		Client:       client,
-		Authorizer:   newAuthorizer(newTokenSource(client, nil), c.opts.Credentials),
+		Authorizer:   newAuthorizer(newTokenSource(client, nil), c.opts.logins()),
 		Host:         u.Host,
 		Scheme:       u.Scheme,
 		Path:         u.Path,

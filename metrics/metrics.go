@@ -17,6 +17,8 @@ type Metrics struct {
 	Mounts   *Mounts   // trees that are mounted
 	Calls    *Calls    // gRPC calls of containerd
 	Settles  *Settles  // files that are stored once
+
+	Credentials *Credentials // answers of sources of credentials
 }
 
 // New returns collectors that are registered with r. It panics if r has
@@ -34,6 +36,8 @@ func New(r prometheus.Registerer) *Metrics {
 		Mounts:   newMounts(r),
 		Calls:    newCalls(r),
 		Settles:  newSettles(r),
+
+		Credentials: newCredentials(r),
 	}
 }
 

@@ -34,6 +34,11 @@ func exercise(m *Metrics) {
 		m.Reads.Done(how, 512, time.Millisecond)
 	}
 	m.Reads.Local(512)
+	for _, source := range append(slices.Clone(CredentialSources), "registry.example") {
+		for _, result := range append(slices.Clone(CredentialResults), "hunter2") {
+			m.Credentials.Answered(source, result)
+		}
+	}
 	for _, op := range append(slices.Clone(AllOps), "ioctl") {
 		m.Requests.Add(op)
 	}
@@ -102,6 +107,7 @@ func TestLabelsAreClosed(t *testing.T) {
 	m.Requests.Add("poll")
 	m.Reads.Done("slow", 1, 0)
 	m.Mounts.Mounted("ext4", 1)
+	m.Credentials.Answered("registry-2.example", "hunter3")
 	m.Calls.Done("Drop2", codes.OK, 0)
 	m.Calls.Done("Stat", codes.Code(4712), 0)
 	if after := series(t, r); after != before {

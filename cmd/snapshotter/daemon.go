@@ -53,8 +53,8 @@ func (d *daemon) start(ctx context.Context) (map[string]snapshots.Snapshotter, e
 	d.store = st
 	d.open.add("store", func(context.Context) error { return st.Close() })
 
-	offers := auth.NewOffers(auth.NewDocker("").Credentials)
-	set := layer.NewSet(st, d.client(ctx, offers), d.layerOptions(offers))
+	creds := newCredentials(d.cfg.Credentials, d.counts.Credentials)
+	set := layer.NewSet(st, d.client(ctx, creds), d.layerOptions(creds.offers))
 	d.layers = set
 	d.open.add("layers", func(context.Context) error { return set.Close() })
 
@@ -77,13 +77,17 @@ func (d *daemon) start(ctx context.Context) (map[string]snapshots.Snapshotter, e
 func (d *daemon) storeDir() string { return filepath.Join(d.cfg.Root, "store") }
 
 func (d *daemon) layerOptions(offers *auth.Offers) layer.Options {
+	var lenders layer.Lenders
+	if offers != nil {
+		lenders = offers
+	}
 	return layer.Options{
 		ReadTimeout:  d.cfg.ReadTimeout.Duration(),
 		OpenTimeout:  d.cfg.MountTimeout.Duration(),
 		PrefetchSize: d.cfg.PrefetchSize,
 		NoPrefetch:   d.cfg.NoPrefetch,
 		NoFill:       d.cfg.NoBackgroundFetch,
-		Lenders:      offers,
+		Lenders:      lenders,
 		Importing:    layer.Importing{Enable: d.cfg.Import.Enable, Concurrent: d.cfg.Import.MaxConcurrent},
 		Trust:        layer.Trust(d.cfg.Index.Trust),
 		Counts: layer.Counts{
@@ -93,8 +97,8 @@ func (d *daemon) layerOptions(offers *auth.Offers) layer.Options {
 	}
 }
 
-func (d *daemon) client(ctx context.Context, offers *auth.Offers) *fetch.Client {
-	return fetch.New(fetch.Hosts(ctx, hostsOptions(d.cfg, offers, d.counts.HTTP)), fetchOptions(d.cfg))
+func (d *daemon) client(ctx context.Context, creds credentials) *fetch.Client {
+	return fetch.New(fetch.Hosts(ctx, hostsOptions(d.cfg, creds, d.counts.HTTP)), fetchOptions(d.cfg))
 }
 
 func fetchOptions(cfg config.Config) fetch.Options {

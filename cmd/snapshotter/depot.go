@@ -11,7 +11,6 @@ import (
 	"github.com/containerd/platforms"
 	"github.com/urfave/cli/v3"
 
-	"github.com/ladle-dev/ladle/auth"
 	"github.com/ladle-dev/ladle/config"
 	"github.com/ladle-dev/ladle/depot"
 	"github.com/ladle-dev/ladle/fetch"
@@ -35,7 +34,7 @@ func newDepot(ctx context.Context, cfg config.Config) (depot.Depot, error) {
 	if err := log.SetLevel("warn"); err != nil {
 		return depot.Depot{}, err
 	}
-	opts := configuredHosts(cfg, auth.NewOffers(auth.NewDocker("").Credentials))
+	opts := configuredHosts(cfg, newCredentials(cfg.Credentials, nil).sources)
 	slow := opts
 	slow.RequestTimeout = max(slow.RequestTimeout, pushTimeout)
 	return depot.Depot{

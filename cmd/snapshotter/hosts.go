@@ -8,18 +8,21 @@ import (
 )
 
 // hostsOptions returns the settings for registries: mirrors, lenders and credentials.
-func hostsOptions(cfg config.Config, offers *auth.Offers, counts *metrics.HTTP) fetch.HostsOptions {
-	opts := configuredHosts(cfg, offers)
-	opts.Lent = offers.Hosts
+func hostsOptions(cfg config.Config, creds credentials, counts *metrics.HTTP) fetch.HostsOptions {
+	opts := configuredHosts(cfg, creds.sources)
+	if creds.offers != nil {
+		opts.Lent = creds.offers.Hosts
+	}
 	opts.Wrap = counts.Transport
 	return opts
 }
 
 // configuredHosts says where registries are found by the configuration alone.
-func configuredHosts(cfg config.Config, offers *auth.Offers) fetch.HostsOptions {
+func configuredHosts(cfg config.Config, sources *auth.Sources) fetch.HostsOptions {
 	opts := fetch.HostsOptions{
 		Mirrors:        mirrors(cfg.Registries),
-		Credentials:    offers.Credentials,
+		Credentials:    sources.Credentials,
+		Refused:        sources.Refused,
 		RequestTimeout: cfg.Registries.RequestTimeout.Duration(),
 	}
 	if cfg.HostsDir != "" {

@@ -1,0 +1,29 @@
+package main
+
+import (
+	"github.com/ladle-dev/ladle/auth"
+	"github.com/ladle-dev/ladle/config"
+	"github.com/ladle-dev/ladle/metrics"
+)
+
+// credentials are where the credentials of a process come from.
+type credentials struct {
+	offers  *auth.Offers // nil: nothing is lent
+	sources *auth.Sources
+}
+
+// newCredentials returns the credentials that the configuration has, in the order in which
+// package auth names them. counts may be nil.
+func newCredentials(cfg config.Credentials, counts *metrics.Credentials) credentials {
+	var c credentials
+	var list []auth.Source
+	if cfg.Lent {
+		c.offers = auth.NewOffers()
+		list = append(list, c.offers)
+	}
+	if cfg.Docker {
+		list = append(list, auth.NewDocker(cfg.DockerConfig))
+	}
+	c.sources = auth.NewSources(counts, list...)
+	return c
+}
