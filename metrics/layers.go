@@ -65,8 +65,16 @@ var AllReasons = []Reason{
 type Prepares struct{ prepared *prometheus.CounterVec }
 
 func newPrepares(r prometheus.Registerer) *Prepares {
-	return &Prepares{newCounters(r, "prepares_total",
+	p := &Prepares{newCounters(r, "prepares_total",
 		"Layers of images that were prepared, by result (remote or local) and reason.", "result", "reason")}
+	for _, why := range AllReasons {
+		result := "local"
+		if why == ReasonLazy {
+			result = "remote"
+		}
+		p.prepared.WithLabelValues(result, string(why)) // 0: the first one is an increase for Prometheus, too
+	}
+	return p
 }
 
 // Remote counts a layer that is read lazily.
