@@ -51,6 +51,18 @@ buildkit-tests: build ## BuildKit's own tests of merges and laziness, on ladle (
 buildx-tests: build ## docker buildx on ladle, plain and rootless (root)
 	script/buildx-tests.sh
 
+.PHONY: release
+release: build ## Archives, .deb, .rpm and their checksums, in dist/ (ARCHS="amd64 arm64")
+	script/release.sh $(ARCHS)
+
+.PHONY: release-tests
+release-tests: build ## A release made twice is the same, and its packages do what they should (root)
+	script/release-tests.sh
+
+.PHONY: alert-tests
+alert-tests: ## Alert rules, their unit tests and the dashboard, by promtool
+	script/alert-tests.sh
+
 .PHONY: race
 race: build ## Every test (root, a C compiler) with the race detector
 	CGO_ENABLED=1 script/test.sh -race
@@ -103,5 +115,5 @@ lint: ## gofmt, go vet, staticcheck over all modules, shellcheck over all script
 	script/lint.sh
 
 .PHONY: clean
-clean: ## Remove what was built; .cache/ stays
-	rm -rf bin
+clean: ## Remove what was built: bin/, dist/; .cache/ stays
+	rm -rf bin dist

@@ -24,5 +24,5 @@ staticcheck=$PWD/.cache/bin/staticcheck
 for module in "${modules[@]}"; do
   (cd "$module" && go vet ./... && "$staticcheck" ./...)
 done
-shellcheck script/*.sh .ci/run
+shellcheck script/*.sh deploy/packages/*.sh .ci/run
 echo "lint: ${#modules[@]} modules and all scripts clean"
