@@ -1,7 +1,8 @@
 // Package auth finds the credentials for a registry host. A source is a place that may have
-// some: the clients of builds, who lend theirs (Offers), and Docker's configuration file with
-// the credential helpers that it names (Docker). Sources asks several of them in turn. Lenders
-// also say which hosts have the images of a registry.
+// some: the clients of builds, who lend theirs (Offers), kubelet's credential providers
+// (Kubelet), pull secrets of a cluster (Secrets), and Docker's configuration file with the
+// credential helpers that it names (Docker). Sources asks several of them in turn. Lenders also
+// say which hosts have the images of a registry.
 //
 // Credentials are looked up each time they are needed, so that a renewed login or a
 // short-lived token takes effect without a restart or a remount. A challenge is the

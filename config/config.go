@@ -145,7 +145,7 @@ func Default() Config {
 		Blob:       Blob{FetchingTimeout: 30, MaxRetries: 5, MinWait: 30, MaxWait: 5000},
 		Registries: Registries{RequestTimeout: 30},
 
-		Credentials: Credentials{Lent: true, Docker: true},
+		Credentials: Credentials{Lent: true, Secrets: []string{}, Docker: true},
 	}
 }
 

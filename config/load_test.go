@@ -105,6 +105,10 @@ func TestRefused(t *testing.T) {
 		"reserve":            {"[store]\nreserve = \"120%\"", []string{"store.reserve: ", "120%"}},
 		"reserve of nothing": {"[store]\nreserve = \"\"", []string{"store.reserve: "}},
 		"hosts directory":    {`hosts_dir = "certs.d"`, []string{"hosts_dir: "}},
+		"kubelet path":       {"[credentials]\nkubelet_config = \"a\"\nkubelet_bin_dir = \"/b\"", []string{"credentials.kubelet_config: \"a\" is not"}},
+		"kubelet half":       {"[credentials]\nkubelet_config = \"/a\"", []string{"credentials.kubelet_config: is of use only"}},
+		"secrets half":       {"[credentials]\nsecrets = [\"a\"]", []string{"credentials.kubeconfig: is of use only"}},
+		"secrets":            {"[credentials]\nkubeconfig = \"/a\"\nsecrets = [\"a\", \"../b\", \"a/\", \"a/b/c\", \"A\"]", []string{`"../b" is`, `"a/" is`, `"a/b/c" is`, `"A" is`}},
 		"docker without":     {"[credentials]\ndocker = false\ndocker_config = \"/a\"", []string{"credentials.docker_config: "}},
 		"mirror timeout":     {"[[resolver.host.h.mirrors]]\nhost = \"m\"\nrequest_timeout_sec = -1", []string{"request_timeout_sec: -1 is less than 0"}},
 	} {

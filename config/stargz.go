@@ -27,7 +27,7 @@ var stargzOnly = map[string]string{
 	"directory_cache":              "there is one copy of a layer's bytes, its data file",
 	"fuse":                         "layers do not change, so the kernel may keep what it was told",
 	"fuse_manager":                 "mounts are made again without the network at the next start",
-	"kubeconfig_keychain":          "credentials come from Docker's configuration file",
+	"kubeconfig_keychain":          "set credentials.kubeconfig and credentials.secrets",
 	"cri_keychain":                 "credentials come from Docker's configuration file",
 	"snapshotter":                  "snapshots come back without the network",
 }

@@ -8,18 +8,26 @@ import (
 
 // credentials are where the credentials of a process come from.
 type credentials struct {
-	offers  *auth.Offers // nil: nothing is lent
+	offers  *auth.Offers  // nil: nothing is lent
+	secrets *auth.Secrets // nil: there are none
 	sources *auth.Sources
 }
 
 // newCredentials returns the credentials that the configuration has, in the order in which
-// package auth names them. counts may be nil.
+// package auth names them. counts may be nil. The caller closes secrets.
 func newCredentials(cfg config.Credentials, counts *metrics.Credentials) credentials {
 	var c credentials
 	var list []auth.Source
 	if cfg.Lent {
 		c.offers = auth.NewOffers()
 		list = append(list, c.offers)
+	}
+	if cfg.KubeletConfig != "" {
+		list = append(list, auth.NewKubelet(cfg.KubeletConfig, cfg.KubeletBinDir))
+	}
+	if cfg.Kubeconfig != "" {
+		c.secrets = auth.NewSecrets(cfg.Kubeconfig, cfg.Secrets)
+		list = append(list, c.secrets)
 	}
 	if cfg.Docker {
 		list = append(list, auth.NewDocker(cfg.DockerConfig))

@@ -54,6 +54,10 @@ func (d *daemon) start(ctx context.Context) (map[string]snapshots.Snapshotter, e
 	d.open.add("store", func(context.Context) error { return st.Close() })
 
 	creds := newCredentials(d.cfg.Credentials, d.counts.Credentials)
+	if creds.secrets != nil {
+		creds.secrets.Start()
+		d.open.add("pull secrets", func(context.Context) error { return creds.secrets.Close() })
+	}
 	set := layer.NewSet(st, d.client(ctx, creds), d.layerOptions(creds.offers))
 	d.layers = set
 	d.open.add("layers", func(context.Context) error { return set.Close() })
