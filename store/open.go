@@ -38,7 +38,7 @@ func (s *Store) openLayer(id ID) (*Layer, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l.refs = 1
-	sl.open = l
+	sl.open, sl.lacks = l, nil
 	return l, nil
 }
 

@@ -115,13 +115,14 @@ type locks struct {
 	partials keylock.Locks[digest.Digest] // held while the beginning is in use
 }
 
-// slot is where a layer is. Its open, left and proof are guarded by Store.mu.
+// slot is where a layer is. Its open, left, proof and lacks are guarded by Store.mu.
 type slot struct {
 	id     ID
 	number uint64
 	open   *Layer // nil if nobody has it open
 	left   bool   // Remove left it, since somebody had it open
 	proof  Proof
+	lacks  *Lacks // of its files; nil: not known, or the layer was opened since it was
 }
 
 // Open opens or makes the store at root. What an interrupted process left
