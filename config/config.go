@@ -24,6 +24,7 @@ type Config struct {
 	Store      Store      `toml:"store"`
 	Blob       Blob       `toml:"blob"`
 	Registries Registries `toml:"resolver"`
+	CRI        CRI        `toml:"cri"`
 
 	Credentials Credentials `toml:"credentials"`
 }
@@ -92,6 +93,12 @@ type Blob struct {
 	MaxWait         Milliseconds `toml:"max_wait_msec"`
 }
 
+// CRI configures the proxy of containerd's CRI image service.
+type CRI struct {
+	Address      string `toml:"address"`       // unix socket that is served; "" for none
+	ImageService string `toml:"image_service"` // containerd's unix socket
+}
+
 // Registries configures how registries are reached, with stargz-snapshotter's keys.
 type Registries struct {
 	RequestTimeout Seconds         `toml:"request_timeout_sec"`
@@ -144,6 +151,7 @@ func Default() Config {
 		Store:      Store{Reserve: "auto"},
 		Blob:       Blob{FetchingTimeout: 30, MaxRetries: 5, MinWait: 30, MaxWait: 5000},
 		Registries: Registries{RequestTimeout: 30},
+		CRI:        CRI{ImageService: "/run/containerd/containerd.sock"},
 
 		Credentials: Credentials{Lent: true, Secrets: []string{}, Docker: true},
 	}

@@ -110,6 +110,8 @@ func TestRefused(t *testing.T) {
 		"secrets half":       {"[credentials]\nsecrets = [\"a\"]", []string{"credentials.kubeconfig: is of use only"}},
 		"secrets":            {"[credentials]\nkubeconfig = \"/a\"\nsecrets = [\"a\", \"../b\", \"a/\", \"a/b/c\", \"A\"]", []string{`"../b" is`, `"a/" is`, `"a/b/c" is`, `"A" is`}},
 		"docker without":     {"[credentials]\ndocker = false\ndocker_config = \"/a\"", []string{"credentials.docker_config: "}},
+		"cri relative":       {"[cri]\naddress = \"cri.sock\"\nimage_service = \"c.sock\"", []string{`cri.address: "cri.sock"`, `cri.image_service: "c.sock"`}},
+		"cri of itself":      {"[cri]\naddress = \"/a\"\nimage_service = \"/a\"", []string{`cri.image_service: "/a" is that of cri.address`}},
 		"mirror timeout":     {"[[resolver.host.h.mirrors]]\nhost = \"m\"\nrequest_timeout_sec = -1", []string{"request_timeout_sec: -1 is less than 0"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -28,7 +28,7 @@ var stargzOnly = map[string]string{
 	"fuse":                         "layers do not change, so the kernel may keep what it was told",
 	"fuse_manager":                 "mounts are made again without the network at the next start",
 	"kubeconfig_keychain":          "set credentials.kubeconfig and credentials.secrets",
-	"cri_keychain":                 "credentials come from Docker's configuration file",
+	"cri_keychain":                 "set cri.address and cri.image_service",
 	"snapshotter":                  "snapshots come back without the network",
 }
 

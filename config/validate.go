@@ -82,6 +82,10 @@ func (c *Config) validateDaemon(p *problems) {
 	if c.DebugAddress != "" {
 		p.socket("debug_address", c.DebugAddress, sockets)
 	}
+	if c.CRI.Address != "" {
+		p.socket("cri.address", c.CRI.Address, sockets)
+	}
+	p.socket("cri.image_service", c.CRI.ImageService, sockets) // one of ladle's own would call itself
 }
 
 func (c *Config) validateReading(p *problems) {

@@ -19,8 +19,9 @@
 //	ladle-fuse           the FUSE connection, a descriptor of /dev/fuse
 //	ladle-terms          a memory file with its terms, as JSON: see terms
 //	ladle-proof          one end of a pipe: see proof
-//	ladle-endpoint-NAME  the listening socket of an endpoint, or of the control service,
-//	                     with ControlEndpoint as its NAME
+//	ladle-endpoint-NAME  the listening socket of an endpoint; or of the control service or
+//	                     the proxy of CRI's image service, with ControlEndpoint or
+//	                     ImageServiceEndpoint as its NAME
 //
 // Names and terms are a protocol between versions of ladle. A connection of another
 // format (fs.ConnectionFormat, a field of its terms) is refused.

@@ -25,6 +25,12 @@ func (s *Sockets) Control(ctx context.Context, path string) (net.Listener, error
 	return s.listenStored(ctx, ControlEndpoint, path, 0o600)
 }
 
+// ImageService is Control for the proxy of CRI's image service. Retain and Withdraw know it as
+// ImageServiceEndpoint.
+func (s *Sockets) ImageService(ctx context.Context, path string) (net.Listener, error) {
+	return s.listenStored(ctx, ImageServiceEndpoint, path, 0o600)
+}
+
 func (s *Sockets) listenStored(ctx context.Context, name, path string, perm fs.FileMode) (net.Listener, error) {
 	if l := s.inherited[name]; l != nil {
 		return l, nil

@@ -22,6 +22,9 @@ const (
 // an endpoint that is not configured any more.
 const ControlEndpoint = "_control"
 
+// ImageServiceEndpoint is the same for the socket of the proxy of CRI's image service.
+const ImageServiceEndpoint = "_cri"
+
 // errNoStore says that systemd did not start the process, and stores nothing.
 var errNoStore = errors.New("not started by systemd")
 

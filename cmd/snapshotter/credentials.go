@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/ladle-dev/ladle/auth"
 	"github.com/ladle-dev/ladle/config"
+	"github.com/ladle-dev/ladle/cri"
 	"github.com/ladle-dev/ladle/metrics"
 )
 
@@ -14,13 +15,17 @@ type credentials struct {
 }
 
 // newCredentials returns the credentials that the configuration has, in the order in which
-// package auth names them. counts may be nil. The caller closes secrets.
-func newCredentials(cfg config.Credentials, counts *metrics.Credentials) credentials {
+// package auth names them. pulls, those of CRI's pulls, and counts may be nil. The caller closes
+// secrets.
+func newCredentials(cfg config.Credentials, pulls *cri.Credentials, counts *metrics.Credentials) credentials {
 	var c credentials
 	var list []auth.Source
 	if cfg.Lent {
 		c.offers = auth.NewOffers()
 		list = append(list, c.offers)
+	}
+	if pulls != nil {
+		list = append(list, pulls)
 	}
 	if cfg.KubeletConfig != "" {
 		list = append(list, auth.NewKubelet(cfg.KubeletConfig, cfg.KubeletBinDir))

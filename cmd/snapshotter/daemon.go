@@ -12,6 +12,7 @@ import (
 
 	"github.com/ladle-dev/ladle/auth"
 	"github.com/ladle-dev/ladle/config"
+	"github.com/ladle-dev/ladle/cri"
 	"github.com/ladle-dev/ladle/fetch"
 	"github.com/ladle-dev/ladle/fs"
 	"github.com/ladle-dev/ladle/layer"
@@ -29,6 +30,7 @@ type daemon struct {
 	started time.Time
 	store   *store.Store
 	layers  *layer.Set
+	pulls   *cri.Credentials // nil: no pulls pass, or have passed
 	trees   *fs.FileSystem
 	servers map[string]*server // by endpoint, and that of the control service by its name
 	open    *closers           // each part is added when it was started
@@ -53,7 +55,8 @@ func (d *daemon) start(ctx context.Context) (map[string]snapshots.Snapshotter, e
 	d.store = st
 	d.open.add("store", func(context.Context) error { return st.Close() })
 
-	creds := newCredentials(d.cfg.Credentials, d.counts.Credentials)
+	d.pulls = d.openPulls(ctx)
+	creds := newCredentials(d.cfg.Credentials, d.pulls, d.counts.Credentials)
 	if creds.secrets != nil {
 		creds.secrets.Start()
 		d.open.add("pull secrets", func(context.Context) error { return creds.secrets.Close() })

@@ -34,7 +34,7 @@ func newDepot(ctx context.Context, cfg config.Config) (depot.Depot, error) {
 	if err := log.SetLevel("warn"); err != nil {
 		return depot.Depot{}, err
 	}
-	opts := configuredHosts(cfg, newCredentials(cfg.Credentials, nil).sources)
+	opts := configuredHosts(cfg, newCredentials(cfg.Credentials, nil, nil).sources)
 	slow := opts
 	slow.RequestTimeout = max(slow.RequestTimeout, pushTimeout)
 	return depot.Depot{

@@ -55,7 +55,8 @@ func serve(ctx context.Context, cfg config.Config, received takeover.Received) (
 	}
 }
 
-// listen makes the servers of all endpoints and of the control service.
+// listen makes the servers of all endpoints, of the control service, and of the proxy of CRI's
+// image service.
 func (d *daemon) listen(ctx context.Context, endpoints map[string]snapshots.Snapshotter) error {
 	all := d.cfg.AllEndpoints()
 	paths := map[string]string{}
@@ -65,6 +66,9 @@ func (d *daemon) listen(ctx context.Context, endpoints map[string]snapshots.Snap
 	if control := d.cfg.ControlSocket(); control != "" {
 		paths[takeover.ControlEndpoint] = control
 	}
+	if d.cfg.CRI.Address != "" {
+		paths[takeover.ImageServiceEndpoint] = d.cfg.CRI.Address
+	}
 	if err := d.Sockets.Retain(paths); err != nil {
 		return err
 	}
@@ -73,9 +77,13 @@ func (d *daemon) listen(ctx context.Context, endpoints map[string]snapshots.Snap
 			return fmt.Errorf("endpoint %s: %w", e.Name, err)
 		}
 	}
-	return d.listenForControl(ctx, &answers{
+	err := d.listenForControl(ctx, &answers{
 		started: d.started, cfg: d.cfg, store: d.store, layers: d.layers, trees: d.trees, endpoints: endpoints,
 	})
+	if err != nil {
+		return err
+	}
+	return d.listenForImageService(ctx)
 }
 
 // listenFor makes the server of an endpoint. Clients can connect to its socket from then on,
