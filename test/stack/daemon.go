@@ -23,7 +23,8 @@ type Daemon struct {
 	// --config; nil for none.
 	Before, After []string
 	// Config is the content of the configuration file. REGISTRY in it stands
-	// for the host:port of the registry, HOSTS for containerd's hosts directory.
+	// for the host:port of the registry, HOSTS for containerd's hosts directory,
+	// NODE for the directory of the node, with containerd's socket containerd.sock.
 	Config string
 
 	missing error // why there is no binary
