@@ -28,7 +28,7 @@ const (
 // MaxDocument bounds a document, in bytes.
 const MaxDocument = 256 << 20
 
-// maxArtifacts bounds the artifacts of one image that are looked at.
+// maxArtifacts bounds the artifacts of one image and one type that are looked at.
 const maxArtifacts = 8
 
 // Artifact is what the manifest of an artifact says.
@@ -63,12 +63,26 @@ func NewArtifact(subject ocispec.Descriptor, layers []digest.Digest, documents m
 	return json.Marshal(m)
 }
 
-// ReadArtifact reads the manifest of an artifact. What it is not, or is wrong in it, is an
+// artifactForm is how an artifact has documents: their media type, and the annotation with the
+// digest of the layer's blob.
+type artifactForm struct{ document, blob string }
+
+// artifactForms are the forms of artifacts by their type.
+var artifactForms = map[string]artifactForm{
+	ArtifactType: {MediaTypeDocument, annotationBlob},
+	sociV1:       {sociZtoc, sociLayer},
+	sociV2:       {sociZtoc, sociLayer},
+}
+
+// ReadArtifact reads the manifest of an artifact, of Ladle or of SOCI. What it is not, or is wrong in it, is an
 // error.
 func ReadArtifact(manifest []byte) (Artifact, error) {
 	var m struct {
 		ArtifactType string `json:"artifactType"`
-		Subject      struct {
+		Config       struct {
+			MediaType string `json:"mediaType"`
+		} `json:"config"`
+		Subject struct {
 			Digest digest.Digest `json:"digest"`
 		} `json:"subject"`
 		Layers layerList `json:"layers"`
@@ -76,15 +90,19 @@ func ReadArtifact(manifest []byte) (Artifact, error) {
 	if err := json.Unmarshal(manifest, &m); err != nil {
 		return Artifact{}, fmt.Errorf("artifact: %w", err)
 	}
-	if m.ArtifactType != ArtifactType {
+	if m.ArtifactType == "" {
+		m.ArtifactType = m.Config.MediaType // OCI image specification, manifest.md
+	}
+	form, ok := artifactForms[m.ArtifactType]
+	if !ok {
 		return Artifact{}, fmt.Errorf("artifact of type %.300q, and not %q", m.ArtifactType, ArtifactType)
 	}
 	a := Artifact{Subject: m.Subject.Digest, Documents: map[digest.Digest]ocispec.Descriptor{}}
 	for _, l := range m.Layers {
-		if l.MediaType != MediaTypeDocument {
-			continue // of a later version
+		if l.MediaType != form.document {
+			continue // of a later version, or of another kind
 		}
-		blob := digest.Digest(l.Annotations[annotationBlob])
+		blob := digest.Digest(l.Annotations[form.blob])
 		if err := errors.Join(blob.Validate(), l.Digest.Validate()); err != nil {
 			return Artifact{}, fmt.Errorf("artifact: %w", err)
 		}
@@ -98,8 +116,8 @@ func ReadArtifact(manifest []byte) (Artifact, error) {
 	return a, nil
 }
 
-// Bound returns the digest of the artifact's manifest that the manifest of an image names;
-// empty: none.
+// Bound returns the digest of the artifact's manifest that the manifest of an image names, one of
+// Ladle rather than one of SOCI; empty: none.
 func Bound(manifest []byte) digest.Digest {
 	var m struct {
 		Annotations map[string]string `json:"annotations"`
@@ -107,15 +125,17 @@ func Bound(manifest []byte) digest.Digest {
 	if json.Unmarshal(manifest, &m) != nil {
 		return ""
 	}
-	bound := digest.Digest(m.Annotations[annotationArtifact])
-	if bound.Validate() != nil {
-		return ""
+	for _, annotation := range []string{annotationArtifact, sociBound} {
+		if bound := digest.Digest(m.Annotations[annotation]); bound.Validate() == nil {
+			return bound
+		}
 	}
-	return bound
+	return ""
 }
 
 // ReadReferrers returns the manifests of artifacts with indexes that are in a list of
-// referrers (OCI distribution specification, "Listing Referrers"), at most 8 of them.
+// referrers (OCI distribution specification, "Listing Referrers"): at most 8 of SOCI, and behind
+// them at most 8 of Ladle.
 func ReadReferrers(list []byte) ([]ocispec.Descriptor, error) {
 	var idx struct {
 		Manifests layerList `json:"manifests"`
@@ -124,9 +144,13 @@ func ReadReferrers(list []byte) ([]ocispec.Descriptor, error) {
 		return nil, fmt.Errorf("referrers: %w", err)
 	}
 	var found []ocispec.Descriptor
-	for _, m := range idx.Manifests {
-		if m.ArtifactType == ArtifactType && m.Digest.Validate() == nil && len(found) < maxArtifacts {
-			found = append(found, m)
+	for _, kind := range []string{sociV1, ArtifactType} {
+		n := 0
+		for _, m := range idx.Manifests {
+			if m.ArtifactType == kind && m.Digest.Validate() == nil && n < maxArtifacts {
+				found = append(found, m)
+				n++
+			}
 		}
 	}
 	return found, nil

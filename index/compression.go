@@ -46,7 +46,7 @@ func (c Compression) Memory(r *bufio.Reader) int64 {
 		return windowOf(r)
 	case Plain:
 		return 0
-	case Points:
+	case Points, Spans:
 		return inflate.Memory + pointMemory
 	}
 	return gzipMemory

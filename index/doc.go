@@ -59,6 +59,13 @@
 // is named by the digest of the layer's blob. Who vouches for it is no part of it: nothing in it
 // proves that it is the index of that blob, but once all chunks are there, the diffID does.
 //
+// # SOCI
+//
+// A ztoc, SOCI's index of a layer, is read as a document, too: DecodeZtoc. It has headers of a tar,
+// from which the tree is made as by Import, and points. Its chunks are in streams of the
+// compression Spans, which have digests of their compressed bytes; chunks have none. Neither diffID
+// nor blob is in it.
+//
 // # Proof
 //
 // Prove rebuilds the tar of a layer that has a table of contents, and makes the tree of it by

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -15,7 +16,7 @@ import (
 type Document struct {
 	Blob     digest.Digest // of the compressed blob
 	BlobSize int64         // bytes
-	DiffID   digest.Digest // of the uncompressed tar
+	DiffID   digest.Digest // of the uncompressed tar; empty for a ztoc
 	*Index
 }
 
@@ -72,6 +73,18 @@ func EncodeDocument(d *Document) ([]byte, error) {
 	b = appendText(b, d.Points)
 	binary.LittleEndian.PutUint32(b[len(documentMagic):], crc32.Checksum(b[documentHeader:], castagnoli))
 	return b, nil
+}
+
+// ReadDocument returns the document of the layer blob that b is: one of EncodeDocument, or a ztoc.
+func ReadDocument(b []byte, blob digest.Digest) (*Document, error) {
+	if !bytes.HasPrefix(b, []byte(documentMagic[:len(documentMagic)-1])) {
+		return DecodeZtoc(b, blob)
+	}
+	d, err := DecodeDocument(b)
+	if err == nil && d.Blob != blob {
+		err = fmt.Errorf("%w: it is that of %s", ErrDocument, d.Blob)
+	}
+	return d, err
 }
 
 // DecodeDocument returns the document that EncodeDocument has encoded to b. It is what Parse or

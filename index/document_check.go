@@ -19,6 +19,14 @@ func (d *Document) check() error {
 			return err
 		}
 	}
+	if (len(d.Points) > 0) != (d.Compression == Points) {
+		return errors.New("points of another compression, or none")
+	}
+	return d.checkIndex()
+}
+
+// checkIndex is check without what a ztoc does not say, or does in another way.
+func (d *Document) checkIndex() error {
 	switch {
 	case d.BlobSize < 0 || d.BlobSize > maxFile:
 		return fmt.Errorf("blob of %d bytes", d.BlobSize)
@@ -26,8 +34,6 @@ func (d *Document) check() error {
 		return fmt.Errorf("data file of %d bytes", d.DataSize)
 	case d.PrefetchSize > d.BlobSize:
 		return fmt.Errorf("prefetch of %d bytes", d.PrefetchSize)
-	case (len(d.Points) > 0) != (d.Compression == Points):
-		return errors.New("points of another compression, or none")
 	}
 	table, err := DecodeTable(EncodeTable(d.Index))
 	if err != nil {

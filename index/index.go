@@ -24,8 +24,8 @@ type Index struct {
 	// zstd:chunked has it.
 	TOCDigest, CompressedTOCDigest digest.Digest
 	Compression                    Compression
-	// Points is the list of an inflate.Encoder. Its points are where streams of
-	// Compression Points begin; others have none.
+	// Points is the list of an inflate.Encoder. Its points are where streams of the
+	// Compressions Points and Spans begin; others have none.
 	Points []byte
 	// PrefetchSize is how many bytes from the start of the blob the image's
 	// author wants fetched first: those before the prefetch landmark.
@@ -35,14 +35,14 @@ type Index struct {
 // Chunk says where Size bytes of a data file come from.
 //
 // The chunks of an index are in one order in the data file and in the blob:
-// streams do not overlap, nor do the chunks within a stream.
+// streams do not overlap, but for Spans, nor do the chunks within a stream.
 type Chunk struct {
 	DataOffset  int64             // bytes from the start of the data file
 	Size        int64             // bytes, uncompressed; at most MaxChunkSize
 	BlobOffset  int64             // where the compressed stream starts in the blob
 	BlobEnd     int64             // no byte of the stream lies at or behind it
 	InnerOffset int64             // bytes into the decompressed stream
-	Digest      [sha256.Size]byte // of the Size bytes
+	Digest      [sha256.Size]byte // of the Size bytes; for Spans see there
 }
 
 // MaxChunkSize is the size in bytes of the largest chunk. Whoever verifies a

@@ -37,7 +37,7 @@ func (c *contents) layOut() ([]Chunk, int64, error) {
 			return nil, 0, fmt.Errorf("files of more than %d bytes", int64(maxFile))
 		}
 	}
-	return slices.Clip(chunks), size, checkOrder(chunks)
+	return slices.Clip(chunks), size, checkOrder(chunks, "")
 }
 
 // inTree returns the files that are in the tree, in the order of the blob.
@@ -55,14 +55,15 @@ func (c *contents) inTree() []file {
 	return files
 }
 
-// checkOrder makes sure of the order that the documentation of Chunk promises.
-func checkOrder(chunks []Chunk) error {
+// checkOrder makes sure of the order that the documentation of Chunk promises, for streams with
+// the compression how.
+func checkOrder(chunks []Chunk, how Compression) error {
 	for i := range chunks {
 		if err := chunks[i].check(); err != nil {
 			return err
 		}
 		if i > 0 {
-			if err := chunks[i-1].checkNext(&chunks[i]); err != nil {
+			if err := chunks[i-1].checkNext(&chunks[i], how); err != nil {
 				return err
 			}
 		}
@@ -87,12 +88,12 @@ func (c *Chunk) check() error {
 }
 
 // checkNext makes sure that next comes behind c in data file and blob.
-func (c *Chunk) checkNext(next *Chunk) error {
+func (c *Chunk) checkNext(next *Chunk, how Compression) error {
 	if next.DataOffset < c.DataOffset+c.Size {
 		return fmt.Errorf("chunks overlap at %d of the data file", next.DataOffset)
 	}
 	if next.BlobOffset != c.BlobOffset {
-		if next.BlobOffset < c.BlobEnd {
+		if next.BlobOffset < c.BlobOffset || next.BlobOffset < c.BlobEnd-how.overlap() {
 			return fmt.Errorf("stream at %d of the blob is before the end of another", next.BlobOffset)
 		}
 		return nil

@@ -52,7 +52,7 @@ func (u *unpacker) addPoint(p inflate.Point) error {
 
 // splitPoints takes the list of points from the end of t.records, if the compression has one.
 func (t *Table) splitPoints() error {
-	if t.compression != Points {
+	if !t.compression.hasPoints() {
 		return nil
 	}
 	n := len(t.records) - 8
@@ -71,8 +71,9 @@ func (t *Table) splitPoints() error {
 
 // pointOf returns the point at which the stream of c begins, or -1.
 func (t Table) pointOf(c *Chunk) int {
-	i := sort.Search(t.points.Len(), func(i int) bool { return t.points.Place(i).In >= c.BlobOffset })
-	if i < t.points.Len() && t.points.Place(i).In == c.BlobOffset {
+	begin := func(i int) int64 { return t.compression.begin(t.points.Place(i)) }
+	i := sort.Search(t.points.Len(), func(i int) bool { return begin(i) >= c.BlobOffset })
+	if i < t.points.Len() && begin(i) == c.BlobOffset {
 		return i
 	}
 	return -1
@@ -88,7 +89,7 @@ var ErrPoints = errors.New("chunk table: wrong points")
 // table; r stands at the first byte of the stream. It reads nothing behind the stream. Apart
 // from that, and from ErrPoints, it is as Compression.NewReader.
 func (t Table) NewReader(r *bufio.Reader, c Chunk) (io.ReadCloser, error) {
-	if t.compression != Points {
+	if !t.compression.hasPoints() {
 		return t.compression.NewReader(r)
 	}
 	i := t.pointOf(&c)
@@ -98,6 +99,9 @@ func (t Table) NewReader(r *bufio.Reader, c Chunk) (io.ReadCloser, error) {
 	p, err := t.points.Point(i)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrPoints, err)
+	}
+	if t.compression.sealsStreams() {
+		return newSpan(r, c, p)
 	}
 	z := inflaters.Get().(*inflate.Reader)
 	if err := z.ResetAt(io.LimitReader(r, c.BlobEnd-c.BlobOffset), p, math.MaxInt64); err != nil {

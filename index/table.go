@@ -18,8 +18,8 @@ import (
 //
 // The encoded form is tableMagic and the CRC-32C of what follows; then the
 // prefetch size and the compression, padded with zeros to 8 bytes; then the
-// records: the fields of Chunk in their order; then, only for the compression Points, the list
-// of points (see inflate.Encoder) and its length. Numbers have 64 bits, little-endian.
+// records: the fields of Chunk in their order; then, only for the compressions Points and Spans, the
+// list of points (see inflate.Encoder) and its length. Numbers have 64 bits, little-endian.
 type Table struct {
 	records     []byte
 	compression Compression
@@ -50,7 +50,7 @@ func EncodeTable(x *Index) []byte {
 		}
 		b = append(b, c.Digest[:]...)
 	}
-	if x.Compression == Points {
+	if x.Compression.hasPoints() {
 		b = append(b, x.Points...)
 		b = binary.LittleEndian.AppendUint64(b, uint64(len(x.Points)))
 	}
@@ -76,7 +76,7 @@ func DecodeTable(b []byte) (Table, error) {
 	if tableSum(b) != binary.LittleEndian.Uint64(b[len(tableMagic):]) {
 		return Table{}, errors.New("chunk table: damaged")
 	}
-	if !slices.Contains([]Compression{Gzip, Zstd, Plain, Points, Whole}, t.compression) || t.prefetch < 0 {
+	if !slices.Contains([]Compression{Gzip, Zstd, Plain, Points, Spans, Whole}, t.compression) || t.prefetch < 0 {
 		return Table{}, fmt.Errorf("chunk table: compression %q, prefetch of %d bytes", t.compression, t.prefetch)
 	}
 	if err := t.splitPoints(); err != nil {
@@ -98,7 +98,7 @@ func (t Table) check() error {
 		c := t.At(i)
 		err := c.check()
 		if err == nil && i > 0 {
-			err = last.checkNext(&c)
+			err = last.checkNext(&c, t.compression)
 		}
 		if err == nil && t.points != nil && t.pointOf(&c) < 0 {
 			err = fmt.Errorf("no point at %d of the blob", c.BlobOffset)

@@ -281,13 +281,13 @@ func (t *tarFile) index(u *unpacker) (*Index, error) {
 			c := &x.Chunks[i]
 			c.BlobOffset, c.BlobEnd, c.InnerOffset = c.InnerOffset, c.InnerOffset+c.Size, 0
 		}
-		return x, checkOrder(x.Chunks)
+		return x, checkOrder(x.Chunks, x.Compression)
 	}
 	if u.compression == Gzip {
 		x.Compression, x.Points = Points, u.points.Bytes()
 	}
 	placeIn(x.Chunks, u.begins, u.source.n.Load())
-	return x, checkOrder(x.Chunks)
+	return x, checkOrder(x.Chunks, x.Compression)
 }
 
 // inTree returns the chunks of the files that are still in the tree.

@@ -61,7 +61,7 @@ func (i inspection) addDocument(ctx context.Context, l *Layer, find func() (docu
 		return nil // the daemon fetches the smaller one
 	}
 	doc, err := i.examiner.ExamineDocument(ctx, i.origin.Blob(desc.Digest), desc, l.Digest)
-	if err == nil && doc.DiffID != l.DiffID {
+	if err == nil && doc.DiffID != "" && doc.DiffID != l.DiffID {
 		err = fmt.Errorf("%w: it is that of the diffID %s", layer.ErrInvalid, doc.DiffID)
 	}
 	if errors.Is(err, layer.ErrInvalid) {

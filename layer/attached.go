@@ -33,7 +33,7 @@ const (
 )
 
 // attached are the indexes of layers without one in their blob that registries have beside the
-// images (index.Artifact).
+// images (index.Artifact), Ladle's and SOCI's.
 type attached struct {
 	set     *Set
 	answers flight.Group[map[digest.Digest]ocispec.Descriptor] // key: that of known
@@ -243,7 +243,7 @@ func (a *attached) openAgain(ctx context.Context, req Request, document digest.D
 func (a *attached) openWith(ctx context.Context, req Request, desc ocispec.Descriptor, size int64) (store.ID, error) {
 	s := a.set
 	id := store.Indexed(req.Source.Digest, desc.Digest)
-	if err := a.refusal(id); err != nil {
+	if err := a.refusal(id, req); err != nil {
 		return store.ID{}, err
 	}
 	taken, err := s.budget.parse(ctx, index.Memory(max(0, desc.Size)))
@@ -259,13 +259,15 @@ func (a *attached) openWith(ctx context.Context, req Request, desc ocispec.Descr
 	if size >= 0 && doc.BlobSize != size {
 		return store.ID{}, fmt.Errorf("%w: document of a blob of %d bytes, and not %d", ErrInvalid, doc.BlobSize, size)
 	}
-	if req.Proves != nil && !req.Proves(doc.DiffID) {
-		return store.ID{}, otherDiffID(doc.DiffID)
+	if doc.DiffID != "" {
+		if req.Proves != nil && !req.Proves(doc.DiffID) {
+			return store.ID{}, otherDiffID(doc.DiffID)
+		}
+		req.DiffID = doc.DiffID
 	}
 	s.caches.addTree(id, doc.Root)
 	idx := encode(doc.Index)
 	idx.content.BlobSize = doc.BlobSize
-	req.DiffID = doc.DiffID
 	return s.add(id, req, idx)
 }
 
@@ -276,10 +278,10 @@ func (a *attached) refuse(document digest.Digest, why error) {
 	a.mu.refused[document] = why
 }
 
-// refusal returns why the layer id is not opened; nil if it may be.
-func (a *attached) refusal(id store.ID) error {
-	if wrong := a.set.store.Proof(id).Wrong; wrong != "" {
-		return fmt.Errorf("%w: %s", ErrWrong, wrong)
+// refusal returns why the layer id is not opened for req; nil if it may be.
+func (a *attached) refusal(id store.ID, req Request) error {
+	if err := refutes(a.set.store.Proof(id), req); err != nil {
+		return err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

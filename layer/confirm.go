@@ -46,11 +46,11 @@ type wrongIndex struct {
 // confirm confirms l. If its index is wrong, l is taken out of service, and the document is not
 // used again. If polite is set, it goes on only while no reader waits, and somebody else has l.
 func (l *Layer) confirm(polite bool) error {
-	err := l.compare(polite)
+	diffID, err := l.compare(polite)
 	var wrong wrongIndex
 	switch {
 	case err == nil:
-		return l.provedAs(l.ctx, l.data.DiffID())
+		return l.provedAs(l.ctx, diffID)
 	case !errors.As(err, &wrong):
 		return err
 	}
@@ -59,28 +59,33 @@ func (l *Layer) confirm(polite bool) error {
 	return l.refuted(wrong.diffID, fmt.Errorf("the index %s is not that of the layer: %w", document, wrong.error))
 }
 
-// compare reads the whole blob, and compares.
-func (l *Layer) compare(polite bool) error {
+// compare reads the whole blob, and compares. It returns the blob's diffID.
+func (l *Layer) compare(polite bool) (digest.Digest, error) {
 	blobs := l.sources.blobs()
 	if len(blobs) == 0 {
-		return errNoSource
+		return "", errNoSource
 	}
 	body := l.politeBody(blobs[0], polite)
+	var blob io.ReadCloser = body
 	data := &comparedData{layer: l, sum: sha256.New()}
-	got, err := index.Import(l.ctx, body, data)
+	if l.table.SealsStreams() {
+		spans := newSpanSums(l, body)
+		blob, data.sums = spans, spans.sums
+	}
+	got, err := index.Import(l.ctx, blob, data)
 	switch {
 	case l.ctx.Err() != nil:
-		return context.Cause(l.ctx)
+		return "", context.Cause(l.ctx)
 	case body.err != nil:
-		return body.err
+		return "", body.err
 	case err != nil:
-		return l.compareBlob(blobs[0], polite, err)
+		return "", l.compareBlob(blobs[0], polite, err)
 	case got.Blob != l.ID().Blob:
-		return fmt.Errorf("%w: the blob has digest %s", errWrongBytes, got.Blob)
+		return "", fmt.Errorf("%w: the blob has digest %s", errWrongBytes, got.Blob)
 	case data.wrong != nil:
-		return wrongIndex{data.wrong, got.DiffID}
+		return "", wrongIndex{data.wrong, got.DiffID}
 	}
-	return l.compareIndex(got)
+	return got.DiffID, l.compareIndex(got)
 }
 
 // compareBlob returns why the index is wrong of a blob that is no layer, if the registry has
@@ -103,10 +108,10 @@ func (l *Layer) compareBlob(blob *fetch.Blob, polite bool, why error) error {
 	return wrongIndex{why, ""}
 }
 
-// compareIndex compares what does not show in the contents.
+// compareIndex compares what does not show in the contents. SOCI's indexes do not say a diffID.
 func (l *Layer) compareIndex(got *index.Imported) error {
 	switch {
-	case got.DiffID != l.data.DiffID():
+	case got.DiffID != l.data.DiffID() && !l.table.SealsStreams():
 		return wrongIndex{fmt.Errorf("the uncompressed blob has the digest %s, and not %s", got.DiffID, l.data.DiffID()), got.DiffID}
 	case got.DataSize != l.DataSize():
 		return wrongIndex{fmt.Errorf("the files have %d bytes, and not %d", got.DataSize, l.DataSize()), got.DiffID}
@@ -173,8 +178,9 @@ type comparedData struct {
 	layer *Layer
 	next  int // the chunk that is written, or the next one
 	sum   hash.Hash
-	chunk []byte // its bytes so far, unless it is too large
-	wrong error  // the first difference
+	sums  [][sha256.Size]byte // of the chunks, if the index does not say them
+	chunk []byte              // its bytes so far, unless it is too large
+	wrong error               // the first difference
 }
 
 // WriteAt implements io.WriterAt. It does not fail: what is wrong, is known at the end.
@@ -209,7 +215,11 @@ func (d *comparedData) write(c index.Chunk, p []byte, end int64) {
 	if end < c.DataOffset+c.Size {
 		return
 	}
-	if !bytes.Equal(d.sum.Sum(nil), c.Digest[:]) {
+	want := c.Digest
+	if d.sums != nil {
+		want = d.sums[d.next]
+	}
+	if !bytes.Equal(d.sum.Sum(nil), want[:]) {
 		d.wrong = fmt.Errorf("the bytes at %d of the files are not what the index says", c.DataOffset)
 		return
 	}

@@ -51,6 +51,12 @@
 // fills the layer, and is compared with all that the index says. If that was wrong, the
 // layer is out of service. Until it is confirmed the kernel reads it through this process.
 //
+// With SOCI's index a stream of the blob is verified as a whole, before it is decompressed, and
+// its chunks have no digests. What was written before a reset of the machine cannot be verified, and
+// is fetched again. To confirm such a layer, each stream that passes is decompressed once more, from its
+// point: what that gives is compared with the blob's tar, so that it does not matter later which
+// of the two a chunk was made by. The index does not say the diffID: what is proved is recorded.
+//
 // A set is all open layers of a daemon. The siblings of a layer in its image are opened ahead,
 // concurrently.
 //
@@ -89,7 +95,8 @@
 //   - the proof of a layer, one at a time: its rests, compressed, 64 MiB at most for what was
 //     fetched; a chunk; and index.ImportMemory at most for the tree of the tar.
 //   - indexes that are attached to images count as tables of contents; a layer that is being
-//     confirmed takes what an import does, one at a time.
+//     confirmed takes what an import does, one at a time, and with SOCI's index two of its
+//     streams, which have 64 MiB at most and usually 2.
 //   - recently decoded trees: 256 MiB, freed after half a minute.
 //
 // On the disk a layer needs space for the chunks that were read or filled, at most as much as

@@ -41,12 +41,9 @@ func readDocument(ctx context.Context, from Blob, desc ocispec.Descriptor, blob 
 	if got := desc.Digest.Algorithm().FromBytes(b); got != desc.Digest {
 		return nil, fmt.Errorf("%w: document %s has the digest %s", ErrInvalid, desc.Digest, got)
 	}
-	doc, err := index.DecodeDocument(b)
+	doc, err := index.ReadDocument(b, blob)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	if doc.Blob != blob {
-		return nil, fmt.Errorf("%w: document %s is that of %s", ErrInvalid, desc.Digest, doc.Blob)
+		return nil, fmt.Errorf("%w: document %s: %w", ErrInvalid, desc.Digest, err)
 	}
 	return doc, nil
 }

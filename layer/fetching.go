@@ -57,10 +57,12 @@ func (l *Layer) stream(r *run, blob *fetch.Blob) error {
 	defer body.Close()
 	unpackers, ctx := errgroup.WithContext(l.ctx)
 	unpackers.SetLimit(parallelParts)
+	bytes := &rereader{r: body, pos: from}
 	for missing.first < missing.end && err == nil {
 		p := l.part(missing)
+		bytes.backTo(p.from)
 		unpackers.Go(func() error { return l.unpackPart(r, p) })
-		err = p.feed(ctx, l.set.budget, body)
+		err = p.feed(ctx, l.set.budget, bytes)
 		missing.first = p.end
 	}
 	if unpacked := unpackers.Wait(); unpacked != nil {
@@ -138,7 +140,7 @@ func (l *Layer) memoryOf(in input, s span) int64 {
 	if largest == 0 {
 		return 0
 	}
-	return largest + l.table.Compression().Memory(in.Reader)
+	return largest + l.table.Memory(in.Reader, l.table.At(s.first))
 }
 
 // runMemory is the number of bytes that the disk did not take after which a run ends.
@@ -161,7 +163,7 @@ func (l *Layer) fill(s *stream, r *run, n int) error {
 	if err := s.read(p, c.InnerOffset); err != nil {
 		return err
 	}
-	if err := verify(c, p); err != nil {
+	if err := l.verify(c, p); err != nil {
 		return err
 	}
 	l.set.opts.Chunks.Verified(c.Size)

@@ -47,7 +47,7 @@ type block struct {
 var blocks = sync.Pool{New: func() any { return new(block) }}
 
 // part returns the first part of the chunks of s, which is not empty. Its bytes end where
-// the next part begins.
+// the next part begins, or behind the first byte of that if both have it.
 func (l *Layer) part(s span) *part {
 	from := l.table.At(s.first).BlobOffset
 	p := &part{span: span{s.first, s.first + 1}, from: from, blocks: make(chan *block, partBlocks), reserved: make(chan struct{}, reservedBlocks)}
@@ -57,7 +57,7 @@ func (l *Layer) part(s span) *part {
 	for last := from; p.end < s.end; p.end++ {
 		off := l.table.At(p.end).BlobOffset
 		if off != last && off-from >= partBytes {
-			p.to = off
+			p.to = max(off, l.table.At(p.end-1).BlobEnd)
 			return p
 		}
 		last = off
@@ -85,6 +85,34 @@ func (p *part) feed(ctx context.Context, budget *budget, r io.Reader) error {
 		}
 	}
 	return nil
+}
+
+// rereader reads the bytes of a blob from pos on. The last one can be read again.
+type rereader struct {
+	r     io.Reader
+	pos   int64
+	last  byte
+	again bool // last is next
+}
+
+// backTo reads on at off of the blob, if that is the place of the last byte.
+func (r *rereader) backTo(off int64) {
+	if off == r.pos-1 {
+		r.again, r.pos = true, off
+	}
+}
+
+func (r *rereader) Read(p []byte) (n int, err error) {
+	if r.again && len(p) > 0 {
+		p[0], n, r.again = r.last, 1, false
+	} else {
+		n, err = r.r.Read(p)
+	}
+	if n > 0 {
+		r.last = p[n-1]
+	}
+	r.pos += int64(n)
+	return n, err
 }
 
 // block returns an empty block. If the budget has none, it waits for a reserved one.

@@ -188,8 +188,12 @@ func (l *Layer) obtain(ctx context.Context, n, end int) error {
 	}
 }
 
-// reverify verifies a chunk that was written before the last boot.
+// reverify verifies a chunk that was written before the last boot. If it cannot be verified by
+// itself, it is to be fetched again.
 func (l *Layer) reverify(ctx context.Context, n int) error {
+	if l.table.SealsStreams() {
+		return l.data.Mark(n, store.Absent)
+	}
 	c := l.table.At(n)
 	memory, err := l.set.budget.read(ctx, c.Size)
 	if err != nil {

@@ -24,6 +24,9 @@ func (r *Registry) referrers(subject digest.Digest) []byte {
 		if digest.FromBytes(body).String() != name || json.Unmarshal(body, &m) != nil || m.Subject == nil || m.Subject.Digest != subject {
 			continue
 		}
+		if m.ArtifactType == "" {
+			m.ArtifactType = m.Config.MediaType
+		}
 		list.Manifests = append(list.Manifests, ocispec.Descriptor{
 			MediaType: r.mu.manifests[name].mediaType, ArtifactType: m.ArtifactType, Digest: digest.Digest(name), Size: int64(len(body)),
 		})
