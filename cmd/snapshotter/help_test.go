@@ -88,7 +88,7 @@ func TestCompletion(t *testing.T) {
 		}
 	}
 	for words, want := range map[string]string{
-		"ladle ins":            "inspect",
+		"ladle insp":           "inspect",
 		"ladle convert --form": "--format",
 		"ladle serve --add":    "--address",
 	} {
