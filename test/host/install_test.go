@@ -1,0 +1,111 @@
+package host
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const images = `"io.containerd.cri.v1.images"`
+
+// A host is set up, again, for one runtime only, upgraded, and set back.
+func TestInstallAndUndo(t *testing.T) {
+	m := newMachine(t, layout{})
+	before := m.tree()
+	if m.onLadle() {
+		t.Fatal("containerd has ladle before")
+	}
+	m.install()
+	if !m.onLadle() {
+		t.Fatal("containerd does not have ladle")
+	}
+	installed, starts := m.tree(), m.init.started(m.unit)
+	if starts != 2 {
+		t.Errorf("containerd was started %d times", starts)
+	}
+	daemon := m.init.started("ladle.service")
+	if out := m.install(); !strings.Contains(out, "nothing was changed") || !slices.Equal(m.tree(), installed) {
+		t.Errorf("a second run changes something: %s", out)
+	}
+	m.powerCut()
+	if !m.onLadle() {
+		t.Error("containerd does not have ladle after a boot")
+	}
+	starts++
+	daemon++
+
+	// An upgrade restarts ladle, and not containerd.
+	m.must(os.Remove("/usr/local/bin/ladle")) // it runs
+	m.write("/usr/local/bin/ladle", "#!/bin/false\n")
+	m.install()
+	if n := m.init.started("ladle.service"); n != daemon+1 {
+		t.Errorf("ladle was started %d times; want %d", n, daemon+1)
+	}
+	if n := m.init.started(m.unit); n != starts {
+		t.Errorf("containerd was started %d times; want %d", n, starts)
+	}
+	if !slices.Equal(m.tree(), installed) {
+		t.Error("an upgrade to the same version changes something")
+	}
+
+	m.install("--runtime", "lazy")
+	text, err := os.ReadFile("/etc/containerd/conf.d/ladle.toml")
+	if err != nil || strings.Contains(string(text), "["+images+"]") {
+		t.Errorf("CRI's default is %s, %v", text, err)
+	}
+	m.install() // the mode is remembered
+	if n := m.init.started(m.unit); n != starts+1 {
+		t.Errorf("containerd was started %d times; want %d", n, starts+1)
+	}
+	m.install("--undo")
+	if got := m.tree(); !slices.Equal(got, before) {
+		t.Errorf("after the undo there is\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(before, "\n"))
+	}
+	if m.onLadle() || m.init.runs("ladle.service") {
+		t.Error("ladle is still there")
+	}
+	m.fails("nothing to undo", "--undo")
+}
+
+// What does not work is put back, and containerd is not restarted for it.
+func TestFailuresArePutBack(t *testing.T) {
+	m := newMachine(t, layout{files: map[string]string{
+		"/etc/containerd/config.toml": "version = 3\nimports = [\"conf.d/*.toml\"]\n",
+	}})
+	for what, c := range map[string]struct {
+		file, text string
+		says       string
+		restarted  bool
+	}{
+		"ladle does not start":                {"/etc/ladle/config.toml", "root = \"/proc/none\"\n", "start ladle", false},
+		"another drop-in sets what ladle has": {"/etc/containerd/conf.d/zz.toml", "version = 3\n[plugins." + images + "]\n  snapshotter = \"native\"\n", "another drop-in", false},
+		"containerd does not start":           {"/usr/local/bin/containerd", "#!/bin/sh\n[ \"$1\" = --version ] || [ \"$3\" = config ] || test ! -e /etc/containerd/conf.d/ladle.toml || exit 1\nexec REAL \"$@\"\n", "restart containerd.service", true},
+	} {
+		t.Run(what, func(t *testing.T) {
+			real, err := os.Readlink("/usr/local/bin/containerd")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.HasPrefix(c.file, "/usr/local/bin") {
+				m.must(os.Remove(c.file))
+			}
+			m.write(c.file, strings.Replace(c.text, "REAL", real, 1))
+			before, starts := m.tree(), m.init.started(m.unit)
+			m.fails(c.says)
+			if got := m.tree(); !slices.Equal(got, before) {
+				t.Errorf("there is\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(before, "\n"))
+			}
+			if m.onLadle() {
+				t.Error("containerd has ladle")
+			}
+			if restarted := m.init.started(m.unit) > starts; restarted != c.restarted {
+				t.Errorf("containerd was restarted: %t", restarted)
+			}
+			m.must(os.Remove(c.file))
+			if strings.HasPrefix(c.file, "/usr/local/bin") {
+				m.must(os.Symlink(real, c.file))
+			}
+		})
+	}
+}
