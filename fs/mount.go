@@ -22,7 +22,8 @@ var ErrClosed = errors.New("filesystem is closed")
 
 // mounted is a tree that is mounted or has users.
 type mounted struct {
-	key store.SpecKey
+	key  store.SpecKey
+	spec store.Spec
 	// turn has one unit: one call at a time mounts or unmounts the tree. The
 	// others wait until their own ctx ends; if the first fails, the next tries
 	// for itself.
@@ -33,7 +34,8 @@ type mounted struct {
 
 	// Guarded by FileSystem.mu.
 	owners map[string]struct{}
-	users  int // calls between enter and leave
+	users  int    // calls between enter and leave
+	target string // where it is mounted, if it has owners
 }
 
 // Mount mounts the tree of spec for owner, and returns its path. owner is a name that the
@@ -60,7 +62,7 @@ func (f *FileSystem) Mount(ctx context.Context, owner string, spec store.Spec) (
 		}
 		f.opts.Mounts.Mounted(f.driver.name(), 1)
 	}
-	f.own(m, owner)
+	f.own(m, owner, m.plan.target)
 	return m.plan.target, nil
 }
 

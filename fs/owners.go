@@ -16,7 +16,7 @@ func (f *FileSystem) enter(spec store.Spec) (*mounted, error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.enterLocked(spec.Key())
+	return f.enterLocked(spec)
 }
 
 // enterToWarm is enter for a goroutine that Close waits for until it calls
@@ -27,20 +27,21 @@ func (f *FileSystem) enterToWarm(spec store.Spec) (*mounted, error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	m, err := f.enterLocked(spec.Key())
+	m, err := f.enterLocked(spec)
 	if err == nil {
 		f.warming.Add(1)
 	}
 	return m, err
 }
 
-func (f *FileSystem) enterLocked(key store.SpecKey) (*mounted, error) {
+func (f *FileSystem) enterLocked(spec store.Spec) (*mounted, error) {
 	if f.mu.closed {
 		return nil, ErrClosed
 	}
+	key := spec.Key()
 	m := f.mu.trees[key]
 	if m == nil {
-		m = &mounted{key: key, turn: semaphore.NewWeighted(1), owners: map[string]struct{}{}}
+		m = &mounted{key: key, spec: spec.Clone(), turn: semaphore.NewWeighted(1), owners: map[string]struct{}{}}
 		f.mu.trees[key] = m
 	}
 	m.users++
@@ -96,9 +97,11 @@ func (f *FileSystem) leave(m *mounted) {
 	}
 }
 
-func (f *FileSystem) own(m *mounted, owner string) {
+// own makes owner an owner of m, which is mounted at target.
+func (f *FileSystem) own(m *mounted, owner, target string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	m.target = target
 	m.owners[owner] = struct{}{}
 	if f.mu.owned[owner] == nil {
 		f.mu.owned[owner] = map[*mounted]struct{}{}
