@@ -21,6 +21,7 @@ type Config struct {
 	Log        Log        `toml:"log"`
 	Import     Import     `toml:"import"`
 	Index      Index      `toml:"index"`
+	Differ     Differ     `toml:"differ"`
 	Store      Store      `toml:"store"`
 	Blob       Blob       `toml:"blob"`
 	Registries Registries `toml:"resolver"`
@@ -43,8 +44,9 @@ type Daemon struct {
 
 // Endpoint is a socket with a set of snapshots of its own, for one client's database.
 type Endpoint struct {
-	Name    string `toml:"name"`
-	Address string `toml:"address"`
+	Name       string `toml:"name"`
+	Address    string `toml:"address"`
+	Containerd string `toml:"containerd_address"` // unix socket of the containerd that it is for; "": no diffs
 }
 
 // Reading configures how layers are opened and read.
@@ -78,6 +80,11 @@ type Import struct {
 // Index configures which indexes of layers are believed.
 type Index struct {
 	Trust string `toml:"trust"` // one of Trusts
+}
+
+// Differ configures the diff service of the endpoint "main".
+type Differ struct {
+	Containerd string `toml:"containerd_address"` // unix socket; "": no diffs
 }
 
 // Store configures how layers are stored on disk.
@@ -148,6 +155,7 @@ func Default() Config {
 		Log:        Log{Level: "info", Format: "text"},
 		Import:     Import{Enable: true, KeepIndexes: 512 << 20},
 		Index:      Index{Trust: "bound"},
+		Differ:     Differ{Containerd: "/run/containerd/containerd.sock"},
 		Store:      Store{Reserve: "auto"},
 		Blob:       Blob{FetchingTimeout: 30, MaxRetries: 5, MinWait: 30, MaxWait: 5000},
 		Registries: Registries{RequestTimeout: 30},
@@ -159,7 +167,7 @@ func Default() Config {
 
 // AllEndpoints returns the main endpoint, and then the endpoints of the file.
 func (c *Config) AllEndpoints() []Endpoint {
-	return append([]Endpoint{{Name: MainEndpoint, Address: c.Address}}, c.Endpoints...)
+	return append([]Endpoint{{Name: MainEndpoint, Address: c.Address, Containerd: c.Differ.Containerd}}, c.Endpoints...)
 }
 
 // ControlSocket returns the path of the control service's socket, or "" if there is to be none.

@@ -62,6 +62,7 @@ func (c *Config) validateDaemon(p *problems) {
 	sockets := map[string]string{}
 	seen := map[string]bool{}
 	p.socket("address", c.Address, sockets)
+	p.client("differ.containerd_address", c.Differ.Containerd)
 	for i, e := range c.AllEndpoints() {
 		if i == 0 {
 			seen[e.Name] = true
@@ -75,6 +76,7 @@ func (c *Config) validateDaemon(p *problems) {
 		}
 		seen[e.Name] = true
 		p.socket("endpoint.address", e.Address, sockets)
+		p.client("endpoint.containerd_address", e.Containerd)
 	}
 	if control := c.ControlSocket(); control != "" {
 		p.socket("control_address", control, sockets)
@@ -146,6 +148,13 @@ func (p *problems) oneOf(key, value string, values []string) {
 func (p *problems) atLeast(key string, value, least int64) {
 	if value < least {
 		p.add(key, "%d is less than %d", value, least)
+	}
+}
+
+// client checks the path of another program's socket, which may be empty.
+func (p *problems) client(key, path string) {
+	if path != "" {
+		p.absolute(key, path)
 	}
 }
 

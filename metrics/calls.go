@@ -7,9 +7,10 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// methods is what containerd's snapshots service has (its api v1).
+// methods is what containerd's snapshots and diff services have (its api v1).
 var methods = []string{
 	"Prepare", "View", "Mounts", "Commit", "Remove", "Stat", "Update", "List", "Usage", "Cleanup",
+	"Diff", "Apply",
 }
 
 // Calls counts the gRPC calls of containerd.

@@ -55,8 +55,9 @@ func called(ctx context.Context, calls *metrics.Calls, full string, start time.T
 	switch code {
 	case codes.OK:
 		entry.Debug("gRPC call answered")
-	case codes.AlreadyExists, codes.NotFound, codes.Canceled:
-		// AlreadyExists is how Prepare says that a layer is lazy.
+	case codes.AlreadyExists, codes.NotFound, codes.Canceled, codes.Unimplemented:
+		// AlreadyExists is how Prepare says that a layer is lazy, Unimplemented how the diff
+		// service leaves a call to another differ.
 		entry.WithError(err).Debug("gRPC call answered")
 	default:
 		entry.WithError(err).Warn("gRPC call failed")

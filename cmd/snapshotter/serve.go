@@ -94,6 +94,9 @@ func (d *daemon) listenFor(ctx context.Context, e config.Endpoint, sn snapshots.
 		return err
 	}
 	srv := newServer(l, sn, d.counts.Calls)
+	if err := d.serveDiffs(e, srv); err != nil {
+		return err
+	}
 	d.servers[e.Name] = srv
 	d.open.add("server of endpoint "+e.Name, srv.drain)
 	log.G(ctx).WithField("endpoint", e.Name).WithField("address", e.Address).Info("endpoint is served")

@@ -27,7 +27,7 @@ var table = map[string]int{
 	"index": 1, "erofs": 1, "store": 1, "fetch": 1, "hardlink": 1, "metastore": 1, "install": 1,
 	"layer": 2, "merge": 2, "settle": 2, "depot": 2,
 	"stack": 3, "convert": 3, "indexer": 3, "inspect": 3,
-	"snapshot": 4, "fs": 4, "takeover": 4, "cri": 4,
+	"snapshot": 4, "fs": 4, "takeover": 4, "cri": 4, "differ": 4,
 	"cmd/snapshotter": 5,
 }
 
