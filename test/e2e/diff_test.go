@@ -15,8 +15,10 @@ import (
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/diff"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/pkg/rootfs"
+	"github.com/containerd/containerd/v2/plugins/diff/walking"
 	"github.com/klauspost/compress/gzip"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -43,10 +45,10 @@ const edit = `
 	/usr/local/bin/py -c 'import os; os.setxattr("/opt/edits/xattrs", "user.ladle.text", b"two"); os.setxattr("/new", "user.new", b"3")'
 `
 
-// What a container changed becomes the same layer as on overlayfs, and what is
-// committed of it shows the same tree.
+// What a container changed becomes the same layer as on overlayfs, by ladle's differ, which
+// fetches nothing for it, and by containerd's. What is committed of it shows the same tree.
 func TestChangesBecomeTheSameLayer(t *testing.T) {
-	l := newLab(t, oneOfEach("")...)
+	l := newLabOn(t, stack.Containerd{Edit: stack.WithDiffers}, oneOfEach(onlyDemand+stack.DifferConfig)...)
 	began := time.Now()
 	// The same image on all: with names that only lazy layers have.
 	ref := l.Push("debian-python", image.EStargz)
@@ -56,6 +58,7 @@ func TestChangesBecomeTheSameLayer(t *testing.T) {
 			l := l.as(t)
 			got := l.change("ladle-"+driver, ref, began)
 			compareEntries(t, want.entries, got.entries)
+			compareEntries(t, want.entries, got.walked)
 			l.same(began, withoutOwn(want.committed), withoutOwn(got.committed))
 			l.same(began, withoutOwn(want.applied), withoutOwn(got.applied))
 		})
@@ -65,6 +68,7 @@ func TestChangesBecomeTheSameLayer(t *testing.T) {
 // changed is what a container made of its root filesystem.
 type changed struct {
 	entries   map[string]string // of the layer, by name
+	walked    map[string]string // the same, if containerd's own differ makes the layer
 	applied   sametree.Listing  // the layer, unpacked over the image
 	committed sametree.Listing  // the container's snapshot
 }
@@ -81,11 +85,16 @@ func (l lab) change(snapshotter, ref string, began time.Time) changed {
 	}
 	ctx, c := l.client()
 	sn := c.SnapshotService(snapshotter)
-	layer, err := rootfs.CreateDiff(ctx, id, sn, c.DiffService())
+	l.Link.Reset()
+	layer := l.diff(ctx, id, sn, c.DiffService())
+	if n := l.Link.Counters().Requests; n > 0 {
+		l.Errorf("%s: the diff made %d requests", snapshotter, n)
+	}
+	entries, err := readLayer(ctx, c.ContentStore(), layer, began)
 	if err != nil {
 		l.Fatal(err)
 	}
-	entries, err := readLayer(ctx, c.ContentStore(), layer, began)
+	walked, err := readLayer(ctx, c.ContentStore(), l.diff(ctx, id, sn, walking.NewWalkingDiff(c.ContentStore())), began)
 	if err != nil {
 		l.Fatal(err)
 	}
@@ -101,7 +110,17 @@ func (l lab) change(snapshotter, ref string, began time.Time) changed {
 	if err := sn.Commit(ctx, "committed", id); err != nil {
 		l.Fatal(err)
 	}
-	return changed{entries, applied, l.listView(snapshotter, "committed")}
+	return changed{entries, walked, applied, l.listView(snapshotter, "committed")}
+}
+
+// diff makes a layer of a container.
+func (l lab) diff(ctx context.Context, id string, sn snapshots.Snapshotter, by diff.Comparer) ocispec.Descriptor {
+	l.Helper()
+	layer, err := rootfs.CreateDiff(ctx, id, sn, by)
+	if err != nil {
+		l.Fatal(err)
+	}
+	return layer
 }
 
 // apply unpacks a layer over a committed snapshot and lists what is there then.
@@ -126,7 +145,12 @@ func readLayer(ctx context.Context, store content.Provider, layer ocispec.Descri
 		return nil, err
 	}
 	defer blob.Close()
-	plain, err := gzip.NewReader(content.NewReader(blob))
+	return readEntries(content.NewReader(blob), began)
+}
+
+// readEntries is readLayer of the bytes of a layer.
+func readEntries(layer io.Reader, began time.Time) (map[string]string, error) {
+	plain, err := gzip.NewReader(layer)
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ func (n *Node) writeConfigs() error {
 		filepath.Join(n.Hosts, n.Registry, "hosts.toml"): hosts,
 		n.configFile(): n.options.edited(n.containerdConfig()),
 	}
-	replace := strings.NewReplacer("REGISTRY", n.Registry, "HOSTS", n.Hosts, "NODE", n.Dir)
+	replace := strings.NewReplacer("REGISTRY", n.Registry, "HOSTS", n.Hosts, "NODE", n.Dir, "CONTAINERD", n.Address)
 	for _, d := range n.Daemons {
 		files[d.configFile()] = replace.Replace(d.Config)
 	}

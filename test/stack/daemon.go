@@ -24,7 +24,8 @@ type Daemon struct {
 	Before, After []string
 	// Config is the content of the configuration file. REGISTRY in it stands
 	// for the host:port of the registry, HOSTS for containerd's hosts directory,
-	// NODE for the directory of the node, with containerd's socket containerd.sock.
+	// NODE for the directory of the node, with containerd's socket containerd.sock, and
+	// CONTAINERD for that socket.
 	Config string
 
 	missing error // why there is no binary

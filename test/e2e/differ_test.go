@@ -1,0 +1,94 @@
+package e2e
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/diff"
+	"github.com/containerd/containerd/v2/pkg/labels"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/containerd/v2/pkg/rootfs"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ladle-dev/ladle/test/image"
+	"github.com/ladle-dev/ladle/test/stack"
+)
+
+// write is what a container does that is committed afterwards, always with the same result.
+const write = `
+	for i in 1 2 3; do echo file $i > /srv/file$i; done
+	chmod 600 /opt/edits/python3 && cp -p /opt/edits/large /srv/copy && cp -p /srv/copy /opt/edits/large
+	touch -d @1500000000 /srv/file1 /srv/file2 /srv/file3 /srv
+`
+
+// A commit of a lazy container fetches nothing, and is the commit of the same container on
+// overlayfs. containerd's garbage collection leaves it to the client.
+func TestCommitFetchesNothing(t *testing.T) {
+	// On the newest containerd, other tests have diffs made by ladle.
+	containerd := stack.Containerd{Release: stack.LongTerm, Edit: stack.WithDiffers}
+	l := newLabOn(t, containerd, stack.Ladle("ladle", onlyDemand+stack.DifferConfig))
+	ref := l.Push("debian-python", image.EStargz)
+	began := time.Now()
+	compareEntries(t, l.snapshotDiff("overlayfs", ref, began), l.snapshotDiff("ladle", ref, began))
+	l.commitIsKept("ladle", ref)
+}
+
+// written runs a container that has done what is committed.
+func (l lab) written(snapshotter, ref string) (id string) {
+	l.Helper()
+	l.Pull(snapshotter, ref)
+	id = l.detached(snapshotter, ref)
+	l.shell(id, write)
+	return id
+}
+
+// snapshotDiff is the layer that ctr prints as the diff of a container. It fails the test if
+// anything is fetched for it.
+func (l lab) snapshotDiff(snapshotter, ref string, began time.Time) map[string]string {
+	l.Helper()
+	id := l.written(snapshotter, ref)
+	l.Link.Reset()
+	layer := l.Ctr("snapshots", "--snapshotter", snapshotter, "diff", id)
+	if n := l.Link.Counters(); n.Requests > 0 {
+		l.Errorf("%s: a diff made %d requests, for %d bytes", snapshotter, n.Requests, n.BytesDown)
+	}
+	if err := l.Node.Remove(l.Context(), id); err != nil {
+		l.Fatal(err)
+	}
+	entries, err := readEntries(strings.NewReader(layer), began)
+	if err != nil {
+		l.Fatal(err)
+	}
+	return entries
+}
+
+// commitIsKept makes a layer of a container, and fails the test if a collection of garbage
+// deletes it before the client refers to it. The lease of the client ends before, as if the
+// layer were not in it: containerd does not tell ladle which it is.
+func (l lab) commitIsKept(snapshotter, ref string) {
+	l.Helper()
+	id := l.written(snapshotter, ref)
+	_, c := l.client()
+	ctx := namespaces.WithNamespace(l.Context(), "default")
+	leased, end, err := c.WithLease(ctx)
+	if err != nil {
+		l.Fatal(err)
+	}
+	layer, err := rootfs.CreateDiff(leased, id, c.SnapshotService(snapshotter), c.DiffService(), diff.WithMediaType(ocispec.MediaTypeImageLayerZstd))
+	if err := errors.Join(err, end(ctx)); err != nil {
+		l.Fatal(err)
+	}
+	l.collect()
+	info, err := c.ContentStore().Info(ctx, layer.Digest)
+	if err != nil {
+		l.Fatalf("the layer after a collection of garbage: %v", err)
+	}
+	if layer.MediaType != ocispec.MediaTypeImageLayerZstd || info.Size != layer.Size || info.Labels[labels.LabelUncompressed] == "" {
+		l.Errorf("the layer is %+v, in the store %+v", layer, info)
+	}
+	if err := l.Node.Remove(l.Context(), id); err != nil {
+		l.Fatal(err)
+	}
+}
