@@ -24,7 +24,7 @@ const (
 var table = map[string]int{
 	"flight": -1, "inflate": -1, "keylock": -1, "lru": -1,
 	module: 0, "auth": 0, "config": 0, "control": 0, "durable": 0, "metrics": 0, "tree": 0,
-	"index": 1, "erofs": 1, "store": 1, "fetch": 1, "hardlink": 1, "metastore": 1, "install": 1,
+	"index": 1, "erofs": 1, "store": 1, "fetch": 1, "hardlink": 1, "metastore": 1, "install": 1, "idmap": 1,
 	"layer": 2, "merge": 2, "settle": 2, "depot": 2,
 	"stack": 3, "convert": 3, "indexer": 3, "inspect": 3,
 	"snapshot": 4, "fs": 4, "takeover": 4, "cri": 4, "differ": 4,
