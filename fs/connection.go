@@ -102,6 +102,9 @@ func serverOptions(e *export) *fuse.MountOptions {
 		// documentation. EXPORT_SUPPORT: overlayfs opens the origin of a
 		// copied-up file by its file handle, see requests.lookupSelf.
 		ExtraCapabilities: fuse.CAP_ASYNC_DIO | fuse.CAP_NO_OPENDIR_SUPPORT | fuse.CAP_EXPORT_SUPPORT,
+		// Trees of the fuse driver can be cloned with other owners (Linux 6.12): see
+		// requests.ListXAttr for what requests have then.
+		IDMappedMount: !e.notMapped,
 		// Passthrough would use one of the kernel's two levels of stacking.
 		DisabledCapabilities: fuse.CAP_PASSTHROUGH,
 		Logger:               newServerLog(e.lifetime),

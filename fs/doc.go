@@ -19,6 +19,12 @@
 // and from positions in trees, without a table of earlier lookups, so that another process
 // can take the connection over.
 //
+// A clone is a tree, or a directory of snapshots, that is mounted once more with the owners of
+// files mapped to others (package idmap), for containers in a user namespace. It is at
+// ROOT/m/<name of the mapping>/<name of the tree or directory>, mounted once for each mapping
+// and shared by all of its owners, which own the tree, too. It needs nothing of this process.
+// Whether clones are possible is found out when a FileSystem is made.
+//
 // # Lifetimes
 //
 // A tree outlives its unmount as long as the kernel uses it, below an overlay or through an
@@ -56,11 +62,12 @@
 // They are taken in this order:
 //
 //  1. FileSystem.warmers, by background work that builds tree images
-//  2. mounted.turn, the turn of a tree: while it is mounted or unmounted. A call that
-//     unmounts a tree hands its turn to the goroutine that ends the unmount
+//  2. mounted.turn, the turn of a tree or a clone: while it is mounted or unmounted, one at a
+//     time in a call. A call that unmounts a tree hands its turn to the goroutine that ends
+//     the unmount
 //  3. readahead.mu, by the erofs driver: while one tree is mounted, to find its block
 //     device information
-//  4. one of FileSystem.mu, export.mu, loopDriver.mu, late.mu: for operations on maps and
+//  4. one of FileSystem.mu, export.mu, loopDriver.mu, namespaces.mu, late.mu: for operations on maps and
 //     counters only, and never two of them
 //
 // Requests of the kernel take locks of 4 only: a mount waits for the answers to them.

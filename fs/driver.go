@@ -10,11 +10,13 @@ import (
 
 	"github.com/ladle-dev/ladle/durable"
 	"github.com/ladle-dev/ladle/metrics"
+	"github.com/ladle-dev/ladle/store"
 	"github.com/ladle-dev/ladle/tree"
 )
 
 // plan is a tree to be mounted by a driver.
 type plan struct {
+	spec   store.Spec
 	number uint32   // of the tree image
 	image  string   // its path
 	inode  uint64   // the first inode number of the image; 0 for an outdated image
@@ -56,7 +58,7 @@ func (f *FileSystem) try(d driver) error {
 	if f.opts.Takeover != nil && string(d.name()) == f.opts.Driver {
 		return nil
 	}
-	return f.probe(d)
+	return f.probe(d, readThroughOverlays)
 }
 
 // mayWork guesses whether d works if a probe is impossible for lack of space.

@@ -26,6 +26,7 @@ type export struct {
 	counts    *metrics.Requests
 	failures  failures
 	late      *late
+	notMapped bool // Options.notMapped
 
 	mu struct {
 		sync.RWMutex
@@ -51,7 +52,7 @@ type dataFile struct {
 func (d *dataFile) unused() bool { return d.trees == 0 && d.opens == 0 && d.reads.Load() == 0 }
 
 func newExport(lifetime context.Context, opts Options) *export {
-	e := &export{lifetime: lifetime, disk: opts.Root, counts: opts.Requests, late: newLate()}
+	e := &export{lifetime: lifetime, disk: opts.Root, counts: opts.Requests, late: newLate(), notMapped: opts.notMapped}
 	e.restoring = ended(lifetime)
 	if opts.Takeover != nil {
 		var end context.CancelFunc

@@ -57,6 +57,8 @@ type Options struct {
 	// trees are still mounted; Mount adopts them, and until then requests for them
 	// wait. If New fails, the connection is closed. Nil: New mounts a new export.
 	Takeover *Connection
+
+	notMapped bool // owners cannot be mapped on the FUSE connection; for tests
 }
 
 // LayersOf returns a function for Options.Layers from a set such as *layer.Set.
@@ -87,11 +89,13 @@ type FileSystem struct {
 	warming  sync.WaitGroup
 	warmers  *semaphore.Weighted // bounds the concurrent calls of warm
 
+	clones clones
+
 	mu struct {
 		sync.Mutex
 		closed bool
-		// trees has every tree that is mounted or has users.
-		trees map[store.SpecKey]*mounted
+		// mounts has every tree and every clone that is mounted or has users.
+		mounts map[key]*mounted
 		// owned mirrors mounted.owners.
 		owned map[string]map[*mounted]struct{}
 	}
@@ -124,6 +128,7 @@ func New(ctx context.Context, opts Options) (_ *FileSystem, err error) {
 	if err = f.choose(ctx); err != nil {
 		return nil, fmt.Errorf("fs: %w", err)
 	}
+	f.probeMapping(ctx)
 	return f, nil
 }
 
@@ -139,14 +144,15 @@ func prepare(ctx context.Context, opts Options) (*FileSystem, error) {
 		return nil, fmt.Errorf("%s: path longer than %d bytes", root, maxRoot)
 	}
 	f := &FileSystem{root: root, opts: opts, warmers: semaphore.NewWeighted(2)}
-	f.mu.trees = map[store.SpecKey]*mounted{}
+	f.mu.mounts = map[key]*mounted{}
+	f.clones.namespaces.mu.byName = map[string]*namespace{}
 	f.mu.owned = map[string]map[*mounted]struct{}{}
 	if err := f.clean(ctx); err != nil {
 		return nil, err
 	}
-	dirs := []string{f.treesDir(), f.exportDir()}
+	dirs := []string{f.treesDir(), f.mappedDir(), f.exportDir()}
 	if opts.Takeover != nil {
-		dirs = dirs[:1] // the export is mounted and not served yet: even stat(2) would wait
+		dirs = dirs[:2] // the export is mounted and not served yet: even stat(2) would wait
 	}
 	for _, dir := range dirs {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -164,13 +170,14 @@ func prepare(ctx context.Context, opts Options) (*FileSystem, error) {
 func (f *FileSystem) clean(ctx context.Context) error {
 	dirs := []string{f.probeDir()}
 	if f.opts.Takeover == nil {
-		dirs = append(dirs, f.exportDir(), f.treesDir())
+		dirs = append(dirs, f.mappedDir(), f.exportDir(), f.treesDir())
 	}
 	return detachStale(ctx, dirs...)
 }
 
 func (f *FileSystem) exportDir() string { return filepath.Join(f.root, "f") }
 func (f *FileSystem) treesDir() string  { return filepath.Join(f.root, "l") }
+func (f *FileSystem) mappedDir() string { return filepath.Join(f.root, "m") }
 func (f *FileSystem) probeDir() string  { return filepath.Join(f.root, "probe") }
 
 // Driver returns the name of the driver: erofs, loop or fuse.
@@ -187,10 +194,10 @@ func (f *FileSystem) Close(ctx context.Context) error {
 	}
 	f.end()
 	f.warming.Wait()
-	err := removeEmpty(f.treesDir()) // not the ones with a mount
+	err := errors.Join(removeEmptyClones(f.mappedDir()), removeEmpty(f.treesDir())) // not the ones with a mount
 	err = errors.Join(err, f.unmountAll(ctx))
-	if f.opts.Takeover != nil { // trees that were mounted before the takeover and not adopted
-		err = errors.Join(err, detachStale(ctx, f.treesDir()))
+	if f.opts.Takeover != nil { // what was mounted before the takeover and not adopted
+		err = errors.Join(err, detachStale(ctx, f.mappedDir(), f.treesDir()))
 	}
 	if f.conn != nil {
 		err = errors.Join(err, f.conn.close(ctx))

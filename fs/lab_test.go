@@ -238,7 +238,7 @@ func checkNothingLeft(t testing.TB, root string) {
 			_ = unix.Unmount(p, unix.MNT_DETACH)
 		}
 	}
-	for _, dir := range []string{"f", "l/*", "probe/tree", "probe/first"} {
+	for _, dir := range []string{"f", "l/*", "m/*/*", "probe/tree", "probe/first", "probe/mapped"} {
 		dirs, err := filepath.Glob(filepath.Join(root, dir, "*"))
 		if err != nil || len(dirs) > 0 {
 			t.Errorf("left: %v (%v)", dirs, err)

@@ -20,22 +20,36 @@ import (
 // ErrClosed is returned by calls after Close.
 var ErrClosed = errors.New("filesystem is closed")
 
-// mounted is a tree that is mounted or has users.
+// key identifies a tree, or a clone of a tree or a directory (mapped.go).
+type key struct {
+	tree store.SpecKey
+	dir  string // of the clone of a directory
+	ids  string // how a clone maps owners, as a text; "" for a tree
+}
+
+func (k key) isClone() bool { return k.ids != "" }
+
+// attached is what is mounted at a path: *plan for a tree, *clone for a clone.
+type attached interface {
+	path() string
+	// detached frees what it has, after it was unmounted.
+	detached(f *FileSystem) error
+}
+
+// mounted is a tree or a clone that is mounted or has users.
 type mounted struct {
-	key  store.SpecKey
-	spec store.Spec
-	// turn has one unit: one call at a time mounts or unmounts the tree. The
-	// others wait until their own ctx ends; if the first fails, the next tries
-	// for itself.
+	key key
+	// turn has one unit: one call at a time mounts or unmounts it. The others wait
+	// until their own ctx ends; if the first fails, the next tries for itself.
 	turn *semaphore.Weighted
 
-	// Written in the tree's turn; nil if the tree is not mounted.
-	plan *plan
+	// Written in its turn; nil if it is not mounted.
+	at attached
 
 	// Guarded by FileSystem.mu.
 	owners map[string]struct{}
-	users  int    // calls between enter and leave
-	target string // where it is mounted, if it has owners
+	users  int      // calls between enter and leave
+	shown  attached // at, if it has owners
 }
 
 // Mount mounts the tree of spec for owner, and returns its path. owner is a name that the
@@ -43,31 +57,52 @@ type mounted struct {
 // Mounting a tree again for the same owner has no effect. All layers of spec must be in
 // the store, and remain there as long as the tree is mounted.
 func (f *FileSystem) Mount(ctx context.Context, owner string, spec store.Spec) (string, error) {
-	m, err := f.enter(spec)
-	if err != nil {
+	if err := spec.Check(); err != nil {
 		return "", fmt.Errorf("fs: %w", err)
+	}
+	path, err := f.share(ctx, key{tree: spec.Key()}, owner, func() (attached, error) {
+		p, err := f.mount(ctx, spec)
+		if err != nil {
+			f.opts.Mounts.Failed(f.driver.name())
+			return nil, err
+		}
+		f.opts.Mounts.Mounted(f.driver.name(), 1)
+		return p, nil
+	})
+	if err != nil {
+		return "", fmt.Errorf("fs: mount of %d layers: %w", len(spec.Layers), err)
+	}
+	return path, nil
+}
+
+// share makes owner an owner of what k identifies, and returns its path. If it is not mounted
+// yet, share calls mount in its turn.
+func (f *FileSystem) share(ctx context.Context, k key, owner string, mount func() (attached, error)) (string, error) {
+	m, err := f.enter(k)
+	if err != nil {
+		return "", err
 	}
 	defer f.leave(m)
 	if err := m.turn.Acquire(ctx, 1); err != nil {
-		return "", fmt.Errorf("fs: mount of %d layers: %w", len(spec.Layers), err)
+		return "", err
 	}
 	defer m.turn.Release(1)
 	if f.lifetime.Err() != nil {
-		return "", fmt.Errorf("fs: %w", ErrClosed)
+		return "", ErrClosed
 	}
-	if m.plan == nil {
-		if m.plan, err = f.mount(ctx, spec); err != nil {
-			f.opts.Mounts.Failed(f.driver.name())
-			return "", fmt.Errorf("fs: mount of %d layers: %w", len(spec.Layers), err)
+	if m.at == nil {
+		at, err := mount()
+		if err != nil {
+			return "", err
 		}
-		f.opts.Mounts.Mounted(f.driver.name(), 1)
+		m.at = at
 	}
-	f.own(m, owner, m.plan.target)
-	return m.plan.target, nil
+	f.own(m, owner, m.at)
+	return m.at.path(), nil
 }
 
-// Release removes owner from all its trees, and unmounts trees without an owner. After an
-// error owner may still own some of them; call Release again.
+// Release removes owner from all its trees and clones, and unmounts those without an owner.
+// After an error owner may still own some of them; call Release again.
 func (f *FileSystem) Release(ctx context.Context, owner string) error {
 	var errs []error
 	for _, m := range f.enterOwned(owner) {
@@ -86,7 +121,7 @@ func (f *FileSystem) release(ctx context.Context, m *mounted, owner string) erro
 	if err := m.turn.Acquire(ctx, 1); err != nil {
 		return err
 	}
-	if m.plan == nil || f.hasOthers(m, owner) {
+	if m.at == nil || f.hasOthers(m, owner) {
 		f.disown(m, owner)
 		m.turn.Release(1)
 		return nil
@@ -97,9 +132,12 @@ func (f *FileSystem) release(ctx context.Context, m *mounted, owner string) erro
 // Warm builds the tree image of spec in the background, so that a later Mount finds it in
 // the store.
 func (f *FileSystem) Warm(spec store.Spec) {
-	m, err := f.enterToWarm(spec)
+	if spec.Check() != nil {
+		return // Mount fails
+	}
+	m, err := f.enterToWarm(key{tree: spec.Key()})
 	if err != nil {
-		return // closed, or an invalid spec: Mount fails
+		return // closed
 	}
 	spec = spec.Clone()
 	go func() {
@@ -120,7 +158,7 @@ func (f *FileSystem) warm(m *mounted, spec store.Spec) error {
 		return err
 	}
 	defer m.turn.Release(1)
-	if m.plan != nil {
+	if m.at != nil {
 		return nil
 	}
 	if _, err := f.opts.Images.Tree(f.lifetime, spec); !errors.Is(err, store.ErrNotFound) {
@@ -148,6 +186,7 @@ func (f *FileSystem) mount(ctx context.Context, spec store.Spec) (_ *plan, err e
 		return nil, errors.Join(fmt.Errorf("tree number %d is too large", image.Number), closeLayers(layers))
 	}
 	p := &plan{
+		spec:   spec.Clone(),
 		number: uint32(image.Number),
 		image:  image.Path,
 		inode:  image.FirstInode,
@@ -204,9 +243,12 @@ func (f *FileSystem) mountNew(ctx context.Context, p *plan) error {
 	return f.driver.mount(p)
 }
 
-// detach reverts attach after the target was unmounted. It removes the mount point,
+func (p *plan) path() string { return p.target }
+
+// detached reverts attach after the target was unmounted. It removes the mount point,
 // except during Close.
-func (f *FileSystem) detach(p *plan) error {
+func (p *plan) detached(f *FileSystem) error {
+	f.opts.Mounts.Mounted(f.driver.name(), -1)
 	err := errors.Join(f.driver.release(p), f.export.dropLayers(p.layers))
 	if f.lifetime.Err() == nil {
 		err = errors.Join(err, os.Remove(p.target))
@@ -214,17 +256,24 @@ func (f *FileSystem) detach(p *plan) error {
 	return err
 }
 
-// unmountAll unmounts every tree of any owner, several concurrently.
+// unmountAll unmounts every clone and every tree of any owner.
 func (f *FileSystem) unmountAll(ctx context.Context) error {
+	clones, trees := f.enterAll()
+	err := f.unmountEach(ctx, clones)
+	return errors.Join(err, f.unmountEach(ctx, trees))
+}
+
+// unmountEach unmounts what the caller has entered, several concurrently.
+func (f *FileSystem) unmountEach(ctx context.Context, entered []*mounted) error {
 	var g errgroup.Group
 	g.SetLimit(8)
-	for _, m := range f.enterAll() {
+	for _, m := range entered {
 		g.Go(func() error {
 			defer f.leave(m)
 			if err := m.turn.Acquire(ctx, 1); err != nil {
 				return err
 			}
-			if m.plan == nil {
+			if m.at == nil {
 				m.turn.Release(1)
 				return nil
 			}

@@ -5,44 +5,35 @@ import (
 	"slices"
 
 	"golang.org/x/sync/semaphore"
-
-	"github.com/ladle-dev/ladle/store"
 )
 
-// enter returns the tree of spec, and counts the caller as its user until leave.
-func (f *FileSystem) enter(spec store.Spec) (*mounted, error) {
-	if err := spec.Check(); err != nil {
-		return nil, err
-	}
+// enter returns what k identifies, and counts the caller as its user until leave.
+func (f *FileSystem) enter(k key) (*mounted, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.enterLocked(spec)
+	return f.enterLocked(k)
 }
 
 // enterToWarm is enter for a goroutine that Close waits for until it calls
 // f.warming.Done. Close waits after setClosed, so that no goroutine is added later.
-func (f *FileSystem) enterToWarm(spec store.Spec) (*mounted, error) {
-	if err := spec.Check(); err != nil {
-		return nil, err
-	}
+func (f *FileSystem) enterToWarm(k key) (*mounted, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	m, err := f.enterLocked(spec)
+	m, err := f.enterLocked(k)
 	if err == nil {
 		f.warming.Add(1)
 	}
 	return m, err
 }
 
-func (f *FileSystem) enterLocked(spec store.Spec) (*mounted, error) {
+func (f *FileSystem) enterLocked(k key) (*mounted, error) {
 	if f.mu.closed {
 		return nil, ErrClosed
 	}
-	key := spec.Key()
-	m := f.mu.trees[key]
+	m := f.mu.mounts[k]
 	if m == nil {
-		m = &mounted{key: key, spec: spec.Clone(), turn: semaphore.NewWeighted(1), owners: map[string]struct{}{}}
-		f.mu.trees[key] = m
+		m = &mounted{key: k, turn: semaphore.NewWeighted(1), owners: map[string]struct{}{}}
+		f.mu.mounts[k] = m
 	}
 	m.users++
 	return m, nil
@@ -57,51 +48,66 @@ func (f *FileSystem) setClosed() bool {
 	return open
 }
 
-// enterOwned is enter for all trees of owner.
+// enterOwned is enter for all that owner has, clones before the trees that they are of.
 func (f *FileSystem) enterOwned(owner string) []*mounted {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	trees := slices.Collect(maps.Keys(f.mu.owned[owner]))
-	for _, m := range trees {
+	all := slices.Collect(maps.Keys(f.mu.owned[owner]))
+	for _, m := range all {
 		m.users++
 	}
-	return trees
+	slices.SortFunc(all, clonesFirst)
+	return all
 }
 
-// enterAll is enter for all trees.
-func (f *FileSystem) enterAll() []*mounted {
+// enterAll is enter for all that is mounted: clones, and trees.
+func (f *FileSystem) enterAll() (clones, trees []*mounted) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	trees := slices.Collect(maps.Values(f.mu.trees))
-	for _, m := range trees {
+	for _, m := range f.mu.mounts {
 		m.users++
+		if m.key.isClone() {
+			clones = append(clones, m)
+		} else {
+			trees = append(trees, m)
+		}
 	}
-	return trees
+	return clones, trees
 }
 
-// enterAgain adds a user to a tree that has one.
+func clonesFirst(a, b *mounted) int {
+	switch {
+	case a.key.isClone() == b.key.isClone():
+		return 0
+	case a.key.isClone():
+		return -1
+	}
+	return 1
+}
+
+// enterAgain adds a user to m, which has one.
 func (f *FileSystem) enterAgain(m *mounted) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	m.users++
 }
 
-// leave ends an enter. When the last user leaves, no call has the tree's turn, so that
-// m.plan can be read.
+// leave ends an enter. When the last user leaves, no call has the turn of m, so that m.at
+// can be read.
 func (f *FileSystem) leave(m *mounted) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	m.users--
-	if m.users == 0 && m.plan == nil {
-		delete(f.mu.trees, m.key)
+	if m.users == 0 && m.at == nil {
+		delete(f.mu.mounts, m.key)
 	}
 }
 
-// own makes owner an owner of m, which is mounted at target.
-func (f *FileSystem) own(m *mounted, owner, target string) {
+// own makes owner an owner of m, at which at is mounted.
+func (f *FileSystem) own(m *mounted, owner string, at attached) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	m.target = target
+	m.shown = at
 	m.owners[owner] = struct{}{}
 	if f.mu.owned[owner] == nil {
 		f.mu.owned[owner] = map[*mounted]struct{}{}

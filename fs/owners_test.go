@@ -152,7 +152,7 @@ func TestSameTreeAtOnceIsMountedOnce(t *testing.T) {
 func TestWaitersLeave(t *testing.T) {
 	l := newLab(t, "erofs")
 	ids := l.small(t, 1)
-	m, err := l.enter(over(ids...))
+	m, err := l.enter(key{tree: over(ids...).Key()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,14 +17,11 @@ import (
 	"github.com/ladle-dev/ladle/tree"
 )
 
-// probe finds out whether d works: it mounts a tree with one file below the root, reads
-// the file through two overlays, as in a container within a container, and unmounts all.
-//
-// The second overlay detects kernels on which a file-backed EROFS counts as one of the
-// two permitted levels of stacking, as it did before January 2026.
+// probe mounts a tree with one file below the root by d, calls try with a directory for
+// other mounts and the path of the tree, and unmounts the tree.
 //
 // The files that it creates are not removed, so that the next probe needs no space.
-func (f *FileSystem) probe(d driver) (err error) {
+func (f *FileSystem) probe(d driver, try func(dir, tree string) error) (err error) {
 	dir := f.probeDir()
 	p := &plan{
 		number: maxNumber,
@@ -44,7 +41,7 @@ func (f *FileSystem) probe(d driver) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, unmount(p.target), d.release(p)) }()
-	return readThroughOverlays(dir, p.target)
+	return try(dir, p.target)
 }
 
 func writeProbe(p *plan) error {
@@ -77,14 +74,15 @@ func (m *memory) WriteAt(p []byte, off int64) (int, error) {
 	return copy((*m)[off:], p), nil
 }
 
+// readThroughOverlays finds out whether a driver works: it reads the file of the tree lower
+// through two overlays, as in a container within a container.
+//
+// The second overlay detects kernels on which a file-backed EROFS counts as one of the
+// two permitted levels of stacking, as it did before January 2026.
 func readThroughOverlays(dir, lower string) (err error) {
 	for _, name := range []string{"first", "second"} {
 		target := filepath.Join(dir, name)
-		options := "lowerdir=" + filepath.Join(dir, "empty") + ":" + lower
-		if userns.RunningInUserNS() {
-			options += ",userxattr"
-		}
-		if err := unix.Mount("overlay", target, "overlay", unix.MS_RDONLY, options); err != nil {
+		if err := mountProbeOverlay(dir, lower, target); err != nil {
 			return fmt.Errorf("%s overlay: %w", name, err)
 		}
 		defer func() { err = errors.Join(err, unmount(target)) }()
@@ -98,6 +96,15 @@ func readThroughOverlays(dir, lower string) (err error) {
 		return errors.New("a file has wrong content when read through two overlays")
 	}
 	return nil
+}
+
+// mountProbeOverlay mounts an overlay over lower, and an empty directory of dir, at target.
+func mountProbeOverlay(dir, lower, target string) error {
+	options := "lowerdir=" + filepath.Join(dir, "empty") + ":" + lower
+	if userns.RunningInUserNS() {
+		options += ",userxattr"
+	}
+	return unix.Mount("overlay", target, "overlay", unix.MS_RDONLY, options)
 }
 
 const probeName = "probe"

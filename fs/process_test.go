@@ -64,7 +64,7 @@ func TestStartAfterKill(t *testing.T) {
 				c := startChild(t, "daemon", nil, root, driver)
 				path := c.line(t)
 				paths = append(paths, path)
-				if points, err := mountsBelow(root); err != nil || len(points) != 2 {
+				if points, err := mountsBelow(root); err != nil || len(points) != 3 {
 					t.Errorf("mounted: %v (%v)", points, err)
 				}
 				tree, err := treetest.FromDir(path)
@@ -81,7 +81,7 @@ func TestStartAfterKill(t *testing.T) {
 			}
 			// What the last child left is found also where the
 			// FileSystem is not opened again.
-			if err := detachStale(t.Context(), filepath.Join(root, "f"), filepath.Join(root, "l")); err != nil {
+			if err := detachStale(t.Context(), filepath.Join(root, "m"), filepath.Join(root, "f"), filepath.Join(root, "l")); err != nil {
 				t.Error(err)
 			}
 			if err := os.MkdirAll(filepath.Join(root, "l"), 0o700); err != nil {

@@ -49,7 +49,7 @@ func TestReleaseOfNoPatience(t *testing.T) {
 	l := newLab(t, "erofs")
 	id := l.small(t, 1)[0]
 	path := l.mount("o", id)
-	m, err := l.enter(over(id))
+	m, err := l.enter(key{tree: over(id).Key()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,15 +61,21 @@ func (r *requests) GetXAttr(_ <-chan struct{}, header *fuse.InHeader, name strin
 }
 
 // ListXAttr hides the names of trusted attributes from users without access to them, as
-// other filesystems do.
+// other filesystems do, where it can: a kernel that maps the owners of files (Linux 6.12,
+// FUSE_ALLOW_IDMAP) does not tell who asks. overlayfs, which asks in the name of the process
+// that mounted it and copies these attributes, does so by itself.
 func (r *requests) ListXAttr(_ <-chan struct{}, header *fuse.InHeader, dest []byte) (uint32, fuse.Status) {
 	r.counts.Add(metrics.OpGetxattr)
 	t, inode, status := r.xattrsOf(header)
 	if status != fuse.OK {
 		return 0, status
 	}
-	return fill(dest, t.xattrNames(inode, header.Uid == 0))
+	return fill(dest, t.xattrNames(inode, header.Uid == 0 || header.Uid == noUser))
 }
+
+// noUser is the user of a request that does not say whose it is (Linux 6.12,
+// include/uapi/linux/fuse.h, FUSE_INVALID_UIDGID).
+const noUser = 1<<32 - 1
 
 // xattrsOf is inTree for requests about extended attributes, which data files do not
 // have.

@@ -16,9 +16,9 @@ func (f *FileSystem) Shown(path string) (spec store.Spec, ok bool) {
 	target := filepath.Join(dir, filepath.Base(path))
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, m := range f.mu.trees {
-		if len(m.owners) > 0 && m.target == target {
-			return m.spec.Clone(), true
+	for _, m := range f.mu.mounts {
+		if p, tree := m.shown.(*plan); tree && len(m.owners) > 0 && p.target == target {
+			return p.spec.Clone(), true
 		}
 	}
 	return store.Spec{}, false

@@ -14,7 +14,8 @@ import (
 
 // ConnectionFormat must be increased when the meaning of node ids or the parameters of a
 // connection (serverOptions) change: only a process of the same format can take a
-// connection over.
+// connection over. Format 1 has connections that the kernel may clone with other owners
+// (MountOptions.IDMappedMount) and such that it may not; FileSystem.probeMapping tells.
 const ConnectionFormat = 1
 
 // Connection is a FUSE mount of another process, with the information to serve it.

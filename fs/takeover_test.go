@@ -26,6 +26,9 @@ func childDaemon(args []string) error {
 		return err
 	}
 	path, err := f.Mount(ctx, "child", over(ids...))
+	if err == nil {
+		_, err = f.MountMapped(ctx, "child", over(ids...), inPod(1))
+	}
 	if err != nil {
 		return err
 	}
@@ -102,7 +105,10 @@ func childSuccessor(args []string) error {
 	}
 	var path string
 	if len(args) == 3 {
-		if path, err = f.Mount(ctx, "child", over(ids...)); err != nil {
+		if path, err = f.MountMapped(ctx, "child", over(ids...), inPod(1)); err == nil {
+			path, err = f.Mount(ctx, "child", over(ids...))
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -127,6 +133,8 @@ func TestTakeover(t *testing.T) {
 			connection := receiveConnection(t, int(ours.Fd()))
 			defer connection.Device.Close()
 			path := first.line(t)
+			mapped := filepath.Join(root, "m", inPod(1).Name(), filepath.Base(path))
+			before := mountID(t, mapped)
 
 			reader := startChild(t, "read", nil, filepath.Join(path, "a"))
 			if line := reader.line(t); line != "opened" {
@@ -160,6 +168,13 @@ func TestTakeover(t *testing.T) {
 			}
 			_, roots, data := daemonLayers()
 			compare(t, path, tree.Merge(roots...), data...)
+			var st unix.Stat_t
+			if err := unix.Stat(filepath.Join(mapped, "a"), &st); err != nil || st.Uid != 1<<20 || st.Size != daemonFile {
+				t.Errorf("a file of the clone has %d bytes and the owner %d, %v", st.Size, st.Uid, err)
+			}
+			if after := mountID(t, mapped); after != before {
+				t.Errorf("the clone was mount %d, and is %d", before, after)
+			}
 			stop.Close()
 			if line := second.line(t); line != "closed" {
 				t.Error(line)

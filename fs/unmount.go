@@ -51,12 +51,11 @@ func (f *FileSystem) unmount(ctx context.Context, m *mounted) error {
 // unmountInTurn unmounts m, and removes its owners. If the kernel refuses, m is
 // unchanged: a later Mount shares it, and a later Release tries again.
 func (f *FileSystem) unmountInTurn(m *mounted) error {
-	p := m.plan
-	if err := unmount(p.target); err != nil {
+	at := m.at
+	if err := unmount(at.path()); err != nil {
 		return err
 	}
-	m.plan = nil
+	m.at = nil
 	f.disownAll(m)
-	f.opts.Mounts.Mounted(f.driver.name(), -1)
-	return f.detach(p)
+	return at.detached(f)
 }
