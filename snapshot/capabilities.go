@@ -3,7 +3,6 @@ package snapshot
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
@@ -18,9 +17,9 @@ import (
 //	  capabilities = ["rebase", "remap-ids"]
 //
 // containerd does not ask the snapshotter whether it has them, and acts upon them.
-// Ladle wants none: with rebase no layer but the lowest can be lazy. It does what
-// overlayfs does then, and refuses what it would do wrongly. Such an error is
-// ErrFailedPrecondition: containerd's client of the transfer service replaces
+// Ladle wants remap-ids (mapping.go), and not rebase: with that no layer but the lowest can
+// be lazy. It does what overlayfs does then, and refuses what it would do wrongly. Such an
+// error is ErrFailedPrecondition: containerd's client of the transfer service replaces
 // ErrNotImplemented by one of its own.
 
 // parentChainLabel is what containerd's unpacker sends with each layer but the
@@ -76,48 +75,6 @@ func checkParent(ctx context.Context, key, parent string) error {
 			info.Parent, parent, declared(snapshots.RebaseCap), errdefs.ErrFailedPrecondition)
 	}
 	return nil
-}
-
-// refuseMapping returns an error if the ids in parent are to be mapped to those
-// that labels say ("remap-ids"). A client that maps them itself sends the same labels, with
-// a parent in which it has changed the owners of files to these ids.
-func (s *Snapshotter) refuseMapping(ctx context.Context, parent string, labels map[string]string) error {
-	uids, gids := labels[snapshots.LabelSnapshotUIDMapping], labels[snapshots.LabelSnapshotGIDMapping]
-	if isIdentity(uids) && isIdentity(gids) {
-		return nil
-	}
-	remapped := false
-	err := s.meta.WithTransaction(ctx, false, func(ctx context.Context) error {
-		if parent == "" {
-			return nil
-		}
-		_, info, _, err := storage.GetInfo(ctx, parent)
-		remapped = info.Labels[remappedLabel] != ""
-		return err
-	})
-	if errdefs.IsNotFound(err) || remapped {
-		return nil // that there is no parent is for the caller to say
-	}
-	if err != nil {
-		return err
-	}
-	return fmt.Errorf("user ids (%s) and group ids (%s) are to be mapped, which ladle cannot do: %s: %w",
-		uids, gids, declared("remap-ids"), errdefs.ErrFailedPrecondition)
-}
-
-// isIdentity reports whether a mapping, ranges CONTAINER:HOST:SIZE separated by
-// commas, leaves all ids as they are.
-func isIdentity(mapping string) bool {
-	if mapping == "" {
-		return true
-	}
-	for ids := range strings.SplitSeq(mapping, ",") {
-		fields := strings.Split(ids, ":")
-		if len(fields) != 3 || fields[0] != fields[1] {
-			return false
-		}
-	}
-	return true
 }
 
 // markRemapped returns the labels of the snapshot that key is committed as, with

@@ -177,33 +177,6 @@ func mappingLabels(mapping string) snapshots.Opt {
 	})
 }
 
-// With the capability remap-ids a client leaves it to the snapshotter to give
-// the files of an image to the ids of a user namespace.
-func TestMappingOfIdsIsRefused(t *testing.T) {
-	everyWay(t, func(t *testing.T, ctx context.Context, client snapshots.Snapshotter, d *disk) {
-		client = inTestSpace{client}
-		local := commitLocal(t, client, "local", "")
-		lazy := prepareRemote(t, client, "lazy", "", d.addLayer(t, "layer", map[string]string{"f": "f"}))
-		for _, parent := range []string{"", local, lazy} {
-			for _, mapping := range []string{"0:100000:65536", "0:0:1,1:100000:65535", "broken"} {
-				_, err := client.Prepare(ctx, "container", parent, mappingLabels(mapping))
-				refused(t, err, "remap-ids")
-				_, err = client.View(ctx, "view", parent, mappingLabels(mapping))
-				refused(t, err, "remap-ids")
-			}
-			key := "same " + parent
-			if _, err := client.Prepare(ctx, key, parent, mappingLabels("0:0:1000,1000:1000:64536")); err != nil {
-				t.Errorf("a mapping that changes nothing: %v", err)
-			}
-		}
-		for _, key := range []string{"container", "view"} {
-			if info, err := client.Stat(ctx, key); !errdefs.IsNotFound(err) {
-				t.Errorf("there is %+v, %v", info, err)
-			}
-		}
-	})
-}
-
 // Without the capability containerd's client gives the files to the ids by
 // itself, in a snapshot of its own, and sends the same labels with it as parent.
 func TestClientMapsIdsItself(t *testing.T) {

@@ -82,9 +82,10 @@ func (s *Snapshotter) commitLabels(ctx context.Context, key string, client map[s
 }
 
 // isBare reports whether a merge looks the same without its upper directory: that is empty,
-// and its root has mode and owner of the topmost lower's.
+// and its root has mode and owner of the topmost lower's. That of a mapped snapshot has
+// another owner.
 func (s *Snapshotter) isBare(ctx context.Context, u usable) bool {
-	if len(u.stack.Lowers) == 0 || u.kind != snapshots.KindActive {
+	if len(u.stack.Lowers) == 0 || u.kind != snapshots.KindActive || !u.ids.IsNone() {
 		return false
 	}
 	entries, err := os.ReadDir(s.upper(u.id))

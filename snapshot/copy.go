@@ -23,6 +23,9 @@ func (s *Snapshotter) prepareCopy(ctx context.Context, m making, r merge.CopyReq
 	if !s.opts.Settle {
 		return nil, fmt.Errorf("copy %q: equal files are not to be stored once: %w", m.key, errdefs.ErrNotImplemented)
 	}
+	if !m.ids.IsNone() {
+		return nil, fmt.Errorf("copy %q: the owners of files that are links cannot be mapped: %w", m.key, errdefs.ErrNotImplemented)
+	}
 	var request stack.Copy
 	call, err := s.planner.Begin(func(call *stack.Call) (err error) {
 		request, err = s.readCopy(ctx, m, r)

@@ -58,15 +58,18 @@
 // # Capabilities
 //
 // containerd lets its configuration declare what a snapshotter can do, and does
-// not ask the snapshotter. Ladle wants nothing declared (capabilities.go):
+// not ask the snapshotter. Ladle wants remap-ids declared, and nothing else
+// (capabilities.go, mapping.go):
 //
-//   - rebase: a layer is prepared without its parent, which Commit names. It is
-//     unpacked as overlayfs would have it, and is not lazy;
 //   - remap-ids: a snapshot for a container in a user namespace, with a mapping of the
-//     owners of files (labels uidmapping, gidmapping). It is refused. Without the
+//     owners of files (labels uidmapping, gidmapping). Its lowers are clones that show
+//     other owners; where there are no such clones it is refused. Without the
 //     capability clients send these labels too, over a snapshot that they have
 //     mapped themselves;
-//   - only-remap-ids: containerd refuses such containers itself.
+//   - rebase: a layer is prepared without its parent, which Commit names. It is
+//     unpacked as overlayfs would have it, and is not lazy;
+//   - only-remap-ids: containerd refuses containers in user namespaces, unless
+//     remap-ids is declared, too.
 //
 // Of the other things that labels can ask for, max-size is a hint that need not be
 // followed. uidmapping and gidmapping of a layer to be unpacked come from its image, and

@@ -80,8 +80,12 @@ func noStrays(t testing.TB, s *Snapshotter) {
 				return err
 			}
 			u := usable{id: numberOf(id), kind: info.Kind, stack: st}
+			if u.ids, err = mappingOf(info); err != nil {
+				return err
+			}
 			u.setLowers(chain)
-			if info.Kind != snapshots.KindCommitted && slices.ContainsFunc(u.lowers, stack.Lower.IsTree) {
+			owns := slices.ContainsFunc(u.lowers, stack.Lower.IsTree) || !u.ids.IsNone() && len(u.lowers) > 0
+			if info.Kind != snapshots.KindCommitted && owns {
 				owners = append(owners, s.owner(id))
 			}
 		}

@@ -3,6 +3,7 @@ package snapshot
 import (
 	"context"
 
+	"github.com/ladle-dev/ladle/idmap"
 	"github.com/ladle-dev/ladle/layer"
 	"github.com/ladle-dev/ladle/store"
 )
@@ -38,6 +39,20 @@ type Trees interface {
 	Release(ctx context.Context, owner string) error
 	// Warm makes the tree that spec says ready in the background.
 	Warm(spec store.Spec)
+	Clones
+}
+
+// Clones mounts trees and directories with other owners of their files. Release of Trees
+// ends the share in clones, too.
+type Clones interface {
+	// CanMap returns nil, or why no clone can be mounted.
+	CanMap() error
+	// MountMapped is Mount for a clone of the tree; the tree is mounted for owner, too.
+	MountMapped(ctx context.Context, owner string, spec store.Spec, ids idmap.Mapping) (string, error)
+	// MountDir mounts a clone of a directory, without what is mounted below it, for owner,
+	// and returns its path, the same for the same arguments at any time. The error is
+	// idmap.ErrUnsupported if its filesystem has no such clones.
+	MountDir(ctx context.Context, owner, dir string, ids idmap.Mapping) (string, error)
 }
 
 // callTrees implements stack.Trees.

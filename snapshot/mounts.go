@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/errdefs"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ladle-dev/ladle/idmap"
 	"github.com/ladle-dev/ladle/settle"
 	"github.com/ladle-dev/ladle/stack"
 	"github.com/ladle-dev/ladle/store"
@@ -64,7 +65,8 @@ type usable struct {
 	// copied is nil unless the snapshot was prepared as a copy. A copy is mounted
 	// read-only, since its files are also files of other snapshots.
 	copied *settle.Copied
-	orphan bool // its parent is named when it is committed
+	orphan bool          // its parent is named when it is committed
+	ids    idmap.Mapping // of a mapped snapshot
 }
 
 // setLowers sets what follows from the chain of u's parent.
@@ -101,6 +103,9 @@ func readUsable(ctx context.Context, key string) (usable, error) {
 	u := usable{id: numberOf(id), kind: info.Kind, parent: info.Parent, stack: st}
 	u.setLowers(chain)
 	_, u.orphan = info.Labels[orphanLabel]
+	if u.ids, err = mappingOf(info); err != nil {
+		return usable{}, err
+	}
 	u.copied, err = copiedFrom(info)
 	return u, err
 }
@@ -130,6 +135,13 @@ func (s *Snapshotter) mountLowers(ctx context.Context, u usable, mount func(cont
 	}
 	if err := group.Wait(); err != nil {
 		return nil, fmt.Errorf("layers of snapshot %s: %w: %w", s.ownerOf(u.id), errdefs.ErrUnavailable, err)
+	}
+	if u.ids.IsNone() {
+		return dirs, nil
+	}
+	dirs, err := s.mountMapped(ctx, u)
+	if err != nil {
+		return nil, fmt.Errorf("layers of snapshot %s: %w", s.ownerOf(u.id), err)
 	}
 	return dirs, nil
 }

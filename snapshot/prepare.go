@@ -13,6 +13,7 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
 	"github.com/containerd/errdefs"
 
+	"github.com/ladle-dev/ladle/idmap"
 	"github.com/ladle-dev/ladle/merge"
 	"github.com/ladle-dev/ladle/settle"
 	"github.com/ladle-dev/ladle/stack"
@@ -31,6 +32,9 @@ import (
 // committed, ErrNotImplemented for layers that cannot be merged and for a copy that cannot
 // be made of links, and else ErrUnavailable. On a full disk the error is
 // ErrResourceExhausted, and nothing was made.
+//
+// If the labels have the mapping of a user namespace, the mounts show the files of parent with
+// the owners that it says (mapping.go).
 //
 // A request that needs a capability that ladle does not have is ErrFailedPrecondition.
 func (s *Snapshotter) Prepare(ctx context.Context, key, parent string, opts ...snapshots.Opt) (_ []mount.Mount, err error) {
@@ -56,9 +60,11 @@ func (s *Snapshotter) Prepare(ctx context.Context, key, parent string, opts ...s
 		}
 		return s.create(ctx, m)
 	}
-	if err := s.refuseMapping(ctx, parent, info.Labels); err != nil {
+	ids, err := s.wantedMapping(ctx, parent, info.Labels)
+	if err != nil {
 		return nil, fmt.Errorf("prepare %q: %w", key, err)
 	}
+	m.mapped(ids)
 	s.noteUnpacking(ctx, key)
 	m.runs = true
 	pairs, err := merge.ParseLabels(info.Labels)
@@ -78,8 +84,8 @@ func (s *Snapshotter) Prepare(ctx context.Context, key, parent string, opts ...s
 	return s.create(ctx, m)
 }
 
-// View makes a read-only snapshot of parent and returns its mounts. A request that needs a
-// capability that ladle does not have is ErrFailedPrecondition.
+// View makes a read-only snapshot of parent and returns its mounts, with owners as those of
+// Prepare. A request that needs a capability that ladle does not have is ErrFailedPrecondition.
 func (s *Snapshotter) View(ctx context.Context, key, parent string, opts ...snapshots.Opt) (_ []mount.Mount, err error) {
 	defer classifyFull(&err)
 	info, err := infoOf(opts)
@@ -91,10 +97,13 @@ func (s *Snapshotter) View(ctx context.Context, key, parent string, opts ...snap
 		return nil, err
 	}
 	defer unlock()
-	if err := s.refuseMapping(ctx, parent, info.Labels); err != nil {
+	ids, err := s.wantedMapping(ctx, parent, info.Labels)
+	if err != nil {
 		return nil, fmt.Errorf("view %q: %w", key, err)
 	}
-	return s.create(ctx, making{kind: snapshots.KindView, key: key, parent: parent, labels: storedLabels(info.Labels)})
+	m := making{kind: snapshots.KindView, key: key, parent: parent, labels: storedLabels(info.Labels)}
+	m.mapped(ids)
+	return s.create(ctx, m)
 }
 
 // making is a snapshot that is to be made.
@@ -107,6 +116,7 @@ type making struct {
 	upper       *stack.Upper      // of a copy
 	runs        bool              // a process is likely to be started in it
 	orphan      bool              // its parent is named when it is committed
+	ids         idmap.Mapping     // of a mapped snapshot
 }
 
 // create makes a snapshot, with its directory and trees, or nothing.
@@ -134,8 +144,11 @@ func (s *Snapshotter) create(ctx context.Context, m making) ([]mount.Mount, erro
 
 // setOwner gives the upper directory of u the owner of its parent's root: the root of an
 // overlay mount is the upper directory. The lowers that a merge has above its parent are
-// not considered.
+// not considered. That of a mapped snapshot has its owner already (makeDir).
 func (s *Snapshotter) setOwner(u usable, lowerdirs []string) error {
+	if !u.ids.IsNone() {
+		return nil
+	}
 	if u.stack != nil {
 		lowerdirs = lowerdirs[len(u.stack.Lowers):]
 	}
@@ -177,7 +190,7 @@ func (s *Snapshotter) storeMade(ctx context.Context, m making) (u usable, err er
 		if err != nil {
 			return err
 		}
-		u = usable{id: numberOf(made.ID), kind: m.kind, stack: m.stack, orphan: m.orphan}
+		u = usable{id: numberOf(made.ID), kind: m.kind, stack: m.stack, orphan: m.orphan, ids: m.ids}
 		if m.upper != nil {
 			u.copied = &m.upper.Copied
 		}
@@ -209,6 +222,9 @@ func (m making) parentChain(ctx context.Context, made storage.Snapshot) (stack.C
 // makeDir makes the directory of a snapshot as a whole or not at all. It is called in the
 // transaction that gave the snapshot its number, while no other call makes or sweeps
 // directories. A directory of that name was left by a transaction that was rolled back.
+//
+// The upper directory of a mapped snapshot belongs to the root of its container, as that of
+// overlayfs does, whose root directory it is.
 func (s *Snapshotter) makeDir(u usable, upper *stack.Upper) error {
 	dir, err := os.MkdirTemp(string(s.dirs), "new-")
 	if err != nil {
@@ -218,6 +234,10 @@ func (s *Snapshotter) makeDir(u usable, upper *stack.Upper) error {
 		err = os.Rename(upper.Dir, filepath.Join(dir, "fs"))
 	} else {
 		err = os.Mkdir(filepath.Join(dir, "fs"), 0o755)
+	}
+	if err == nil && !u.ids.IsNone() {
+		user, group := u.ids.Root()
+		err = os.Lchown(filepath.Join(dir, "fs"), int(user), int(group))
 	}
 	if err == nil && u.kind == snapshots.KindActive {
 		err = os.Mkdir(filepath.Join(dir, "work"), 0o711)

@@ -19,6 +19,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 
+	"github.com/ladle-dev/ladle/idmap"
 	"github.com/ladle-dev/ladle/layer"
 	"github.com/ladle-dev/ladle/merge"
 	"github.com/ladle-dev/ladle/store"
@@ -40,6 +41,7 @@ type disk struct {
 		warmed  []store.Spec
 		calls   []string
 		open    func(context.Context, layer.Request) (store.ID, error) // nil: every layer with a TOC is there
+		mapping error                                                  // of CanMap
 	}
 }
 
@@ -301,6 +303,62 @@ func (d *disk) dirs(layers []store.ID) []string {
 		}
 	}
 	return dirs
+}
+
+func (d *disk) CanMap() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.mu.mapping
+}
+
+func (d *disk) setCanMap(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mu.mapping = err
+}
+
+// MountMapped clones what is mounted for a tree. An overlay cannot be cloned: a copy of it is.
+func (d *disk) MountMapped(ctx context.Context, owner string, spec store.Spec, ids idmap.Mapping) (string, error) {
+	source, err := d.Mount(ctx, owner, spec)
+	if err != nil {
+		return "", err
+	}
+	target := filepath.Join(d.root, "m", ids.Name(), filepath.Base(source))
+	if spec.Kind == store.Lowest && len(d.dirs(spec.Layers)) > 1 {
+		script := `test -d "$2" || cp -a "$1" "$2"`
+		if out, err := exec.Command("sh", "-c", script, "sh", source, source+"-copy").CombinedOutput(); err != nil {
+			return "", fmt.Errorf("%w: %s", err, out)
+		}
+		source += "-copy"
+	}
+	return target, d.clone(owner, source, target, ids)
+}
+
+func (d *disk) MountDir(_ context.Context, owner, dir string, ids idmap.Mapping) (string, error) {
+	target := filepath.Join(d.root, "m", ids.Name(), "d-"+filepath.Base(filepath.Dir(dir)))
+	return target, d.clone(owner, dir, target, ids)
+}
+
+func (d *disk) clone(owner, source, target string, ids idmap.Mapping) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mu.calls = append(d.mu.calls, "clone "+owner)
+	if d.mu.owners[target] == nil {
+		ns, err := ids.Namespace()
+		if err != nil {
+			return err
+		}
+		defer ns.Close()
+		if err := os.MkdirAll(target, 0o755); err != nil {
+			return err
+		}
+		if err := idmap.Clone(source, target, ns); err != nil {
+			return err
+		}
+		d.mu.owners[target] = map[string]bool{}
+	}
+	d.mu.owners[target][owner] = true
+	return nil
 }
 
 func (d *disk) Release(_ context.Context, owner string) error {

@@ -18,6 +18,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 
+	"github.com/ladle-dev/ladle/idmap"
 	"github.com/ladle-dev/ladle/layer"
 	"github.com/ladle-dev/ladle/merge"
 	"github.com/ladle-dev/ladle/store"
@@ -63,6 +64,17 @@ func (l *trees) Usage(store.ID) (bytes, inodes int64, err error) { return 0, 0, 
 func (l *trees) Proof(store.ID) store.Proof                      { return store.Proof{} }
 func (l *trees) Release(context.Context, string) error           { return nil }
 func (l *trees) Warm(store.Spec)                                 {}
+
+// Nothing runs in a user namespace here.
+func (l *trees) CanMap() error { return idmap.ErrUnsupported }
+
+func (l *trees) MountMapped(context.Context, string, store.Spec, idmap.Mapping) (string, error) {
+	return "", idmap.ErrUnsupported
+}
+
+func (l *trees) MountDir(context.Context, string, string, idmap.Mapping) (string, error) {
+	return "", idmap.ErrUnsupported
+}
 
 func (l *trees) Mount(ctx context.Context, _ string, spec store.Spec) (string, error) {
 	l.mu.Lock()

@@ -101,7 +101,7 @@ func TestUnitIsVerifiedBySystemd(t *testing.T) {
 
 // TestUnitLeavesEnoughPrivileges runs a daemon with the capabilities that the
 // unit leaves it. It must choose the driver that it chooses with all of them,
-// and do a snapshotter's work.
+// and do a snapshotter's work, also for containers in user namespaces.
 func TestUnitLeavesEnoughPrivileges(t *testing.T) {
 	setpriv, err := exec.LookPath("setpriv")
 	if err != nil {
@@ -129,7 +129,13 @@ func TestUnitLeavesEnoughPrivileges(t *testing.T) {
 	if _, err := client.View(t.Context(), "view", "committed"); err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range []string{"view", "committed"} {
+	mapping := snapshots.WithLabels(map[string]string{
+		snapshots.LabelSnapshotUIDMapping: "0:100000:65536", snapshots.LabelSnapshotGIDMapping: "0:200000:65536",
+	})
+	if _, err := client.Prepare(t.Context(), "mapped", "committed", mapping); err != nil {
+		t.Error(err)
+	}
+	for _, key := range []string{"view", "mapped", "committed"} {
 		if err := client.Remove(t.Context(), key); err != nil {
 			t.Error(err)
 		}
@@ -174,7 +180,7 @@ func TestDropInNamesTheDefaults(t *testing.T) {
 	}
 	d, plugin := config.Default(), dropIn.Proxy["ladle"]
 	if dropIn.Version != 3 || plugin.Type != "snapshot" || plugin.Address != d.Address || plugin.Exports["root"] != d.Root ||
-		plugin.Exports["enable_remote_snapshot_annotations"] != "true" || len(plugin.Capabilities) > 0 {
+		plugin.Exports["enable_remote_snapshot_annotations"] != "true" || !slices.Equal(plugin.Capabilities, []string{"remap-ids"}) {
 		t.Errorf("the plugin is %+v", plugin)
 	}
 	if images := dropIn.Plugins["io.containerd.cri.v1.images"]; images.Snapshotter != "ladle" || images.Unannotated != nil {
