@@ -23,9 +23,11 @@ import (
 )
 
 // Where nothing is imported, plain gzip layers between lazy ones, and on top of them, are
-// unpacked as on overlayfs, and what is above a plain layer is still lazy.
+// unpacked as on overlayfs, and what is above a plain layer is still lazy. So it is in a user
+// namespace.
 func TestMixedImageEqualsOverlayfs(t *testing.T) {
 	var want sametree.Listing
+	var wantOwners string
 	began := time.Now()
 	onDrivers(t, func(t *testing.T, c stack.Containerd, driver string) {
 		l := newLabOn(t, c, stack.Ladle("ladle", fmt.Sprintf("driver = %q\n[import]\nenable = false\n", driver)))
@@ -33,8 +35,10 @@ func TestMixedImageEqualsOverlayfs(t *testing.T) {
 		if want == nil {
 			l.Pull("overlayfs", ref)
 			want = l.list("overlayfs", ref)
+			wantOwners = l.shell(l.inPod("overlayfs", ref, 100000), owners)
 		}
 		l.Pull("ladle", ref)
+		l.sameLines("in a user namespace", wantOwners, l.shell(l.inPod("ladle", ref, 100000), owners))
 		got := l.list("ladle", ref)
 		l.same(began, withoutOwn(want), withoutOwn(got))
 		if lazy := l.remote("ladle"); lazy != 2 {

@@ -68,6 +68,7 @@ state = %[2]q
 		fmt.Fprintf(&b, `[proxy_plugins.%[1]q]
   type = "snapshot"
   address = %[2]q
+  capabilities = ["remap-ids"]
   [proxy_plugins.%[1]q.exports]
     enable_remote_snapshot_annotations = "true"
     root = %[3]q

@@ -49,7 +49,12 @@ func (n *Node) Pull(ctx context.Context, snapshotter, ref string) error {
 // RunDetached starts a container that keeps running and returns its id, for Exec.
 func (n *Node) RunDetached(ctx context.Context, c Container) (id string, err error) {
 	id = containerID()
-	args := []string{"run", "--detach", "--net-host", "--snapshotter", c.Snapshotter}
+	args := []string{"run", "--detach", "--snapshotter", c.Snapshotter}
+	if c.Mapping != "" { // with the host's network /sys cannot be mounted
+		args = append(args, "--remap-labels", "--uidmap", c.Mapping, "--gidmap", c.Mapping)
+	} else {
+		args = append(args, "--net-host")
+	}
 	args = append(args, c.Flags...)
 	args = append(args, c.Ref, id)
 	_, err = n.Ctr(ctx, append(args, c.Args...)...)

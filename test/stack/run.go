@@ -26,6 +26,9 @@ type Container struct {
 	Flags       []string // more flags of ctr containers create
 	// Output receives the standard output of Run as it comes; may be nil.
 	Output io.Writer
+	// Mapping, CONTAINER:HOST:SIZE of users and groups, has RunDetached run it in a user
+	// namespace, with a snapshot that is asked for with this mapping.
+	Mapping string
 }
 
 // Run runs a command in a new container, removes the container, and returns the
