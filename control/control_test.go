@@ -33,6 +33,10 @@ func (s service) VerifyPull(_ context.Context, req *control.VerifyRequest) (*con
 	return s.verdict, nil
 }
 
+func (s service) Explain(_ context.Context, req *control.ExplainRequest) (*control.Explanation, error) {
+	return &control.Explanation{Schema: 1, Image: req.Image}, s.err
+}
+
 // serve serves s until the test ends.
 func serve(t *testing.T, s control.Service, opts ...grpc.ServerOption) (socket string) {
 	t.Helper()
@@ -109,6 +113,13 @@ func TestVerifyPull(t *testing.T) {
 	socket := serve(t, service{verdict: &control.Verdict{Allowed: true, Reason: "why not"}})
 	got, err := dial(t, socket).VerifyPull(t.Context(), &control.VerifyRequest{Layers: []control.ClaimedLayer{{Chain: "sha256:1"}}})
 	if err != nil || !got.Allowed || got.Reason != "why not" {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestExplain(t *testing.T) {
+	got, err := dial(t, serve(t, service{})).Explain(t.Context(), &control.ExplainRequest{Image: "registry.example/a:1"})
+	if err != nil || got.Image != "registry.example/a:1" {
 		t.Errorf("%+v, %v", got, err)
 	}
 }

@@ -13,6 +13,8 @@ type Service interface {
 	Status(ctx context.Context, req *StatusRequest) (*Status, error)
 	// VerifyPull says whether an image may be pulled.
 	VerifyPull(ctx context.Context, req *VerifyRequest) (*Verdict, error)
+	// Explain says which credentials there are for an image, and what of it can be read.
+	Explain(ctx context.Context, req *ExplainRequest) (*Explanation, error)
 }
 
 const serviceName = "ladle.control.v1.Control"
@@ -24,6 +26,7 @@ var description = grpc.ServiceDesc{
 	Methods: []grpc.MethodDesc{
 		method("Status", Service.Status),
 		method("VerifyPull", Service.VerifyPull),
+		method("Explain", Service.Explain),
 	},
 }
 

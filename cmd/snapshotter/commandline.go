@@ -40,7 +40,7 @@ func commandLine(stdout, stderr io.Writer) *cli.Command {
 			c.Hidden = false
 			c.Usage = "Print the completion for a shell: bash, zsh, fish"
 		},
-		Commands: []*cli.Command{serveCommand(), checkConfigCommand(), statusCommand(), verifyPullCommand(), inspectCommand(), convertCommand(), indexCommand(), installCommand(), versionCommand()},
+		Commands: []*cli.Command{serveCommand(), checkConfigCommand(), statusCommand(), explainCommand(), verifyPullCommand(), inspectCommand(), convertCommand(), indexCommand(), installCommand(), versionCommand()},
 	}
 	_ = root.Walk(func(c *cli.Command) error { // never fails
 		c.OnUsageError = wrongFlags

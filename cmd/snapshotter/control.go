@@ -28,6 +28,8 @@ type answers struct {
 	layers    *layer.Set
 	trees     *fs.FileSystem
 	endpoints map[string]snapshots.Snapshotter
+
+	registries registries
 }
 
 // listenForControl makes the server of the control service, unless the configuration has none.

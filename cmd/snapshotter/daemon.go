@@ -34,6 +34,8 @@ type daemon struct {
 	trees   *fs.FileSystem
 	servers map[string]*server // by endpoint, and that of the control service by its name
 	open    *closers           // each part is added when it was started
+
+	registries registries
 }
 
 // treesPart is the name of the part that serves the mounts of containers. It needs all parts
@@ -57,12 +59,14 @@ func (d *daemon) start(ctx context.Context) (map[string]snapshots.Snapshotter, e
 
 	d.pulls = d.openPulls(ctx)
 	creds := newCredentials(d.cfg.Credentials, d.pulls, d.counts.Credentials)
+	client := d.client(ctx, creds)
 	if creds.secrets != nil {
 		creds.secrets.Start()
 		d.open.add("pull secrets", func(context.Context) error { return creds.secrets.Close() })
 	}
-	set := layer.NewSet(st, d.client(ctx, creds), d.layerOptions(creds.offers))
+	set := layer.NewSet(st, client, d.layerOptions(creds.offers))
 	d.layers = set
+	d.registries = registries{creds, client, &denials{Layers: set}}
 	d.open.add("layers", func(context.Context) error { return set.Close() })
 
 	trees, err := d.serveTrees(ctx, fs.Options{
@@ -78,7 +82,7 @@ func (d *daemon) start(ctx context.Context) (map[string]snapshots.Snapshotter, e
 	}
 	d.trees = trees
 	d.open.add(treesPart, trees.Close)
-	return d.endpoints(ctx, set, trees)
+	return d.endpoints(ctx, d.registries.denied, trees)
 }
 
 func (d *daemon) storeDir() string { return filepath.Join(d.cfg.Root, "store") }

@@ -26,9 +26,12 @@ type image struct {
 }
 
 // newImage makes an image whose bytes do not compress, in chunks of 64 KiB.
-func newImage(t *testing.T) *image {
+func newImage(t *testing.T) *image { return newImageAt(t, registrytest.Options{}) }
+
+// newImageAt is newImage at a registry with options.
+func newImageAt(t *testing.T, opts registrytest.Options) *image {
 	t.Helper()
-	i := &image{Registry: registrytest.New(t, registrytest.Options{})}
+	i := &image{Registry: registrytest.New(t, opts)}
 	i.large, i.small = noise(8<<20), noise(5000)
 	var tarball bytes.Buffer
 	w := tar.NewWriter(&tarball)

@@ -79,6 +79,7 @@ func (d *daemon) listen(ctx context.Context, endpoints map[string]snapshots.Snap
 	}
 	err := d.listenForControl(ctx, &answers{
 		started: d.started, cfg: d.cfg, store: d.store, layers: d.layers, trees: d.trees, endpoints: endpoints,
+		registries: d.registries,
 	})
 	if err != nil {
 		return err

@@ -25,7 +25,7 @@ type Options struct {
 	Basic     bool           // demand User and Password in each request
 	User      string         // who gets a token; everybody if empty
 	Password  string
-	TokenTTL  int  // seconds, as the token server says; it says nothing if 0
+	TokenTTL  int  // seconds that a token lives; 0: the token server says nothing
 	Redirect  bool // answer requests for blobs with 307 to the storage
 	Referer   bool // the storage answers only who names the registry in a Referer header
 	Referrers bool // it has the referrers API
@@ -47,6 +47,8 @@ type Registry struct {
 		log       []Request
 		sent      int64 // bytes of blobs
 		epoch     int   // tokens and signatures of earlier epochs are refused
+
+		user, password string // Options.User and Options.Password, until SetLogin
 	}
 }
 
@@ -61,6 +63,7 @@ func New(t testing.TB, opts Options) *Registry {
 	r := &Registry{opts: opts, closing: make(chan struct{})}
 	r.mu.blobs = map[digest.Digest][]byte{}
 	r.mu.manifests = map[string]manifest{}
+	r.mu.user, r.mu.password = opts.User, opts.Password
 	r.front = r.start(http.HandlerFunc(r.serveFront))
 	r.storage = r.start(http.HandlerFunc(r.serveStorage))
 	t.Cleanup(r.close)

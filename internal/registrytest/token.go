@@ -5,26 +5,50 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 )
 
-// A token is "EPOCH-GENERATION-SCOPE".
+// A token is "EPOCH-GENERATION-ISSUED-SCOPE", ISSUED in milliseconds of Unix time.
 
 // admit reports whether the request may have its answer. token is the bearer
 // token that it carries and generation that of the token's request.
 func (r *Registry) admit(req *http.Request) (token string, generation int, ok bool) {
 	if r.opts.Basic {
 		user, password, _ := req.BasicAuth()
-		return "", 0, user == r.opts.User && password == r.opts.Password
+		return "", 0, r.isLogin(user, password)
 	}
 	token, found := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer ")
 	if !r.opts.Token || !found {
 		return "", 0, !r.opts.Token
 	}
 	epoch, rest, _ := strings.Cut(token, "-")
-	g, scope, _ := strings.Cut(rest, "-")
+	g, rest, _ := strings.Cut(rest, "-")
+	issued, scope, _ := strings.Cut(rest, "-")
 	repo, _, _ := split(req.URL.Path)
 	valid := atoi(epoch) == r.epoch() && strings.Contains(scope, "repository:"+repo+":pull")
+	if ttl := r.opts.TokenTTL; ttl > 0 && time.Since(time.UnixMilli(int64(atoi(issued)))) > time.Duration(ttl)*time.Second {
+		valid = false
+	}
 	return token, atoi(g), valid
+}
+
+// SetLogin makes user and password the only ones that are accepted from now on.
+func (r *Registry) SetLogin(user, password string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mu.user, r.mu.password = user, password
+}
+
+func (r *Registry) user() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.mu.user
+}
+
+func (r *Registry) isLogin(user, password string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return user == r.mu.user && password == r.mu.password
 }
 
 // challenge answers 401. The generation goes with the realm to the token
@@ -52,14 +76,14 @@ func (r *Registry) serveToken(w http.ResponseWriter, req *http.Request, q Reques
 		user, password = req.PostFormValue("username"), req.PostFormValue("password")
 		scopes = strings.Fields(req.PostFormValue("scope"))
 		if s, ok := strings.CutPrefix(req.PostFormValue("refresh_token"), "refresh-"); ok {
-			user, password = r.opts.User, s
+			user, password = r.user(), s
 		}
 	}
-	if r.opts.User != "" && (user != r.opts.User || password != r.opts.Password) {
+	if r.user() != "" && !r.isLogin(user, password) {
 		http.Error(w, "wrong credentials", http.StatusUnauthorized)
 		return
 	}
-	token := fmt.Sprintf("%d-%d-%s", r.epoch(), q.Generation, strings.Join(scopes, ","))
+	token := fmt.Sprintf("%d-%d-%d-%s", r.epoch(), q.Generation, time.Now().UnixMilli(), strings.Join(scopes, ","))
 	answer := map[string]any{"token": token, "access_token": token}
 	if r.opts.TokenTTL > 0 {
 		answer["expires_in"] = r.opts.TokenTTL
