@@ -63,6 +63,10 @@ release-tests: build ## A release made twice is the same, and its packages do wh
 alert-tests: ## Alert rules, their unit tests and the dashboard, by promtool
 	script/alert-tests.sh
 
+.PHONY: critest
+critest: build ## Conformance tests of CRI on ladle beside overlayfs (root; FOCUS=regexp, CONTAINERD=newest,2.3)
+	script/kube.sh critest $(if $(FOCUS),-focus '$(FOCUS)') $(if $(CONTAINERD),-containerd '$(CONTAINERD)')
+
 .PHONY: race
 race: build ## Every test (root, a C compiler) with the race detector
 	CGO_ENABLED=1 script/test.sh -race
