@@ -182,7 +182,7 @@ func TestLentToken(t *testing.T) {
 		if q.Realm == "" || q.Service != "registrytest" || strings.Join(q.Scopes, " ") != "repository:library/test:pull" {
 			t.Errorf("%q", q)
 		}
-		return auth.Login{Token: fmt.Sprintf("0-%d-%s", lent, q.Scopes[0]), Life: time.Minute}, nil
+		return auth.Login{Token: fmt.Sprintf("0-%d-0-%s", lent, q.Scopes[0]), Life: time.Minute}, nil
 	}})
 	c := New(hosts, quick)
 	b := blobOf(c, r, data)
