@@ -90,6 +90,11 @@ func (d DropIn) Render(text string) (string, error) {
 	}
 	if d.Version2 {
 		r.replace(dropInVersion, "version = 2\n")
+		if strings.Contains(r.text, dropInImages) && len(d.Mode.Runtimes) == 0 {
+			// Containerd overlooks the snapshotter where there is no table of runtimes (2.3.7,
+			// plugins/cri/images, migrateConfig).
+			r.text += "\n[plugins.\"" + criV2 + "\".containerd.runtimes]\n"
+		}
 		r.text = strings.ReplaceAll(r.text, dropInImages, "[plugins.\""+criV2+"\".containerd]\n")
 	}
 	return r.text, r.err

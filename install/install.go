@@ -32,8 +32,10 @@ func Install(ctx context.Context, o Options) (changed []string, err error) {
 	steps := []step{{"keep the files of before", func(ctx context.Context) error { return r.keep(ctx, slices.Concat(p.daemon, p.containerd)) }}}
 	steps = append(steps, r.puts("write", p.daemon)...)
 	if r.opts.Services != nil {
-		steps = append(steps, r.reload()...)
-		steps = append(steps, r.startDaemon()...)
+		if len(p.daemon) > 0 || r.j.Pending != nil || !r.answers(ctx) {
+			steps = append(steps, r.reload()...)
+			steps = append(steps, r.startDaemon()...)
+		}
 		steps = append(steps, step{"try the new configuration of containerd", func(ctx context.Context) error { return r.try(ctx, p) }})
 	}
 	if restart {
@@ -93,7 +95,13 @@ func (r *run) settled(ctx context.Context, p *plan) bool {
 	}
 	bounded, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	return Answers(bounded, r.opts.Daemon.Address) == nil && Reaches(bounded, r.c.socket()) == nil
+	return r.answers(ctx) && Reaches(bounded, r.c.socket()) == nil
+}
+
+func (r *run) answers(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return Answers(ctx, r.opts.Daemon.Address) == nil
 }
 
 // try has containerd read the configuration that it would have, without putting it in place.

@@ -49,6 +49,13 @@ func (r *run) planInstall() (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Services == nil { // what systemctl enable does
+		for _, target := range []string{"multi-user.target", r.c.unit} {
+			if err := want(&p.daemon, path.Join(path.Dir(unitPath), target+".wants", unitName), linkTo(unitPath)); err != nil {
+				return nil, err
+			}
+		}
+	}
 	if err := r.planContainerd(p, want); err != nil {
 		return nil, err
 	}
@@ -155,6 +162,9 @@ func (r *run) planStale(p *plan) error {
 	}
 	for _, f := range r.written() {
 		if wanted[f.Path] || f.Path == r.opts.Daemon.Config || r.imports(f.Path) {
+			continue
+		}
+		if strings.HasSuffix(path.Dir(f.Path), ".wants") { // of an image of the host; systemctl has it now
 			continue
 		}
 		c, err := r.changeTo(f.Path, f.Before)

@@ -184,10 +184,12 @@ func (r *run) rollBack(ctx context.Context) error {
 			daemons = append(daemons, back)
 		}
 	}
-	daemon := append(r.puts("put back", daemons), r.daemonAsBefore()...)
-	if !p.Active {
-		daemon = append(r.daemonAsBefore(), r.puts("put back", daemons)...)
-		daemon = append(daemon, r.reload()...)
+	daemon := r.puts("put back", daemons)
+	switch {
+	case !p.Active:
+		daemon = slices.Concat(r.daemonAsBefore(), daemon, r.reload())
+	case len(daemons) > 0:
+		daemon = append(daemon, r.daemonAsBefore()...)
 	}
 	of := r.puts("put back", containerds)
 	if r.opts.Services != nil && r.restarted {

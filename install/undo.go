@@ -137,8 +137,10 @@ func Purge(o Options) error {
 	if err != nil {
 		return err
 	}
-	if len(mounted) > 0 {
-		return fmt.Errorf("%s is not removed: %s is mounted", root, mounted[0].Mountpoint)
+	for _, m := range mounted {
+		if m.Mountpoint != root { // which may be a disk of its own
+			return fmt.Errorf("%s is not removed: %s is mounted", root, m.Mountpoint)
+		}
 	}
 	var errs []error
 	for _, name := range stateNames {

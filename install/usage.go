@@ -56,12 +56,14 @@ func usage(ctx context.Context, containerd, other string) (used, error) {
 }
 
 func (u *used) add(ctx context.Context, conn *grpc.ClientConn, space, other string) error {
-	all, err := containers.NewContainersClient(conn).List(ctx, &containers.ListContainersRequest{Filters: []string{"snapshotter==" + Name}})
+	all, err := containers.NewContainersClient(conn).List(ctx, &containers.ListContainersRequest{})
 	if err != nil {
 		return err
 	}
 	for _, c := range all.Containers {
-		u.containers = append(u.containers, space+"/"+c.ID)
+		if c.Snapshotter == Name { // no filter can say so
+			u.containers = append(u.containers, space+"/"+c.ID)
+		}
 	}
 	present, err := images.NewImagesClient(conn).List(ctx, &images.ListImagesRequest{})
 	if err != nil {

@@ -1,10 +1,19 @@
 package host
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"github.com/ladle-dev/ladle/test/image"
+	"github.com/ladle-dev/ladle/test/place"
 )
 
 const images = `"io.containerd.cri.v1.images"`
@@ -16,7 +25,7 @@ func TestInstallAndUndo(t *testing.T) {
 	if m.onLadle() {
 		t.Fatal("containerd has ladle before")
 	}
-	m.install()
+	m.installFromAPod()
 	if !m.onLadle() {
 		t.Fatal("containerd does not have ladle")
 	}
@@ -66,6 +75,58 @@ func TestInstallAndUndo(t *testing.T) {
 		t.Error("ladle is still there")
 	}
 	m.fails("nothing to undo", "--undo")
+}
+
+// installFromAPod installs by a process that has other mounts, as a pod has.
+func (m *machine) installFromAPod() {
+	m.Helper()
+	program, err := place.Ladle()
+	m.must(err)
+	pod := fmt.Sprintf("mount -t tmpfs none /etc && mount -t tmpfs none /usr/local && exec %s install --enter %d", program, os.Getpid())
+	cmd := exec.CommandContext(m.Context(), "unshare", "--mount", "sh", "-c", pod)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		m.Fatalf("%s: %v\n%s", pod, err, out)
+	}
+}
+
+// An undo says which images are only in ladle, and does not take it from containers.
+func TestUndoSaysWhatIsOnLadle(t *testing.T) {
+	m := newMachine(t, layout{})
+	m.install()
+	cache, err := image.DefaultCache()
+	m.must(err)
+	img, err := cache.Image(t.Context(), "pause", image.Gzip)
+	m.must(err)
+	archive := filepath.Join(t.TempDir(), "image.tar")
+	tag, err := name.NewTag("registry.example/gone:1")
+	m.must(err, tarball.WriteToFile(archive, tag, img))
+	m.client("images", "import", "--snapshotter", "ladle", archive)
+	m.client("containers", "create", "--snapshotter", "ladle", "registry.example/gone:1", "container")
+	m.fails("default/container", "--undo")
+	if !m.onLadle() {
+		t.Error("ladle was taken from a container")
+	}
+	m.client("containers", "rm", "container")
+	layers, err := img.Layers()
+	m.must(err)
+	digest, err := layers[0].Digest()
+	m.must(err)
+	m.client("content", "rm", digest.String())
+	if out := m.install("--undo", "--purge"); !strings.Contains(out, "default/registry.example/gone:1") {
+		t.Errorf("the undo says %s", out)
+	}
+	for _, dir := range []string{"/var/lib/ladle-install", "/etc/ladle/config.toml", "/var/lib/ladle/store"} {
+		if _, err := os.Stat(dir); !os.IsNotExist(err) {
+			t.Errorf("%s is left: %v", dir, err)
+		}
+	}
+}
+
+func (m *machine) client(args ...string) {
+	m.Helper()
+	if out, err := m.ctr(m.Context(), args...); err != nil {
+		m.Fatalf("ctr %v: %v\n%s", args, err, out)
+	}
 }
 
 // What does not work is put back, and containerd is not restarted for it.
