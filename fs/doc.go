@@ -67,8 +67,8 @@
 //     the unmount
 //  3. readahead.mu, by the erofs driver: while one tree is mounted, to find its block
 //     device information
-//  4. one of FileSystem.mu, export.mu, loopDriver.mu, namespaces.mu, late.mu: for operations on maps and
-//     counters only, and never two of them
+//  4. one of FileSystem.mu, export.mu, loopDriver.mu, namespaces.mu, late.mu: for
+//     operations on maps and counters only, and never two of them
 //
 // Requests of the kernel take locks of 4 only: a mount waits for the answers to them.
 package fs

@@ -112,7 +112,8 @@ func readUsable(ctx context.Context, key string) (usable, error) {
 
 // mountLowers returns the lowerdirs of u, the topmost first. It mounts trees by mount, which
 // is mountTree, or Trees.Mount if lost layers are not to be fetched. The trees are u's
-// until they are released. u's key is locked.
+// until they are released. The lowerdirs of a mapped snapshot are clones (mapping.go). u's key
+// is locked.
 func (s *Snapshotter) mountLowers(ctx context.Context, u usable, mount func(context.Context, string, store.Spec) (string, error)) ([]string, error) {
 	if err := s.checkDirs(u); err != nil {
 		return nil, err
