@@ -7,7 +7,8 @@ import (
 )
 
 // Shown returns what the tree shows that is mounted at path, where Mount has mounted it; ok is
-// false if no tree is. path may lead through symbolic links, but does not end with one.
+// false if no tree is, as at the path of a clone with other owners. path may lead through symbolic
+// links, but does not end with one.
 func (f *FileSystem) Shown(path string) (spec store.Spec, ok bool) {
 	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
 	if err != nil || dir != f.treesDir() {
