@@ -11,6 +11,15 @@ type VerifyRequest struct {
 	// Layers are those of the image, the lowest first. Without any the question is whether
 	// every image may be pulled.
 	Layers []ClaimedLayer `json:"layers,omitempty"`
+	// Image has the daemon read the layers in the registry: it may have credentials that the
+	// client has not, such as those of the pull itself. Nil: Layers are all there is.
+	Image *ImageName `json:"image,omitempty"`
+}
+
+// ImageName names an image as containerd does.
+type ImageName struct {
+	Name   string        `json:"name"`   // reference
+	Digest digest.Digest `json:"digest"` // of the manifest, or of the index
 }
 
 // ClaimedLayer is a layer as an image describes it.

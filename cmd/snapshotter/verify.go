@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ladle-dev/ladle/control"
+	"github.com/ladle-dev/ladle/depot"
 	"github.com/ladle-dev/ladle/snapshot"
 	"github.com/ladle-dev/ladle/store"
 )
@@ -21,7 +22,7 @@ func (a *answers) VerifyPull(ctx context.Context, req *control.VerifyRequest) (*
 	if len(doubtful) == 0 {
 		return &control.Verdict{Allowed: true, Reason: "all layers that are served are proved"}, nil
 	}
-	if len(req.Layers) == 0 {
+	if len(req.Layers) == 0 && req.Image == nil {
 		return &control.Verdict{Reason: fmt.Sprintf("%d layers that are served are not proved", len(doubtful))}, nil
 	}
 	if deadline, ok := ctx.Deadline(); ok { // an answer that comes in time says more than an error
@@ -29,7 +30,13 @@ func (a *answers) VerifyPull(ctx context.Context, req *control.VerifyRequest) (*
 		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-time.Until(deadline)/10))
 		defer cancel()
 	}
-	for _, l := range req.Layers {
+	layers := req.Layers
+	if req.Image != nil {
+		if layers, err = claimedLayers(ctx, depot.Depot{Client: a.registries.client}, *req.Image); err != nil {
+			return &control.Verdict{Reason: fmt.Sprintf("%d layers that are served are not proved, and the image cannot be read: %v", len(doubtful), err)}, nil
+		}
+	}
+	for _, l := range layers {
 		for _, d := range doubtful {
 			if d.Chain != l.Chain {
 				continue

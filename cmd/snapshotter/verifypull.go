@@ -90,9 +90,15 @@ func verifyPull(ctx context.Context, cmd *cli.Command) (*control.Verdict, error)
 	if err != nil || verdict.Allowed {
 		return verdict, err
 	}
-	layers, err := claimedLayers(ctx, cmd)
+	image := control.ImageName{Name: cmd.String("name"), Digest: digest.Digest(cmd.String("digest"))}
+	own, err := configuredDepot(ctx, cmd)
 	if err != nil {
-		return nil, fmt.Errorf("%s, and the image cannot be read: %w", verdict.Reason, err)
+		return nil, err
+	}
+	layers, err := claimedLayers(ctx, own, image)
+	if err != nil {
+		// An earlier daemon takes it for the question that it has answered.
+		return daemon.VerifyPull(ctx, &control.VerifyRequest{Image: &image})
 	}
 	if len(layers) == 0 {
 		return &control.Verdict{Allowed: true, Reason: "the image has no layers"}, nil
@@ -100,27 +106,18 @@ func verifyPull(ctx context.Context, cmd *cli.Command) (*control.Verdict, error)
 	return daemon.VerifyPull(ctx, &control.VerifyRequest{Layers: layers})
 }
 
-// claimedLayers returns what the image claims of its layers, for this machine's platform.
-func claimedLayers(ctx context.Context, cmd *cli.Command) ([]control.ClaimedLayer, error) {
-	d, err := configuredDepot(ctx, cmd)
+// claimedLayers returns what an image claims of its layers, for this machine's platform.
+func claimedLayers(ctx context.Context, d depot.Depot, image control.ImageName) ([]control.ClaimedLayer, error) {
+	ref, err := depot.Parse(repositoryOf(image.Name) + "@" + string(image.Digest))
 	if err != nil {
 		return nil, err
 	}
-	ref, err := depot.Parse(repositoryOf(cmd.String("name")) + "@" + cmd.String("digest"))
-	if err != nil {
-		return nil, err
-	}
-	origin, err := d.Open(ref)
-	if err != nil {
-		return nil, err
-	}
-	defer origin.Close()
-	found, err := depot.ReadImages(ctx, origin, platforms.Only(platforms.DefaultSpec()))
+	found, err := imagesOfMachine(ctx, d, ref)
 	if err != nil {
 		return nil, err
 	}
 	var all []control.ClaimedLayer
-	for _, img := range found.All {
+	for _, img := range found {
 		var diffIDs []digest.Digest
 		for _, d := range img.DiffIDs {
 			diffIDs = append(diffIDs, digest.Digest(d))
@@ -133,6 +130,17 @@ func claimedLayers(ctx context.Context, cmd *cli.Command) ([]control.ClaimedLaye
 		}
 	}
 	return all, nil
+}
+
+// imagesOfMachine reads the images of a reference that are for this machine's platform.
+func imagesOfMachine(ctx context.Context, d depot.Depot, ref depot.Reference) ([]depot.Image, error) {
+	origin, err := d.Open(ref)
+	if err != nil {
+		return nil, err
+	}
+	defer origin.Close()
+	found, err := depot.ReadImages(ctx, origin, platforms.Only(platforms.DefaultSpec()))
+	return found.All, err
 }
 
 // repositoryOf returns the reference of an image without tag and digest.

@@ -45,6 +45,7 @@ const (
 // ladle nothing. When all is local the credentials are gone.
 func TestPrivateImageThroughCRI(t *testing.T) {
 	l := newLabOn(t, stack.Containerd{}, asService(t, stack.Ladle("ladle", proxied)))
+	l.verifying() // it reads the image's manifest, and has no credentials itself
 	l.Push("pause", image.Gzip)
 	ref := strings.Replace(l.Push("debian-python", image.EStargz), l.Link.Addr(), l.guarded(), 1)
 	runtime, direct := l.criClient()
