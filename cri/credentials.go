@@ -50,7 +50,7 @@ type logins struct {
 type pull struct {
 	place
 	login auth.Login
-	image string
+	image string // reference, with tag or digest
 }
 
 // Name returns the name of the source.
@@ -100,15 +100,14 @@ func (c *Credentials) begin(ctx context.Context, request []byte) *pull {
 		log.G(ctx).WithError(err).Debug("the login of a pull is not read")
 		return nil
 	}
-	at, login, err := r.read()
+	p, err := r.read()
 	if err != nil {
 		log.G(ctx).WithError(err).WithField("image", r.image).Warn("the login that came with a pull cannot be used")
 		return nil
 	}
-	if login == (auth.Login{}) {
+	if p == nil {
 		return nil
 	}
-	p := &pull{at, login, r.image}
 	forgotten, ok := c.add(p)
 	if !ok {
 		log.G(ctx).WithField("image", r.image).Warn("the login that came with a pull is not kept: too many pulls are in progress")

@@ -54,8 +54,10 @@ func TestLoginIsThereDuringThePull(t *testing.T) {
 		got.send(t, "done")
 		return nil
 	})
+	var pulled []string
+	b.pulled = func(image string) { pulled = append(pulled, image) }
 	proxied := newProxy(t, b, c)
-	request := string(pullOf("r.example/a:1", loginFields{username: "new", password: password}))
+	request := string(pullOf("r.example/a", loginFields{username: "new", password: password}))
 	c.wants(t, here)
 	for _, refuse = range []bool{true, false, false, true} {
 		o := proxied.call(ctx, pullImage, request)
@@ -69,6 +71,9 @@ func TestLoginIsThereDuringThePull(t *testing.T) {
 			c.wants(t, here, "new")
 			OpenCredentials(ctx, dir).wants(t, here, "new")
 		}
+	}
+	if !slices.Equal(pulled, []string{"r.example/a:latest", "r.example/a:latest"}) {
+		t.Errorf("it says that %q were pulled", pulled)
 	}
 	wantNoSecret(t, dir, said)
 }

@@ -58,6 +58,7 @@ type backend struct {
 	path   string
 	server *grpc.Server
 	answer func(call) (status error)
+	pulled func(image string) // see Options; may be nil
 }
 
 // call is a call that reached the backend.
@@ -161,7 +162,7 @@ func (c client) call(ctx context.Context, method string, requests ...string) (o 
 // newProxy serves a proxy of the backend, and returns a client of it.
 func newProxy(t *testing.T, b *backend, c *Credentials) client {
 	t.Helper()
-	p, err := NewProxy(b.path, c)
+	p, err := NewProxy(Options{ImageService: b.path, Credentials: c, Pulled: b.pulled})
 	if err != nil {
 		t.Fatal(err)
 	}

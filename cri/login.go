@@ -34,28 +34,28 @@ func hostName(host string) string {
 	return host
 }
 
-// read returns the login in the request of a pull, and its place. The login is zero if the
-// request has none. Errors contain nothing of the login.
-func (r pullRequest) read() (place, auth.Login, error) {
+// read returns the pull with the login in its request; nil if the request has none. Errors contain
+// nothing of the login.
+func (r pullRequest) read() (*pull, error) {
 	if r.auth.size() > maxLogin {
-		return place{}, auth.Login{}, fmt.Errorf("the login has more than %d bytes", maxLogin)
+		return nil, fmt.Errorf("the login has more than %d bytes", maxLogin)
 	}
 	login, err := r.auth.login()
 	if err != nil || login == (auth.Login{}) {
-		return place{}, auth.Login{}, err
+		return nil, err
 	}
 	// As containerd's CRI plugin does; it does not pull what is no reference.
 	named, err := reference.ParseDockerRef(r.image)
 	if err != nil {
-		return place{}, auth.Login{}, fmt.Errorf("image %q: %w", r.image, err)
+		return nil, fmt.Errorf("image %q: %w", r.image, err)
 	}
 	host := reference.Domain(named)
 	if r.auth.server != "" {
 		if host, err = serverHost(r.auth.server); err != nil {
-			return place{}, auth.Login{}, err
+			return nil, err
 		}
 	}
-	return place{hostName(host), named.Name()}, login, nil
+	return &pull{place{hostName(host), named.Name()}, login, named.String()}, nil
 }
 
 // login returns the login that containerd would use (internal/cri/server/images, ParseAuth), or

@@ -31,16 +31,26 @@ const (
 	reconnectWithin = time.Second
 )
 
-// Proxy passes calls of CRI's image service on to containerd.
-type Proxy struct {
-	server      *grpc.Server
-	conn        *grpc.ClientConn
-	credentials *Credentials
+// Options configure a Proxy.
+type Options struct {
+	ImageService string       // path of containerd's unix socket
+	Credentials  *Credentials // take the logins of pulls
+
+	// Pulled is called when a pull with a login has succeeded, with the reference of the image,
+	// before the caller has the answer. It waits for nothing. Nil: nothing is called.
+	Pulled func(image string)
 }
 
-// NewProxy returns a proxy for containerd's unix socket at path, to which it connects at the
-// first call. taken takes the logins of pulls. The caller closes the proxy.
-func NewProxy(path string, taken *Credentials, opts ...grpc.ServerOption) (*Proxy, error) {
+// Proxy passes calls of CRI's image service on to containerd.
+type Proxy struct {
+	server *grpc.Server
+	conn   *grpc.ClientConn
+	Options
+}
+
+// NewProxy returns a proxy, which connects to containerd at the first call. The caller closes it.
+func NewProxy(o Options, opts ...grpc.ServerOption) (*Proxy, error) {
+	path := o.ImageService
 	dial := func(ctx context.Context, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", path)
 	}
@@ -57,7 +67,7 @@ func NewProxy(path string, taken *Credentials, opts ...grpc.ServerOption) (*Prox
 	if err != nil {
 		return nil, fmt.Errorf("image service %s: %w", path, err)
 	}
-	p := &Proxy{conn: conn, credentials: taken}
+	p := &Proxy{conn: conn, Options: o}
 	p.server = grpc.NewServer(append([]grpc.ServerOption{
 		grpc.ForceServerCodecV2(wire{}),
 		grpc.UnknownServiceHandler(p.call), // there are no known ones
@@ -93,8 +103,11 @@ func (p *Proxy) pull(from grpc.ServerStream) error {
 	if err := from.RecvMsg(request); err != nil {
 		return err
 	}
-	pull := p.credentials.begin(from.Context(), request.bytes.Materialize())
+	pull := p.Credentials.begin(from.Context(), request.bytes.Materialize())
 	err := p.pass(from, pullImage, request)
-	p.credentials.end(from.Context(), pull, err)
+	p.Credentials.end(from.Context(), pull, err)
+	if pull != nil && err == nil && p.Pulled != nil {
+		p.Pulled(pull.image)
+	}
 	return err
 }

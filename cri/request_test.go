@@ -35,9 +35,12 @@ func TestLoginsOfRequests(t *testing.T) {
 			if err != nil || r.image != test.image || r.auth != test.loginFields {
 				t.Fatalf("read %+v, %v", r, err)
 			}
-			at, login, err := r.read()
-			if err != nil || at != (place{test.host, test.repository}) || login != test.login {
-				t.Errorf("%+v, %+v, %v", at, login, err)
+			p, err := r.read()
+			if err != nil || (p == nil) != (test.login == auth.Login{}) {
+				t.Fatalf("%+v, %v", p, err)
+			}
+			if p != nil && (p.place != place{test.host, test.repository} || p.login != test.login || !strings.HasPrefix(p.image, test.repository)) {
+				t.Errorf("%+v, %+v", *p, p.login)
 			}
 		})
 	}
@@ -54,8 +57,8 @@ func TestLoginsThatCannotBeUsed(t *testing.T) {
 		"an image's id": {strings.Repeat("0", 64), loginFields{username: "u", password: password}},
 		"too long":      {"r.example/a", loginFields{username: "u", password: strings.Repeat(password, maxLogin)}},
 	} {
-		if at, login, err := r.read(); err == nil || login != (auth.Login{}) || strings.Contains(err.Error(), password) {
-			t.Errorf("%s: %v, %v, %.100v", name, at, login, err)
+		if p, err := r.read(); err == nil || p != nil || strings.Contains(err.Error(), password) {
+			t.Errorf("%s: %v, %.100v", name, p, err)
 		}
 	}
 	whole := pullOf("r.example/a", loginFields{username: "u", password: "p"})
@@ -75,16 +78,16 @@ func FuzzPullRequest(f *testing.F) {
 	f.Add(pullOf("r.example/a:1", loginFields{"u", "p", "YTpi", "https://r.example", "i", "t"}))
 	f.Add([]byte("\x0a\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var at place
+		var p *pull
 		var err error
 		memtest.BoundSmall(t, len(b), 64, func() {
 			var r pullRequest
 			if r, err = parsePull(b); err == nil {
-				at, _, err = r.read()
+				p, err = r.read()
 			}
 		})
-		if err == nil && at != (place{}) && (at.host == "" || !strings.Contains(at.repository, "/")) {
-			t.Errorf("%q: %+v", b, at)
+		if err == nil && p != nil && (p.host == "" || !strings.Contains(p.repository, "/") || p.login == auth.Login{}) {
+			t.Errorf("%q: %+v", b, p)
 		}
 	})
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/ladle-dev/ladle/internal/registrytest"
 	"github.com/ladle-dev/ladle/internal/waittest"
 	"github.com/ladle-dev/ladle/layer"
@@ -21,8 +23,9 @@ func TestUnfinished(t *testing.T) {
 			t.Errorf("unfinished are %+v, want %+v", got, all)
 		}
 	}
-	absent := layer.Unfinished{Images: []string{b.req.Source.Ref}}
-	unproved := layer.Unfinished{Images: []string{b.req.Source.Ref}, Unproved: true}
+	blob := b.req.Source.Digest
+	absent := layer.Unfinished{Blob: blob, Images: []string{b.req.Source.Ref}}
+	unproved := layer.Unfinished{Blob: blob, Images: []string{b.req.Source.Ref}, Unproved: true}
 	wants()
 	b.open(t)
 	wants(absent)
@@ -41,4 +44,29 @@ func TestUnfinished(t *testing.T) {
 	b.start(t, filling, store.Options{})
 	b.open(t)
 	waittest.For(t, "the layer to be proved", func() bool { return b.set.Unfinished() == nil })
+}
+
+// A layer is fetched from an image that a client did not name, once it is known, and from then on.
+func TestAddSource(t *testing.T) {
+	b := newBench(t, registrytest.Options{}, someFiles(4, 5))
+	l := b.open(t)
+	other := registrytest.New(t, registrytest.Options{})
+	other.AddBlob(b.blob)
+	ref := other.Ref("copy:1")
+	b.SetFault(registrytest.Always(registrytest.Blob, registrytest.Fault{Status: 401}))
+	for _, blob := range []digest.Digest{digest.FromString("of no layer"), b.req.Source.Digest} {
+		if err := b.set.AddSource(blob, ref); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.checkAll(t, l)
+	if got := l.Full(); !got || len(other.Log()) == 0 {
+		t.Errorf("full: %t, of the other image %d requests", got, len(other.Log()))
+	}
+	b.stop(t)
+	b.start(t, filling, store.Options{})
+	b.open(t)
+	if all := b.set.Unfinished(); len(all) > 0 && !reflect.DeepEqual(all[0].Images, []string{b.req.Source.Ref, ref}) {
+		t.Errorf("its images are %q", all[0].Images)
+	}
 }

@@ -39,7 +39,8 @@ func (d *daemon) listenForImageService(ctx context.Context) error {
 	if path == "" {
 		return nil
 	}
-	proxy, err := cri.NewProxy(d.cfg.CRI.ImageService, d.pulls, grpc.StreamInterceptor(logCall))
+	o := cri.Options{ImageService: d.cfg.CRI.ImageService, Credentials: d.pulls, Pulled: d.sourcesOf(ctx)}
+	proxy, err := cri.NewProxy(o, grpc.StreamInterceptor(logCall))
 	if err != nil {
 		return err
 	}
