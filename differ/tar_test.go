@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 
 	"github.com/containerd/containerd/v2/core/mount"
@@ -95,9 +96,19 @@ func (l *lab) options() []string {
 	return options
 }
 
-// change makes random changes in a container's root filesystem, and gives the snapshot the
-// directory with them.
+// change makes random changes in a container's root filesystem.
 func (l *lab) change() {
+	l.changeBy(func(root string) {
+		e := editor{Rand: l.Rand, root: root}
+		for range 5 + l.IntN(40) {
+			e.edit()
+		}
+	})
+}
+
+// changeBy changes a container's root filesystem, and gives the snapshot the directory with
+// the changes.
+func (l *lab) changeBy(edit func(root string)) {
 	name := fmt.Sprint("upper", len(l.top))
 	upper, work, merged := filepath.Join(l.dir, name), filepath.Join(l.dir, name+".work"), filepath.Join(l.dir, name+".merged")
 	for _, dir := range []string{upper, work, merged} {
@@ -110,10 +121,7 @@ func (l *lab) change() {
 	}
 	l.must(mount.All([]mount.Mount{lower}, merged))
 	defer func() { l.must(mount.UnmountAll(merged, 0)) }()
-	e := editor{Rand: l.Rand, root: merged}
-	for range 5 + l.IntN(40) {
-		e.edit()
-	}
+	edit(merged)
 	l.top = append([]string{upper}, l.top...)
 }
 
@@ -179,6 +187,9 @@ func describe(t *testing.T, b []byte) (lines []string, n int) {
 			h.Size, h.Linkname, h.Devmajor, h.Devminor, h.ModTime, fmt.Sprint(h.PAXRecords), content[:min(len(content), 8)]))
 	}
 }
+
+// inode is the inode number of a file.
+func inode(info os.FileInfo) uint64 { return info.Sys().(*syscall.Stat_t).Ino }
 
 func missing(lines, from []string) (all []string) {
 	there := map[string]bool{}
