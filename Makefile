@@ -99,6 +99,11 @@ bench-import: build ## Memory and disk of the first pull of a plain image of 40 
 	script/components.sh
 	cd test && go run ./cmd/bench-import $(if $(SIZE),-size $(SIZE)) $(if $(N),-n $(N))
 
+.PHONY: bench-diff
+bench-diff: build ## Commit of a lazy container: ladle's differ beside containerd's, and overlayfs (root; N=samples)
+	script/components.sh
+	cd test && go run ./cmd/bench-diff $(if $(N),-n $(N))
+
 .PHONY: bench-buildkit
 bench-buildkit: build ## Builds on a lazy base: ladle beside overlayfs and stargz (root; N=samples)
 	script/components.sh

@@ -33,6 +33,33 @@ func TestCommitFetchesNothing(t *testing.T) {
 	began := time.Now()
 	compareEntries(t, l.snapshotDiff("overlayfs", ref, began), l.snapshotDiff("ladle", ref, began))
 	l.commitIsKept("ladle", ref)
+	l.withoutLadle(ref)
+}
+
+// withoutLadle fails the test unless, while ladle is stopped, containerd unpacks through the
+// transfer service, and refuses what asks its list of differs (docs/differ.md).
+func (l lab) withoutLadle(ref string) {
+	l.Helper()
+	id := l.written("overlayfs", ref)
+	if err := l.Node.Daemon("ladle").Stop(); err != nil {
+		l.Fatal(err)
+	}
+	if _, err := l.Node.Ctr(l.Context(), "snapshots", "diff", id); err == nil || !strings.Contains(err.Error(), "connection error") {
+		l.Errorf("a diff while ladle is stopped: %v", err)
+	}
+	pause := l.Push("pause", image.Gzip)
+	_, err := l.Node.Ctr(l.Context(), "images", "pull", "--local", "--hosts-dir", l.Node.Hosts, "--plain-http", pause)
+	if err == nil || !strings.Contains(err.Error(), "connection error") {
+		l.Errorf("unpacking by a client while ladle is stopped: %v", err)
+	}
+	l.Pull("overlayfs", pause)
+	if err := l.Node.Daemon("ladle").Start(l.Context()); err != nil {
+		l.Fatal(err)
+	}
+	wait(l, "containerd reaches ladle again", func() bool {
+		_, err := l.Node.Ctr(l.Context(), "snapshots", "diff", id)
+		return err == nil
+	})
 }
 
 // written runs a container that has done what is committed.
