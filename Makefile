@@ -52,12 +52,16 @@ buildx-tests: build ## docker buildx on ladle, plain and rootless (root)
 	script/buildx-tests.sh
 
 .PHONY: release
-release: build ## Archives, .deb, .rpm and their checksums, in dist/ (ARCHS="amd64 arm64")
+release: build ## Archives, .deb, .rpm, Helm chart and their checksums, in dist/ (ARCHS="amd64 arm64")
 	script/release.sh $(ARCHS)
 
 .PHONY: release-tests
 release-tests: build ## A release made twice is the same, and its packages do what they should (root)
 	script/release-tests.sh
+
+.PHONY: chart-tests
+chart-tests: ## The Helm chart: lint, and what it makes beside the types of Kubernetes
+	script/chart-tests.sh
 
 .PHONY: alert-tests
 alert-tests: ## Alert rules, their unit tests and the dashboard, by promtool

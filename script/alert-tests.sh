@@ -30,4 +30,4 @@ jq '{groups: [{name: "dashboard", rules: [
       }]}]}' helm/ladle/monitoring/dashboard.json >"$scratch/dashboard.json"
 promtool check rules "$scratch/dashboard.json"
 promtool check rules helm/ladle/monitoring/alerts.yaml
-promtool test rules tests/alerts.test.yaml
+promtool test rules testdata/alerts.test.yaml

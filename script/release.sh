@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes what a release consists of, in dist/: for each architecture an archive and the
-# packages .deb and .rpm, and SHA256SUMS over all. The same commit and
+# packages .deb and .rpm, then the Helm chart, and SHA256SUMS over all. The same commit and
 # the same version of Go give the same bytes: times are that of the commit, owners are root.
 #
 #   script/release.sh [ARCH...]    amd64 and arm64, if none is named
@@ -63,11 +63,19 @@ release() {
   done
 }
 
+# chart packs the Helm chart, of which the versions are those of the release.
+chart() {
+  cp -r deploy/helm/ladle "$scratch/ladle"
+  sed -i -E "s/^(version|appVersion): .*/\1: $number/" "$scratch/ladle/Chart.yaml"
+  packed "$dist/ladle-chart-$number.tgz" "$scratch" ladle
+}
+
 rm -rf "$dist"
 mkdir -p "$dist" "$cache/bin"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 GOBIN=$cache/bin go install "$NFPM"
 for arch; do release "$arch"; done
+chart
 (cd "$dist" && sha256sum -- * >"$scratch/SHA256SUMS" && mv "$scratch/SHA256SUMS" .)
 cat "$dist/SHA256SUMS"

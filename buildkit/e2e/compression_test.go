@@ -148,4 +148,6 @@ func TestForcedEStargzFetchesNothing(t *testing.T) {
 			}
 		})
 	}
+	// This lab has a worker that has nothing else to do.
+	t.Run("image of deploy/Dockerfile", func(t *testing.T) { l.as(t).hasTheProgramAlone(ladleOnOCI) })
 }
