@@ -33,8 +33,10 @@ type Files struct {
 	Version string
 	Program []byte
 	Config  []byte // of the daemon, if there is none
-	Unit    []byte // for a program in /usr/local
-	DropIn  []byte // see DropIn.Render
+	// ReplaceConfig makes Config the daemon's configuration also if there is another one.
+	ReplaceConfig bool
+	Unit          []byte // for a program in /usr/local
+	DropIn        []byte // see DropIn.Render
 }
 
 // Daemon is what containerd has to know of the daemon.
@@ -45,11 +47,14 @@ type Daemon struct {
 }
 
 const (
-	unitName     = "ladle.service"
-	unitPath     = "/etc/systemd/system/" + unitName
-	verifierName = "ladle-verify-pull"
-	verifierDir  = "/opt/containerd/image-verifier/bin" // containerd's default
-	unitProgram  = "/usr/local/bin/ladle"
+	unitName = "ladle.service"
+	unitPath = "/etc/systemd/system/" + unitName
+	// packagedUnitPath is where a package of a distribution has its unit, which one at unitPath
+	// hides.
+	packagedUnitPath = "/usr/lib/systemd/system/" + unitName
+	verifierName     = "ladle-verify-pull"
+	verifierDir      = "/opt/containerd/image-verifier/bin" // containerd's default
+	unitProgram      = "/usr/local/bin/ladle"
 )
 
 func (o *Options) setDefaults() {

@@ -43,18 +43,11 @@ func (r *run) planInstall() (*plan, error) {
 	err := errors.Join(
 		want(&p.daemon, o.program(), fileOf(o.Files.Program, 0o755)),
 		r.wantConfig(want, p),
-		want(&p.daemon, unitPath, fileOf(o.unit(r.c.unit), 0o644)),
+		r.wantUnit(want, p),
 		want(&p.daemon, path.Join(verifiers, verifierName), linkTo(o.program())),
 	)
 	if err != nil {
 		return nil, err
-	}
-	if o.Services == nil { // what systemctl enable does
-		for _, target := range []string{"multi-user.target", r.c.unit} {
-			if err := want(&p.daemon, path.Join(path.Dir(unitPath), target+".wants", unitName), linkTo(unitPath)); err != nil {
-				return nil, err
-			}
-		}
 	}
 	if err := r.planContainerd(p, want); err != nil {
 		return nil, err
@@ -64,16 +57,42 @@ func (r *run) planInstall() (*plan, error) {
 
 type wanter func(group *[]change, path string, c content) error
 
-// wantConfig wants the daemon's configuration if there is none.
+// wantConfig wants the daemon's configuration if there is none, or another one is to be replaced.
 func (r *run) wantConfig(want wanter, p *plan) error {
 	c, err := read(r.on(r.opts.Daemon.Config))
-	if err != nil || !c.absent() && !r.inherits(r.opts.Daemon.Config) {
+	replace := r.opts.Files.ReplaceConfig
+	if err != nil || !replace && !c.absent() && !r.inherits(r.opts.Daemon.Config) {
 		return err
 	}
-	if c.absent() {
+	if c.absent() || replace {
 		c = fileOf(r.opts.Files.Config, 0o644)
 	}
 	return want(&p.daemon, r.opts.Daemon.Config, c)
+}
+
+// wantUnit wants the systemd unit, unless a package has put the same one in place.
+func (r *run) wantUnit(want wanter, p *plan) error {
+	unit := fileOf(r.opts.unit(r.c.unit), 0o644)
+	packaged, err := read(r.on(packagedUnitPath))
+	if err != nil {
+		return err
+	}
+	where := packagedUnitPath
+	if !packaged.equal(unit) {
+		where = unitPath
+		if err := want(&p.daemon, unitPath, unit); err != nil {
+			return err
+		}
+	}
+	if r.opts.Services != nil {
+		return nil
+	}
+	for _, target := range []string{"multi-user.target", r.c.unit} { // what systemctl enable does
+		if err := want(&p.daemon, path.Join(path.Dir(unitPath), target+".wants", unitName), linkTo(where)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // planContainerd wants the drop-in, and what imports it.

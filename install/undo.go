@@ -21,7 +21,8 @@ func Undo(ctx context.Context, o Options) (images []string, err error) {
 	}
 	defer func() { err = errors.Join(err, r.j.close()) }()
 	if r.j.Installed == nil && r.j.Pending == nil {
-		return nil, fmt.Errorf("there is nothing to undo: no ladle install has written to %s", StateDir)
+		o.say("there is nothing to undo: no ladle install has written to %s", StateDir)
+		return nil, nil
 	}
 	if r.opts.Services != nil {
 		if images, err = r.use(ctx); err != nil {
@@ -49,7 +50,7 @@ func Undo(ctx context.Context, o Options) (images []string, err error) {
 
 func (r *run) stopDaemon() step {
 	return step{"stop ladle", func(ctx context.Context) error {
-		if !exists(r.on(unitPath)) {
+		if !exists(r.on(unitPath)) && !exists(r.on(packagedUnitPath)) {
 			return nil
 		}
 		return r.opts.Services.Disable(ctx, unitName)

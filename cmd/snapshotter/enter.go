@@ -44,15 +44,15 @@ func enter(pid int, argv []string) error {
 			return fmt.Errorf("enter namespace %s of process %d: %w", ns.name, pid, err)
 		}
 	}
-	err = syscall.Exec(fmt.Sprintf("/proc/self/fd/%d", program.Fd()), withoutEnter(argv), hostEnv())
+	err = syscall.Exec(fmt.Sprintf("/proc/self/fd/%d", program.Fd()), withoutFlag(argv, "enter"), hostEnv())
 	return fmt.Errorf("enter namespaces: %w", errors.Join(err, errors.New("the program could not be run there")))
 }
 
-// withoutEnter returns argv without --enter and its value.
-func withoutEnter(argv []string) (all []string) {
+// withoutFlag returns argv without a flag and its value.
+func withoutFlag(argv []string, flag string) (all []string) {
 	for n := 0; n < len(argv); n++ {
 		name, _, value := strings.Cut(strings.TrimLeft(argv[n], "-"), "=")
-		if strings.HasPrefix(argv[n], "-") && name == "enter" {
+		if strings.HasPrefix(argv[n], "-") && name == flag {
 			if !value {
 				n++
 			}

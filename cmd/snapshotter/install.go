@@ -24,7 +24,7 @@ func installCommand() *cli.Command {
 			"place, starts ladle, and restarts containerd when ladle answers and containerd accepts its new\n" +
 			"configuration. Another run changes nothing, upgrades, or completes a run that was killed. When a step\n" +
 			"fails, the files of before are put back.",
-		Flags: []cli.Flag{
+		Flags: append(podFlags(),
 			&cli.BoolFlag{Name: "check", Usage: "change nothing: say whether this host and containerd fit, and ladle runs"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "change nothing: say what would be changed"},
 			&cli.BoolFlag{Name: "undo", Usage: "take away what was installed, and put back what was there before"},
@@ -36,11 +36,11 @@ func installCommand() *cli.Command {
 			&cli.StringFlag{Name: "flavor", Value: "auto", Usage: "`KIND` of host: auto, stock, k3s, rke2, kind"},
 			&cli.BoolFlag{Name: "template", Usage: "with k3s and rke2 of before March 2026: write their template (docs/install.md)"},
 			&cli.StringFlag{Name: "root-dir", Usage: "only write files, below `DIR`; no service is started or asked", TakesFile: true},
-			&cli.StringFlag{Name: "prefix", Value: "/usr/local", Usage: "`DIR` of bin/ladle"},
+			&cli.StringFlag{Name: "prefix", Value: "/usr/local", Usage: "`DIR` of bin/ladle; /usr for the program of a package"},
 			&cli.DurationFlag{Name: "timeout", Value: 2 * time.Minute, Usage: "`TIME` after which a step fails"},
 			&cli.IntFlag{Name: "enter", Usage: "first enter the namespaces of process `PID`: 1 in a privileged pod with hostPID"},
 			&cli.BoolFlag{Name: "json", Usage: "with --check: print JSON (docs/command-line.md)"},
-		},
+		),
 		Action: runInstall,
 	}
 }
@@ -53,13 +53,19 @@ func runInstall(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	if pid := cmd.Int("enter"); pid != 0 {
-		return enter(pid, os.Args)
+		argv, err := handOver(cmd, os.Args)
+		if err != nil {
+			return err
+		}
+		return enter(pid, argv)
 	}
 	o, err := installOptions(cmd)
 	if err != nil {
 		return err
 	}
 	switch {
+	case cmd.Duration("every") > 0:
+		return repeatCheck(ctx, cmd, func() error { return checkInstallation(ctx, cmd, o) })
 	case cmd.Bool("check"):
 		return checkInstallation(ctx, cmd, o)
 	case cmd.Bool("undo"):
@@ -94,7 +100,7 @@ func exclusive(cmd *cli.Command) error {
 			first = name
 		}
 	}
-	for flag, of := range map[string]string{"purge": "undo", "force": "undo", "json": "check"} {
+	for flag, of := range map[string]string{"purge": "undo", "force": "undo", "json": "check", "every": "check"} {
 		if cmd.IsSet(flag) && !cmd.IsSet(of) {
 			return usageError{cmd.FullName(), fmt.Sprintf("--%s needs --%s", flag, of)}
 		}
@@ -104,12 +110,12 @@ func exclusive(cmd *cli.Command) error {
 
 func installOptions(cmd *cli.Command) (install.Options, error) {
 	root := cmd.String("root-dir")
-	cfg, err := hostConfig(root)
+	cfg, given, err := configToHave(cmd, root)
 	if err != nil {
 		return install.Options{}, err
 	}
 	o := install.Options{
-		Root: root, Prefix: cmd.String("prefix"), Flavor: cmd.String("flavor"), Template: cmd.Bool("template"),
+		Root: root, Prefix: prefixOf(cmd), Flavor: cmd.String("flavor"), Template: cmd.Bool("template"),
 		Daemon:  install.Daemon{Address: cfg.Address, Root: cfg.Root, Config: config.DefaultPath},
 		Timeout: cmd.Duration("timeout"), Force: cmd.Bool("force"),
 		Step: func(step string) { fmt.Fprintln(cmd.Root().Writer, "-", step) },
@@ -127,6 +133,9 @@ func installOptions(cmd *cli.Command) (install.Options, error) {
 	}
 	o.Files = install.Files{
 		Version: version(), Program: program, Config: parts.ExampleConfig, Unit: parts.Unit, DropIn: parts.ContainerdDropIn,
+	}
+	if given != nil {
+		o.Files.Config, o.Files.ReplaceConfig = given, true
 	}
 	return o, nil
 }
