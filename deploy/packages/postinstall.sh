@@ -2,7 +2,7 @@
 # Runs when the files are in place. dpkg calls it with "configure" and the version of before,
 # if there was one; rpm with the number of versions that are installed now.
 #
-# containerd is left alone.
+# containerd is left alone: `ladle install` does its part, when somebody says so.
 set -e
 
 upgrade=no
@@ -22,5 +22,5 @@ else
   # Enabled or not: as the distribution has it. It is not in use before containerd knows it.
   systemctl preset ladle.service
   if systemctl is-enabled --quiet ladle.service; then systemctl start ladle.service; fi
-  echo "ladle is installed; containerd has to be told: /usr/share/ladle/containerd-ladle.toml"
+  echo "The package of ladle is installed. To set containerd up: ladle install --dry-run, ladle install"
 fi
