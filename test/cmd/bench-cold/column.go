@@ -29,7 +29,7 @@ func (b bench) prepare(ctx context.Context, r *stack.Registry, plain image.Forma
 	cache.Log = b.progress.Say
 	var columns []*column
 	for _, name := range b.columns {
-		if name == "unpigz" && plain != image.Gzip {
+		if (name == "unpigz" || name == "soci") && plain != image.Gzip {
 			continue
 		}
 		c := &column{name: name}
@@ -41,13 +41,25 @@ func (b bench) prepare(ctx context.Context, r *stack.Registry, plain image.Forma
 		if err != nil {
 			return nil, err
 		}
-		if c.start.Image, err = r.Push(ctx, img); err != nil {
+		if name == "soci" {
+			c.start.Image, err = b.pushSOCI(ctx, r, img)
+		} else {
+			c.start.Image, err = r.Push(ctx, img)
+		}
+		if err != nil {
 			return nil, err
 		}
 		c.start.Args = b.command
 		columns = append(columns, c)
 	}
 	return columns, nil
+}
+
+// pushSOCI puts an image with a SOCI index of SOCI's own builder in the registry.
+func (b bench) pushSOCI(ctx context.Context, r *stack.Registry, img *image.Image) (string, error) {
+	b.progress.Say("making ztocs")
+	to := img.Name + ":soci"
+	return to, img.PushSOCI(ctx, r.Addr+"/"+to, image.SOCI{Builder: image.ZtocOfSOCI, Least: image.SOCIMinLayer})
 }
 
 func (b bench) image(ctx context.Context, cache *image.Cache, format image.Format) (*image.Image, error) {
@@ -70,7 +82,7 @@ func (b bench) startOf(name string, plain image.Format) (f image.Format, s cold.
 		}
 		s.Snapshotter = "overlayfs"
 		s.Containerd, err = cold.Parallel(inflate)
-	case "plain":
+	case "plain", "soci":
 		s.Daemons = []stack.Daemon{stack.Ladle(name, "")}
 	case "again":
 		s.Daemons, s.Again = []stack.Daemon{stack.Ladle(name, "")}, true

@@ -2,7 +2,7 @@
 // python has imported numpy and scipy, or until all of the image has been read,
 // with the bytes and requests until then.
 //
-//	bench-cold [-n 5] [-columns overlayfs,stargz,parallel,unpigz,plain,again,ladle] [-profiles 500µs/10Gbit,5ms/1Gbit,20ms/200Mbit,50ms/100Mbit]
+//	bench-cold [-n 5] [-columns overlayfs,stargz,parallel,unpigz,plain,again,soci,ladle] [-profiles 500µs/10Gbit,5ms/1Gbit,20ms/200Mbit,50ms/100Mbit]
 //	bench-cold -read [-n 5] [-plain gzip,zstd,uncompressed] [-columns parallel,plain] ...
 //	bench-cold -weights 4096 [-n 5] [-plain uncompressed] [-columns parallel,plain] ...
 //
@@ -13,6 +13,8 @@
 //	unpigz     the same, inflating by unpigz; for gzip only
 //	plain      ladle, nothing prepared: the image that parallel pulls
 //	again      ladle, the image that plain pulls for the second time: it was removed, with its data
+//	soci       ladle, the image that plain pulls, with an index that SOCI's builder made of layers from
+//	           10 MiB on; only if asked for, since that takes gcc and zlib1g-dev
 //	stargz     stargz-snapshotter, the image as eStargz without prioritized files
 //	ladle      ladle, the image that stargz pulls
 //
@@ -78,7 +80,7 @@ func run(ctx context.Context) error {
 	command := flag.String("command", "import numpy, scipy.linalg; print('ready', flush=True)", "python program")
 	read := flag.Bool("read", false, "read the whole image instead")
 	flag.Int64Var(&b.weights, "weights", 0, "read a file of so many MiB instead")
-	columns := flag.String("columns", "", "what to measure, comma-separated (overlayfs,stargz,parallel,unpigz,plain,again,ladle; with -read and -weights parallel,plain)")
+	columns := flag.String("columns", "", "what to measure, comma-separated (overlayfs,stargz,parallel,unpigz,plain,again,ladle, and soci; with -read and -weights parallel,plain)")
 	profiles := flag.String("profiles", "500µs/10Gbit,5ms/1Gbit,20ms/200Mbit,50ms/100Mbit", "links, comma-separated")
 	flag.Parse()
 	b.lazy, b.command = image.Format(*format), []string{"python3", "-c", *command}
