@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/ladle-dev/ladle/depot"
+	"github.com/ladle-dev/ladle/index"
 	"github.com/ladle-dev/ladle/layer"
 )
 
@@ -170,6 +171,7 @@ func (c *conversion) image(ctx context.Context, img depot.Image, layers map[laye
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
 		Annotations: maps.Clone(img.Manifest.Annotations),
 	}
+	index.Unbind(manifest.Annotations) // what it names is not copied
 	var diffIDs []string
 	for i, desc := range img.Manifest.Layers {
 		l := layers[layerKey{desc.Digest, digest.Digest(img.DiffIDs[i])}]

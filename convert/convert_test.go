@@ -174,7 +174,7 @@ func TestLayersThatAreCopied(t *testing.T) {
 }
 
 // All images of an index are converted, or those of some platforms. What an attestation says
-// is not true of the result.
+// is not true of the result, and what SOCI says is not of its layers.
 func TestIndex(t *testing.T) {
 	l := newLab(t)
 	arm64 := ocispec.Platform{OS: "linux", Architecture: "arm64", Variant: "v8"}
@@ -184,9 +184,13 @@ func TestIndex(t *testing.T) {
 	one.Annotations = map[string]string{"org.example.of": "descriptor"}
 	about := l.Image(ocispec.Platform{OS: "unknown", Architecture: "unknown"})
 	about.Annotations = map[string]string{"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": one.Digest.String()}
+	soci := l.Document(ocispec.MediaTypeImageManifest, map[string]any{
+		"schemaVersion": 2, "mediaType": ocispec.MediaTypeImageManifest, "config": map[string]string{"mediaType": "application/vnd.amazon.soci.index.v2+json"},
+	})
+	soci.ArtifactType, soci.Platform = "application/vnd.amazon.soci.index.v2+json", &amd64
 	idx := ocispec.Index{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex,
-		Manifests: []ocispec.Descriptor{one, two, about}, Annotations: map[string]string{"org.example.of": "index"},
+		Manifests: []ocispec.Descriptor{one, two, about, soci}, Annotations: map[string]string{"org.example.of": "index"},
 	}
 	l.Tag(l.Document(ocispec.MediaTypeImageIndex, idx), "plain")
 

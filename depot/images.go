@@ -41,6 +41,12 @@ type Images struct {
 // one (BuildKit, docs/attestations/attestation-storage.md).
 const attestation = "vnd.docker.reference.type"
 
+// isArtifact reports whether an index says of a manifest that it is no image: as SOCI's, which has
+// the platform of the image that it is about (OCI image specification, descriptor.md, "artifactType").
+func isArtifact(desc ocispec.Descriptor) bool {
+	return desc.ArtifactType != "" && !images.IsConfigType(desc.ArtifactType)
+}
+
 // maxImages bounds the manifests of an index.
 const maxImages = 1 << 10
 
@@ -71,6 +77,9 @@ func ReadImages(ctx context.Context, o Origin, match platforms.Matcher) (Images,
 	for _, desc := range found.Index.Manifests {
 		if desc.Annotations[attestation] != "" {
 			found.Attestations++
+			continue
+		}
+		if isArtifact(desc) {
 			continue
 		}
 		if desc.Platform != nil {

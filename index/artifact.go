@@ -74,8 +74,8 @@ var artifactForms = map[string]artifactForm{
 	sociV2:       {sociZtoc, sociLayer},
 }
 
-// ReadArtifact reads the manifest of an artifact, of Ladle or of SOCI. What it is not, or is wrong in it, is an
-// error.
+// ReadArtifact reads the manifest of an artifact, of Ladle or of SOCI. What it is not, or is wrong
+// in it, is an error.
 func ReadArtifact(manifest []byte) (Artifact, error) {
 	var m struct {
 		ArtifactType string `json:"artifactType"`
@@ -116,6 +116,17 @@ func ReadArtifact(manifest []byte) (Artifact, error) {
 	return a, nil
 }
 
+// boundBy are the annotations by which the manifest of an image names an artifact's, Ladle's first.
+var boundBy = []string{annotationArtifact, sociBound}
+
+// Unbind removes from the annotations of an image's manifest, which may be nil, those that name an
+// artifact.
+func Unbind(annotations map[string]string) {
+	for _, name := range boundBy {
+		delete(annotations, name)
+	}
+}
+
 // Bound returns the digest of the artifact's manifest that the manifest of an image names, one of
 // Ladle rather than one of SOCI; empty: none.
 func Bound(manifest []byte) digest.Digest {
@@ -125,7 +136,7 @@ func Bound(manifest []byte) digest.Digest {
 	if json.Unmarshal(manifest, &m) != nil {
 		return ""
 	}
-	for _, annotation := range []string{annotationArtifact, sociBound} {
+	for _, annotation := range boundBy {
 		if bound := digest.Digest(m.Annotations[annotation]); bound.Validate() == nil {
 			return bound
 		}

@@ -50,6 +50,10 @@ func TestSOCIBound(t *testing.T) {
 			t.Errorf("%s: %q", manifest, got)
 		}
 	}
+	annotations := map[string]string{sociBound: soci.String(), annotationArtifact: own.String(), "other": ""}
+	if Unbind(annotations); len(annotations) != 1 {
+		t.Errorf("what is left are %v", annotations)
+	}
 	list := `{"manifests":[{"digest":"` + own.String() + `","artifactType":"` + ArtifactType + `"},{"digest":"` + soci.String() + `","artifactType":"` + sociV1 + `"},{"digest":"` + soci.String() + `","artifactType":"` + sociV2 + `"}]}`
 	found, err := ReadReferrers([]byte(list))
 	if err != nil || len(found) != 2 || found[0].Digest != soci || found[1].Digest != own {

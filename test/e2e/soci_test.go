@@ -1,9 +1,12 @@
 package e2e
 
 import (
+	"bytes"
+	"os/exec"
 	"testing"
 
 	"github.com/ladle-dev/ladle/test/image"
+	"github.com/ladle-dev/ladle/test/place"
 	"github.com/ladle-dev/ladle/test/stack"
 )
 
@@ -25,6 +28,12 @@ func TestSOCIIndex(t *testing.T) {
 	l.runsLazily("ladle", ref, img)
 	if down := l.Link.Counters().BytesDown; down > size*3/4 {
 		t.Errorf("the pull of %d bytes and a start fetched %d", size, down)
+	}
+	binary, err := place.Ladle()
+	l.must(err)
+	out, err := exec.CommandContext(l.Context(), binary, "inspect", "--json", l.Registry.Addr+"/"+to).CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte(`"source": "bound"`)) {
+		t.Errorf("ladle inspect: %v\n%s", err, out)
 	}
 	got := l.list("ladle", ref)
 	want, began := l.overlayfs("debian-python")
