@@ -17,6 +17,9 @@ const maxDocument = 1 << 20
 // readDocument decodes the file at path, YAML or JSON, into *to by the json tags of its type.
 // Errors do not contain what is in the file: it may have secrets.
 func readDocument(path string, to any) error {
+	if _, err := stampOf(path); err != nil { // a pipe would block
+		return err
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return err

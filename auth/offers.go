@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	// deafFor is the time for which lenders are not asked again after they did not answer
-	// in time. After any other answer they are asked at the next need: a build that can
+	// deafFor is the time for which lenders, or another source, are not asked again after they
+	// did not answer in time. After any other answer they are asked at the next need: a build that can
 	// lend may have begun.
 	deafFor = 10 * time.Second
 

@@ -49,6 +49,7 @@ func (c Challenge) place() place { return place{c.Host, c.Repository} }
 type asked struct {
 	answers  []Answer // the latest of each source
 	refusals refusals
+	deaf     map[string]time.Time // sources that hung, by name: not asked again before
 }
 
 // NewSources returns Sources that ask list in its order, and count the answers.
@@ -67,6 +68,10 @@ func (s *Sources) Credentials(ctx context.Context, c Challenge) (Login, error) {
 	for _, source := range s.list {
 		if found != (Login{}) {
 			answers = append(answers, Answer{Source: source.Name(), Result: NotAsked})
+			continue
+		}
+		if s.isDeaf(source, c) {
+			answers = append(answers, Answer{Source: source.Name(), Result: Failed, Err: s.noAnswer()})
 			continue
 		}
 		logins, a := s.ask(ctx, source, c)
@@ -91,6 +96,15 @@ func (s *Sources) Credentials(ctx context.Context, c Challenge) (Login, error) {
 	return found, nil
 }
 
+// isDeaf reports whether a source hung lately when it was asked for the place of c. Asking it
+// each time would delay each request of a registry with basic authentication.
+func (s *Sources) isDeaf(source Source, c Challenge) (deaf bool) {
+	s.withPlace(c, func(k *asked) { deaf = s.now().Before(k.deaf[source.Name()]) })
+	return deaf
+}
+
+func (s *Sources) noAnswer() error { return fmt.Errorf("no answer within %v", s.wait) }
+
 // store stores the answers, and logs failures unless the same ones were logged before.
 func (s *Sources) store(ctx context.Context, c Challenge, answers []Answer) {
 	text, before := describe(failures(answers)), ""
@@ -110,9 +124,17 @@ func failures(answers []Answer) []Answer {
 
 // ask asks one source. The answer is Found if there are logins.
 func (s *Sources) ask(ctx context.Context, source Source, c Challenge) ([]Login, Answer) {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.wait, fmt.Errorf("no answer within %v", s.wait))
+	within, cancel := context.WithTimeoutCause(ctx, s.wait, s.noAnswer())
 	defer cancel()
-	logins, err := loginsOf(ctx, source, c)
+	logins, err := loginsOf(within, source, c)
+	if within.Err() != nil && ctx.Err() == nil {
+		s.withPlace(c, func(k *asked) {
+			if k.deaf == nil {
+				k.deaf = map[string]time.Time{}
+			}
+			k.deaf[source.Name()] = s.now().Add(deafFor)
+		})
+	}
 	for i := range logins {
 		logins[i].source = source.Name()
 	}

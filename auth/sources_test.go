@@ -139,11 +139,26 @@ func TestNoSourceHasAny(t *testing.T) {
 // A source that hangs is given up, and the next one is asked; a caller that ends is not told
 // that there are none.
 func TestSourceHangs(t *testing.T) {
-	s := NewSources(nil, hanging{}, own{})
+	hung := 0
+	s := NewSources(nil, hanging{&hung}, own{})
+	now := time.Now()
+	s.now = func() time.Time { return now }
 	s.wait = time.Millisecond
-	if l, err := s.Credentials(t.Context(), basic); err != nil || l.User != "own" {
-		t.Errorf("%v, %v", l, err)
+	for n := range 6 {
+		if l, err := s.Credentials(t.Context(), basic); err != nil || l.User != "own" {
+			t.Errorf("%v, %v", l, err)
+		}
+		if want := n/3 + 1; hung != want {
+			t.Errorf("it was asked %d times, want %d: not again at once", hung, want)
+		}
+		if n == 2 {
+			now = now.Add(deafFor)
+		}
 	}
+	if text := s.Refused(basic, Login{}).Error(); text != "credentials: kubelet: failed (no answer within 1ms), docker: found" {
+		t.Error(text)
+	}
+	now = now.Add(deafFor)
 	if a := s.Ask(t.Context(), basic); len(a) != 2 || a[0].Result != Failed || a[1].Result != Found || !strings.Contains(a[0].Err.Error(), "no answer within") {
 		t.Errorf("%v", a)
 	}
@@ -155,11 +170,12 @@ func TestSourceHangs(t *testing.T) {
 	}
 }
 
-type hanging struct{}
+type hanging struct{ asked *int }
 
 func (hanging) Name() string { return "kubelet" }
 
-func (hanging) Credentials(ctx context.Context, _ Challenge) (Login, error) {
+func (h hanging) Credentials(ctx context.Context, _ Challenge) (Login, error) {
+	*h.asked++
 	<-ctx.Done()
 	return Login{}, context.Cause(ctx)
 }
