@@ -67,7 +67,7 @@ func (d *daemon) addSource(ctx context.Context, image string) error {
 	if err != nil {
 		return err
 	}
-	found, err := imagesOfMachine(ctx, d.images, ref)
+	found, err := imagesOfMachine(ctx, depot.Depot{Client: d.registries.client}, ref)
 	if err != nil {
 		return err
 	}
