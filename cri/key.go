@@ -27,13 +27,12 @@ const (
 // may be used, and logs why.
 func openKey(ctx context.Context, path string) (cipher.AEAD, error) {
 	key, err := readKey(path)
-	if errors.Is(err, durable.ErrLaterFormat) {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	if errors.Is(err, errSealed) {
+		log.G(ctx).WithError(err).WithField("file", path).Warn("the key of the sealed logins of CRI's pulls cannot be used, and is replaced")
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w", path, err) // it may be readable later, or for a later version
 	}
 	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			log.G(ctx).WithError(err).WithField("file", path).Warn("the key of the sealed logins of CRI's pulls cannot be used, and is replaced")
-		}
 		key = make([]byte, keySize)
 		_, _ = rand.Read(key) // never fails
 		if err := durable.Write(path, append([]byte(keyHead), key...)); err != nil {
@@ -48,7 +47,7 @@ func openKey(ctx context.Context, path string) (cipher.AEAD, error) {
 }
 
 // readKey returns the key in the file at path, which must be readable for nobody but its owner:
-// root, or the user of this process.
+// root, or the user of this process. The error of a file that is no such key wraps errSealed.
 func readKey(path string) ([]byte, error) {
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -56,7 +55,7 @@ func readKey(path string) ([]byte, error) {
 	}
 	owner := info.Sys().(*syscall.Stat_t).Uid
 	if info.Mode().Perm()&0o077 != 0 || owner != 0 && int64(owner) != int64(os.Geteuid()) {
-		return nil, fmt.Errorf("its mode is %v and its owner %d: others may have read it", info.Mode(), owner)
+		return nil, fmt.Errorf("%w: its mode is %v and its owner %d, so others may have read it", errSealed, info.Mode(), owner)
 	}
 	b, err := readBounded(path, 4096)
 	if err != nil {

@@ -98,8 +98,8 @@ func (v *vault) remove(at place) error {
 	return err
 }
 
-// errSealed is the error of a file that is not a login sealed with the key.
-var errSealed = errors.New("damaged, or sealed with another key")
+// errSealed is the error of a file that is not a login sealed with the key, or no key.
+var errSealed = errors.New("not as this version has written it")
 
 // read opens the file of that name.
 func (v *vault) read(name string) (r record, err error) {
@@ -148,13 +148,13 @@ func (v *vault) readAll(ctx context.Context) ([]record, error) {
 			later++
 		case strings.HasSuffix(e.Name(), durable.Suffix): // an interrupted process left it
 			err = os.Remove(v.path(e.Name()))
-		default:
+		case errors.Is(err, errSealed):
 			lost++
 			log.G(ctx).WithError(err).WithField("file", v.path(e.Name())).Debug("a sealed login is not opened")
 			err = os.RemoveAll(v.path(e.Name()))
 		}
 		if err != nil && !errors.Is(err, durable.ErrLaterFormat) {
-			log.G(ctx).WithError(err).WithField("file", v.path(e.Name())).Warn("a file that is no sealed login is not removed")
+			log.G(ctx).WithError(err).WithField("file", v.path(e.Name())).Warn("a sealed login cannot be read, or cannot be removed")
 		}
 	}
 	if lost > 0 {
