@@ -13,7 +13,9 @@ import (
 	"slices"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/containerd/containerd/v2/core/diff"
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/pkg/archive"
 
@@ -146,11 +148,16 @@ func (l *lab) compare() int {
 		l.Fatalf("pair of %+v and %+v: %v, %+v", lower, upper, ok, p)
 	}
 	var want, got bytes.Buffer
+	var config diff.Config
+	if l.IntN(3) == 0 { // the latest time that is in the tar
+		epoch := time.Unix(1e9, 0)
+		config.SourceDateEpoch = &epoch
+	}
 	l.must(d.mounted(p.lower, func(lowerRoot string) error {
 		return d.mounted(p.upper, func(upperRoot string) error {
 			return errors.Join(
-				archive.WriteDiff(l.Context(), &want, lowerRoot, upperRoot),
-				d.writeTar(l.Context(), &got, p, sides{lowerRoot, upperRoot}, nil),
+				archive.WriteDiff(l.Context(), &want, lowerRoot, upperRoot, archive.WithSourceDateEpoch(config.SourceDateEpoch)),
+				d.writeTar(l.Context(), &got, p, sides{lowerRoot, upperRoot}, tarOptions(config)),
 			)
 		})
 	}))

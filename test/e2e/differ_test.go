@@ -16,10 +16,12 @@ import (
 	"github.com/ladle-dev/ladle/test/stack"
 )
 
-// write is what a container does that is committed afterwards, always with the same result.
+// write is what a container does that is committed afterwards. Of the files of the image, one is
+// copied up, and two are written anew with their size and time, one of them with its content.
 const write = `
 	for i in 1 2 3; do echo file $i > /srv/file$i; done
 	chmod 600 /opt/edits/python3 && cp -p /opt/edits/large /srv/copy && cp -p /srv/copy /opt/edits/large
+	cp -p /etc/debian_version /srv/version && tr 0-9 1-90 < /srv/version > /etc/debian_version && touch -r /srv/version /etc/debian_version
 	touch -d @1500000000 /srv/file1 /srv/file2 /srv/file3 /srv
 `
 
@@ -31,7 +33,11 @@ func TestCommitFetchesNothing(t *testing.T) {
 	l := newLabOn(t, containerd, stack.Ladle("ladle", onlyDemand+stack.DifferConfig))
 	ref := l.Push("debian-python", image.EStargz)
 	began := time.Now()
-	compareEntries(t, l.snapshotDiff("overlayfs", ref, began), l.snapshotDiff("ladle", ref, began))
+	want := l.snapshotDiff("overlayfs", ref, began)
+	if want["etc/debian_version"] == "" || want["opt/edits/large"] != "" {
+		t.Errorf("the layer on overlayfs has %q and %q", want["etc/debian_version"], want["opt/edits/large"])
+	}
+	compareEntries(t, want, l.snapshotDiff("ladle", ref, began))
 	l.commitIsKept("ladle", ref)
 	l.withoutLadle(ref)
 }
