@@ -226,8 +226,7 @@ func TestWrongSpan(t *testing.T) {
 }
 
 func FuzzDecodeZtoc(f *testing.F) {
-	f.Add(ztoctest.Built())
-	f.Add(ztocOf(f, gzipMembers(f, tarOf(f, someMembers()), 1<<10)).Encode())
+	f.Add(ztocOf(f, gzipMembers(f, tarOf(f, someMembers()), 1<<30)).Encode()) // one span: a small one
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var d *Document
 		var err error
@@ -240,10 +239,10 @@ func FuzzDecodeZtoc(f *testing.F) {
 			t.Error(err)
 		}
 		table := tableOf(t, d.Index)
-		for i := range min(table.Len(), 100) {
+		for i := range min(table.Len(), 4) {
 			c := table.At(i)
-			c.BlobEnd = min(c.BlobEnd, c.BlobOffset+1<<20)
-			if r, err := table.NewReader(newBuffered(make([]byte, 1<<20)), c); err == nil {
+			c.BlobEnd = min(c.BlobEnd, c.BlobOffset+1<<10)
+			if r, err := table.NewReader(newBuffered(make([]byte, 1<<10)), c); err == nil {
 				t.Errorf("the stream of chunk %d is zeros, with the digest %x", i, c.Digest)
 				r.Close()
 			}
