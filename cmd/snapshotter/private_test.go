@@ -117,6 +117,9 @@ func wantLayer(t *testing.T, e control.Explanation, state, sources string) {
 // or cannot be read, and `ladle explain` says why; with new ones it is readable again, on the
 // same mount. No secret is logged, or on the disk.
 func TestPrivateImage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long, and is left out by -short")
+	}
 	for name, opts := range map[string]registrytest.Options{
 		"token": {Token: true, TokenTTL: 1, User: "u", Password: "hunter2-first"},
 		"basic": {Basic: true, User: "u", Password: "hunter2-first"},
