@@ -87,6 +87,7 @@ func Check(ctx context.Context, o Options, p Probes) (Report, error) {
 		c.kernel(ctx)
 	}
 	c.files(ctx, f, st)
+	c.kubelet()
 	if live {
 		c.daemon(ctx)
 	}

@@ -44,6 +44,8 @@ type Daemon struct {
 	Address string // socket of the main endpoint
 	Root    string // directory of its state
 	Config  string // path of its configuration
+	// ImageService is the socket of its proxy of CRI's image service, "" if it has none.
+	ImageService string
 }
 
 const (

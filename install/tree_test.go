@@ -309,6 +309,27 @@ func TestUndoKeepsWhatIsNotLadles(t *testing.T) {
 	}
 }
 
+// Kubelet is not left without its image service.
+func TestUndoSparesKubelet(t *testing.T) {
+	root := host(t, map[string]string{kubeletConfig: "kind: KubeletConfiguration\nimageServiceEndpoint: unix:///run/ladle/cri.sock\n"})
+	o := options(root)
+	o.Daemon.ImageService = "/run/ladle/cri.sock"
+	if _, err := Install(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+	before := list(t, root)
+	if _, err := Undo(context.Background(), o); err == nil || !strings.Contains(err.Error(), "imageServiceEndpoint") {
+		t.Errorf("error is %v", err)
+	}
+	if got := list(t, root); !slices.Equal(got, before) {
+		t.Errorf("the undo leaves\n%s", strings.Join(got, "\n"))
+	}
+	o.Force = true
+	if _, err := Undo(context.Background(), o); err != nil {
+		t.Error(err)
+	}
+}
+
 // A second process does not begin while one works.
 func TestOneAtATime(t *testing.T) {
 	root := host(t, nil)

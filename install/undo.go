@@ -24,6 +24,9 @@ func Undo(ctx context.Context, o Options) (images []string, err error) {
 		o.say("there is nothing to undo: no ladle install has written to %s", StateDir)
 		return nil, nil
 	}
+	if err := r.spareKubelet(); err != nil {
+		return nil, err
+	}
 	if r.opts.Services != nil {
 		if images, err = r.use(ctx); err != nil {
 			return nil, err

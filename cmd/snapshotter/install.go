@@ -82,7 +82,7 @@ func runInstall(ctx context.Context, cmd *cli.Command) error {
 		_, err = fmt.Fprintln(out, "ladle is installed; nothing was changed")
 		return err
 	}
-	_, err = fmt.Fprintf(out, "ladle %s is installed\n\n%s", version(), install.KubeletText)
+	_, err = fmt.Fprintf(out, "ladle %s is installed\n\n%s", version(), o.Daemon.Kubelet())
 	return err
 }
 
@@ -116,7 +116,7 @@ func installOptions(cmd *cli.Command) (install.Options, error) {
 	}
 	o := install.Options{
 		Root: root, Prefix: prefixOf(cmd), Flavor: cmd.String("flavor"), Template: cmd.Bool("template"),
-		Daemon:  install.Daemon{Address: cfg.Address, Root: cfg.Root, Config: config.DefaultPath},
+		Daemon:  install.Daemon{Address: cfg.Address, Root: cfg.Root, Config: config.DefaultPath, ImageService: cfg.CRI.Address},
 		Timeout: cmd.Duration("timeout"), Force: cmd.Bool("force"),
 		Step: func(step string) { fmt.Fprintln(cmd.Root().Writer, "-", step) },
 		Say:  func(text string) { fmt.Fprintln(cmd.Root().Writer, text) },
