@@ -168,27 +168,31 @@ func (m *machine) fails(want string, args ...string) {
 	}
 }
 
-// onLadle reports whether containerd runs, and has ladle.
-func (m *machine) onLadle() bool {
+// has reports whether containerd runs, and has ladle in its configuration.
+func (m *machine) has() bool {
 	m.Helper()
-	ctx, cancel := context.WithTimeout(m.Context(), startTimeout)
-	defer cancel()
-	out, err := m.ctr(ctx, "plugins", "ls")
+	out, err := m.ctr(m.Context(), "plugins", "ls")
 	if err != nil {
 		m.Fatalf("containerd does not answer: %v\n%s", err, out)
 	}
-	has := slices.ContainsFunc(strings.Split(out, "\n"), func(l string) bool {
+	return slices.ContainsFunc(strings.Split(out, "\n"), func(l string) bool {
 		f := strings.Fields(l)
 		return len(f) > 1 && f[0] == "io.containerd.snapshotter.v1" && f[1] == "ladle"
 	})
-	if has {
-		for _, args := range [][]string{{"prepare", "check"}, {"rm", "check"}} {
-			if out, err := m.ctr(ctx, append([]string{"snapshots", "--snapshotter", "ladle"}, args...)...); err != nil {
-				m.Errorf("containerd has the plugin, but: %v\n%s", err, out)
-			}
+}
+
+// onLadle is has. If containerd has ladle, it must reach it.
+func (m *machine) onLadle() bool {
+	m.Helper()
+	if !m.has() {
+		return false
+	}
+	for _, args := range [][]string{{"prepare", "check"}, {"rm", "check"}} {
+		if out, err := m.ctr(m.Context(), append([]string{"snapshots", "--snapshotter", "ladle"}, args...)...); err != nil {
+			m.Errorf("containerd has the plugin, but: %v\n%s", err, out)
 		}
 	}
-	return has
+	return true
 }
 
 func (m *machine) ctr(ctx context.Context, args ...string) (string, error) {

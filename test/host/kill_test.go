@@ -86,7 +86,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 			m.powerCut()
 			had[m.onLadle()] = true
 			m.until(program, "", c.args...)
-			if m.onLadle() != c.ladle || !slices.Equal(m.tree(), c.want) {
+			if m.has() != c.ladle || !slices.Equal(m.tree(), c.want) {
 				t.Errorf("killed before %q, the next run leaves\n%s\nwant\n%s", step, strings.Join(m.tree(), "\n"), strings.Join(c.want, "\n"))
 			}
 		}
