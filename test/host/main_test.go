@@ -14,7 +14,7 @@ import (
 	"github.com/ladle-dev/ladle/test/place"
 )
 
-// inside is the variable that is set in the mount namespace.
+// inside is the variable that is set in the mount namespace, to the path of scratch.
 const inside = "LADLE_TEST_INSIDE"
 
 func TestMain(m *testing.M) {
@@ -39,17 +39,22 @@ func TestMain(m *testing.M) {
 
 // again runs this program in a mount namespace, and returns its exit code. What is mounted there
 // is gone when it ends.
-func again() (int, error) {
+func again() (code int, err error) {
 	if os.Geteuid() != 0 {
 		fmt.Println("--- SKIP: the tests of package host need root")
 		return 0, nil
 	}
+	dir, err := os.MkdirTemp("", "ladle-host-")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), inside+"=1")
+	cmd.Env = append(os.Environ(), inside+"="+dir)
 	// Go makes all mounts of the namespace private.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
-	err := cmd.Run()
+	err = cmd.Run()
 	if exit := new(exec.ExitError); errors.As(err, &exit) {
 		return exit.ExitCode(), nil
 	}
@@ -60,12 +65,14 @@ func again() (int, error) {
 var scratch string
 
 // changeRoot mounts what the installation writes to over the machine's own.
-func changeRoot() (err error) {
+func changeRoot() error {
 	if _, err := place.Cache(); err != nil {
 		return err
 	}
-	scratch, err = os.MkdirTemp("", "ladle-host-")
-	if err != nil {
+	scratch = os.Getenv(inside)
+	// What is synced there takes no time.
+	memory := filepath.Join(scratch, "memory")
+	if err := errors.Join(os.Mkdir(memory, 0o755), unix.Mount("tmpfs", memory, "tmpfs", 0, "")); err != nil {
 		return err
 	}
 	for _, dir := range []string{"/etc", "/usr/local", "/var/lib", "/opt"} {
@@ -85,7 +92,7 @@ func changeRoot() (err error) {
 func overlay(dir string) error {
 	var paths []string
 	for _, name := range []string{"upper", "work"} {
-		path := filepath.Join(scratch, name, dir)
+		path := filepath.Join(scratch, "memory", name, dir)
 		if err := os.MkdirAll(path, 0o755); err != nil {
 			return err
 		}
