@@ -21,7 +21,7 @@ func Undo(ctx context.Context, o Options) (images []string, err error) {
 	}
 	defer func() { err = errors.Join(err, r.j.close()) }()
 	if r.j.Installed == nil && r.j.Pending == nil {
-		o.say("there is nothing to undo: no ladle install has written to %s", StateDir)
+		r.opts.say("there is nothing to undo: no ladle install has written to %s", StateDir)
 		return nil, nil
 	}
 	if err := r.spareKubelet(); err != nil {
