@@ -71,6 +71,10 @@ alert-tests: ## Alert rules, their unit tests and the dashboard, by promtool
 critest: build ## Conformance tests of CRI on ladle beside overlayfs (root; FOCUS=regexp, CONTAINERD=newest,2.3)
 	script/kube.sh critest $(if $(FOCUS),-focus '$(FOCUS)') $(if $(CONTAINERD),-containerd '$(CONTAINERD)')
 
+.PHONY: kubelet-tests
+kubelet-tests: build ## A real kubelet's pods on ladle: restarts, reboot, image volumes (root; TESTS=regexp, WEIGHTS=MiB)
+	WEIGHTS='$(WEIGHTS)' script/kube.sh kubelet $(if $(TESTS),'$(TESTS)')
+
 .PHONY: race
 race: build ## Every test (root, a C compiler) with the race detector
 	CGO_ENABLED=1 script/test.sh -race

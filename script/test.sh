@@ -28,7 +28,7 @@ go build -o .cache/bin/testsum ./internal/testsum
 steps=() beside=()
 for module in "${modules[@]}"; do
   case $module in
-    ./kube) ;; # its tests need Kubernetes: make critest
+    ./kube) ;; # its tests need Kubernetes: make critest, make kubelet-tests
     ./buildkit | ./test) beside+=("$module") ;;
     *) steps+=("$module") ;;
   esac

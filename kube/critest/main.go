@@ -116,6 +116,10 @@ func (c comparison) run(ctx context.Context, s setup) (_ specs, err error) {
 	return got, nil
 }
 
+// racy is a spec that passes or is skipped by chance: it looks for a race of containerd that
+// its authors know, and skips when it finds it.
+const racy = "without the race condition during initialization"
+
 func (c comparison) nri() string { return filepath.Join(c.work, "nri.sock") }
 
 // digestInCritest is the digest by which one spec pulls, as it is in critest's program.
@@ -154,7 +158,8 @@ func (c comparison) critest(ctx context.Context, program, address, dir string) (
 	if err := os.RemoveAll(report); err != nil {
 		return nil, err
 	}
-	args := []string{"--runtime-endpoint", "unix://" + address, "--nri-socket", c.nri(), "--ginkgo.junit-report", report, "--ginkgo.no-color", "--ginkgo.seed", "1"}
+	args := []string{"--runtime-endpoint", "unix://" + address, "--nri-socket", c.nri(), "--ginkgo.junit-report", report, "--ginkgo.no-color", "--ginkgo.seed", "1",
+		"--ginkgo.skip", racy}
 	if c.focus != "" {
 		args = append(args, "--ginkgo.focus", c.focus)
 	}

@@ -33,6 +33,8 @@ func (n *Node) writeConfigs() error {
 
 func (n *Node) configFile() string { return filepath.Join(n.Dir, "containerd.toml") }
 
+func (n *Node) stateDir() string { return filepath.Join(n.Dir, "state") }
+
 // containerdConfig is containerd's configuration file, version 3. Naming one
 // unpack_config replaces containerd's own list, so overlayfs is named too.
 // restrict_oom_score_adj lets pods start where root lacks CAP_SYS_RESOURCE.
@@ -60,7 +62,7 @@ state = %[2]q
     sandbox = %[7]q
   [plugins."io.containerd.cri.v1.images".registry]
     config_path = %[8]q
-`, filepath.Join(n.Dir, "root"), filepath.Join(n.Dir, "state"), n.Address, n.Address+".ttrpc",
+`, filepath.Join(n.Dir, "root"), n.stateDir(), n.Address, n.Address+".ttrpc",
 		filepath.Join(n.Dir, "cni"), n.criSnapshotter, n.Registry+"/"+sandboxImage, n.Hosts)
 	names := []string{"overlayfs"}
 	for _, d := range n.Daemons {

@@ -44,3 +44,6 @@ func mountsBelow(dir string) ([]string, error) {
 	}
 	return points, nil
 }
+
+// Mounts lists where something is mounted below the node's directory.
+func (n *Node) Mounts() ([]string, error) { return mountsBelow(n.Dir) }
