@@ -157,4 +157,4 @@ func Purge(o Options) error {
 }
 
 // stateNames is what the daemon has in its root directory (ARCHITECTURE.md, On disk).
-var stateNames = []string{"store", "l", "f", "e", "probe"}
+var stateNames = []string{"store", "l", "m", "f", "e", "cri", "probe"}
