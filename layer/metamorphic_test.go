@@ -84,7 +84,11 @@ func (w world) fault(nth uint64) registrytest.Fault {
 // after the faults the original bytes.
 func TestSameBytes(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(24) {
+	seeds := uint64(24)
+	if testing.Short() {
+		seeds = 8
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			w := randomWorld(seed)
